@@ -1,0 +1,1 @@
+"""What may be set: typed settings, their loader, and the commented example files."""

@@ -1,0 +1,182 @@
+"""Combinations of settings that are each valid and together unsafe or useless.
+
+Each check is one function from `Settings` to the problems it sees; `CHECKS` names them all, with
+the sections that each reads.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Set
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from config.errors import Problem
+from config.place_checks import (
+    certificates_can_be_read,
+    database_can_be_addressed,
+    folders_can_be_made,
+)
+from config.settings import DicomDestination, FhirDestination, Settings
+
+Check = Callable[[Settings], Iterable[Problem]]
+
+
+def unsafe_combinations(settings: Settings, unsure: Set[str] = frozenset()) -> tuple[Problem, ...]:
+    """Every problem that the checks see; empty when the settings may be used.
+
+    `unsure` are sections that do not hold what was meant: checks that read them are left out.
+    """
+    return tuple(
+        problem
+        for check, sections in CHECKS.items()
+        if unsure.isdisjoint(sections)
+        for problem in check(settings)
+    )
+
+
+def _problem(key: str, value: object, message: str) -> Problem:
+    return Problem(key=key, value=str(value), source="settings", message=message)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address can only mean this machine."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _strangers_stay_out(settings: Settings) -> Iterable[Problem]:
+    receive = settings.receive
+    if receive.allow_any_sender and not is_loopback(receive.host):
+        yield _problem(
+            "receive.allow_any_sender",
+            "true",
+            f"anyone could send to {receive.host}: list receive.senders, or listen on 127.0.0.1",
+        )
+    if not receive.require_called_ae_title and not is_loopback(receive.host):
+        yield _problem(
+            "receive.require_called_ae_title",
+            "false",
+            "allowed on a loopback address only: set true",
+        )
+    if not receive.allow_any_sender and not receive.senders:
+        yield _problem(
+            "receive.senders",
+            "[]",
+            "nobody may send: list each PACS by ae_title (and addresses)",
+        )
+
+
+def _senders_have_addresses(settings: Settings) -> Iterable[Problem]:
+    if is_loopback(settings.receive.host):
+        return
+    for number, sender in enumerate(settings.receive.senders):
+        if not sender.addresses:
+            yield _problem(
+                f"receive.senders[{number}].addresses",
+                "[]",
+                "an AE title proves nothing: give the sender's addresses, such as 10.1.2.3/32",
+            )
+        for place, network in enumerate(sender.addresses):
+            if network.prefixlen == 0:
+                yield _problem(
+                    f"receive.senders[{number}].addresses[{place}]",
+                    network,
+                    "this is every address there is: give the sender's own, such as 10.1.2.3/32",
+                )
+
+
+def _senders_are_distinct(settings: Settings) -> Iterable[Problem]:
+    for number, sender in enumerate(settings.receive.senders):
+        if (sender.find_host is None) != (sender.find_port is None):
+            yield _problem(
+                f"receive.senders[{number}].find_host",
+                sender.find_host,
+                "give find_host and find_port together, or neither",
+            )
+    counts = Counter(sender.ae_title for sender in settings.receive.senders)
+    for title, count in counts.items():
+        if count > 1:
+            yield _problem("receive.senders", title, "listed more than once")
+
+
+def _leases_outlive_heartbeats(settings: Settings) -> Iterable[Problem]:
+    worker = settings.worker
+    if worker.lease_s < 2 * worker.heartbeat_s:
+        yield _problem(
+            "worker.lease_s",
+            worker.lease_s,
+            f"at least twice worker.heartbeat_s ({worker.heartbeat_s}), "
+            "or a living worker's job is given to another",
+        )
+
+
+def _worker_has_work(settings: Settings) -> Iterable[Problem]:
+    if settings.worker.enabled and not settings.pipelines.enabled:
+        yield _problem("pipelines.enabled", "[]", "enable a pipeline, or set worker.enabled false")
+
+
+def _destinations_are_distinct(settings: Settings) -> Iterable[Problem]:
+    counts = Counter(destination.name for destination in settings.destinations)
+    for name, count in counts.items():
+        if count > 1:
+            yield _problem("destinations", name, "two destinations have this name")
+
+
+def _results_do_not_loop(settings: Settings) -> Iterable[Problem]:
+    for number, destination in enumerate(settings.destinations):
+        if (
+            isinstance(destination, DicomDestination)
+            and destination.ae_title == settings.node.ae_title
+            and destination.port == settings.receive.port
+            and is_loopback(destination.host)
+        ):
+            yield _problem(
+                f"destinations[{number}].port",
+                destination.port,
+                "this is the node itself: its results would come back for ever",
+            )
+
+
+def _patient_data_is_encrypted(settings: Settings) -> Iterable[Problem]:
+    for number, destination in enumerate(settings.destinations):
+        if not isinstance(destination, FhirDestination):
+            continue
+        parts = urlsplit(destination.base_url)
+        if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+            yield _problem(
+                f"destinations[{number}].base_url",
+                f"http://{parts.hostname}",
+                "patient data in clear text: use https",
+            )
+
+
+def _retries_grow(settings: Settings) -> Iterable[Problem]:
+    for number, destination in enumerate(settings.destinations):
+        retry = destination.retry
+        if retry.longest_s < retry.first_s:
+            yield _problem(
+                f"destinations[{number}].retry.longest_s",
+                retry.longest_s,
+                f"at least retry.first_s ({retry.first_s})",
+            )
+
+
+CHECKS: Mapping[Check, tuple[str, ...]] = {
+    _strangers_stay_out: ("receive",),
+    _senders_have_addresses: ("receive",),
+    _senders_are_distinct: ("receive",),
+    _leases_outlive_heartbeats: ("worker",),
+    _worker_has_work: ("worker", "pipelines"),
+    _destinations_are_distinct: ("destinations",),
+    _results_do_not_loop: ("node", "receive", "destinations"),
+    _patient_data_is_encrypted: ("destinations",),
+    _retries_grow: ("destinations",),
+    database_can_be_addressed: ("storage",),
+    folders_can_be_made: ("node", "destinations"),
+    certificates_can_be_read: ("destinations",),
+}

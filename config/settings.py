@@ -1,0 +1,270 @@
+"""Typed settings: frozen values, read once by `config.load` and handed down.
+
+Every key stands, with meaning, unit, default and consequence, in `config/node.example.yaml`.
+Names carry their unit (`_s` seconds, `_mib` 2**20 bytes, `_days`).
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+)
+
+AeTitle = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^[\x21-\x5b\x5d-\x7e]([\x20-\x5b\x5d-\x7e]{0,14}[\x21-\x5b\x5d-\x7e])?$"
+    ),
+]
+"""An AE title (PS3.5 6.2): 1 to 16 printable ASCII characters, no backslash, no outer space."""
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+"""A name of our own (destination, pipeline): safe in file names, logs and metric labels."""
+
+
+def is_ae_title(text: str) -> bool:
+    """Whether the text is an `AeTitle`."""
+    try:
+        TypeAdapter(AeTitle).validate_python(text)
+    except ValidationError:
+        return False
+    return True
+
+
+def _exact_network(value: object) -> object:
+    # Both kinds at once: a union would tell one mistake twice.
+    if isinstance(value, IPv4Network | IPv6Network):
+        return value
+    try:
+        network = ip_network(value if isinstance(value, str) else "", strict=False)
+    except ValueError:
+        raise ValueError("write a network such as 10.1.2.3/32") from None
+    address = str(value).split("/")[0]
+    if ip_network(address).network_address != network.network_address:
+        raise ValueError(f"host bits set: write {network}")
+    return network
+
+
+Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_exact_network)]
+"""A network in CIDR form; a single address is a network of one."""
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+Seconds = Annotated[float, Field(gt=0)]
+
+EXPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
+IMPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2"
+
+
+class Frozen(BaseModel):
+    """Frozen, and strict about keys: a misspelt key is an error, not a default."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class NodeSettings(Frozen):
+    """Who this node is and where it keeps its data."""
+
+    name: Name = "radnode"
+    ae_title: AeTitle = "RADNODE"
+    institution_name: str = ""
+    organization_name: str = "radnode site"
+    data_dir: Path = Path("radnode-data")
+    timezone: str = "UTC"
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+            raise ValueError("write an IANA time zone such as Europe/Berlin") from error
+        return value
+
+
+class StorageSettings(Frozen):
+    """Database, disk watermark and retention."""
+
+    database_url: SecretStr | None = None
+    disk_low_mib: Annotated[int, Field(ge=0)] = 1024
+    incoming_max_age_s: Seconds = 3600
+    retention_days: Annotated[int, Field(ge=0)] = 30
+
+
+class SenderSettings(Frozen):
+    """One system that may send to us, and how to ask it for counts."""
+
+    ae_title: AeTitle
+    addresses: tuple[Network, ...] = ()
+    priority: Literal["stat", "high", "routine"] = "routine"
+    find_host: str | None = None
+    find_port: Port | None = None
+    find_ae_title: AeTitle | None = None
+
+
+class ReceiveSettings(Frozen):
+    """The C-STORE and C-ECHO listener."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 11112
+    max_pdu_bytes: Annotated[int, Field(ge=4096, le=1 << 20)] = 131072
+    max_associations: Annotated[int, Field(ge=1, le=1000)] = 32
+    network_timeout_s: Seconds = 60
+    dimse_timeout_s: Seconds = 60
+    require_called_ae_title: bool = True
+    allow_any_sender: bool = False
+    senders: tuple[SenderSettings, ...] = ()
+
+
+class CompletenessSettings(Frozen):
+    """When a study is taken to be complete."""
+
+    quiet_time_s: Annotated[float, Field(ge=0)] = 10
+    quiet_time_after_abort_s: Annotated[float, Field(ge=0)] = 60
+    find_timeout_s: Seconds = 5
+    check_interval_s: Seconds = 1
+
+
+class WorkerSettings(Frozen):
+    """The process that runs models."""
+
+    enabled: bool = True
+    device: Annotated[str, StringConstraints(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
+    cpu_threads: Annotated[int, Field(ge=0)] = 0
+    poll_interval_s: Seconds = 0.5
+    lease_s: Seconds = 60
+    heartbeat_s: Seconds = 15
+    max_attempts: Annotated[int, Field(ge=1, le=100)] = 3
+    retry_delay_s: Seconds = 30
+
+
+class PipelineSettings(Frozen):
+    """Which pipelines are offered and where definitions and model bundles lie."""
+
+    enabled: tuple[Name, ...] = ("hippocampus_mr",)
+    definitions_dir: Path | None = None
+    bundles_dir: Path | None = None
+
+
+class RetrySettings(Frozen):
+    """One destination's retry curve: doubling from first to longest, until it gives up."""
+
+    first_s: Seconds = 30
+    longest_s: Seconds = 600
+    give_up_after_days: Annotated[float, Field(gt=0)] = 7
+
+
+class DicomDestination(Frozen):
+    """A PACS that gets SEG and SR by C-STORE."""
+
+    type: Literal["dicom"]
+    name: Name
+    host: str
+    port: Port
+    ae_title: AeTitle
+    calling_ae_title: AeTitle | None = None
+    timeout_s: Seconds = 30
+    transfer_syntaxes: tuple[str, ...] = (EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN)
+    retry: RetrySettings = RetrySettings()
+
+    @field_validator("transfer_syntaxes")
+    @classmethod
+    def _uncompressed(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        known = {EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN}
+        if not value or not set(value) <= known:
+            raise ValueError(f"choose from {sorted(known)}")
+        return value
+
+
+class PatientSystem(Frozen):
+    """Maps an issuer of Patient ID (0010,0021) to the FHIR identifier system of the EHR."""
+
+    issuer: str = ""
+    system: str
+
+
+class FhirContent(Frozen):
+    """What the FHIR report says about the site; shared by server and folder destinations."""
+
+    identifier_system: str = "urn:radnode:result"
+    patient_systems: tuple[PatientSystem, ...] = ()
+    accession_system: str | None = None
+    imaging_study: Literal["reference", "create", "omit"] = "reference"
+
+
+def _has_host(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+class FhirDestination(FhirContent):
+    """An EHR that takes a FHIR R4 transaction."""
+
+    type: Literal["fhir"]
+    name: Name
+    base_url: str
+    bearer_token: SecretStr | None = None
+    ca_file: Path | None = None
+    timeout_s: Seconds = 30
+    wait_for_dicom_s: Annotated[float, Field(ge=0)] = 300
+    retry: RetrySettings = RetrySettings()
+
+    @field_validator("base_url")
+    @classmethod
+    def _http_url(cls, value: str) -> str:
+        if not value.startswith(("http://", "https://")) or "?" in value or "@" in value:
+            raise ValueError("write a plain http(s) URL without user, password or query")
+        if not _has_host(value):
+            raise ValueError("write http(s)://host:port/path; the port is a number")
+        return value.rstrip("/")
+
+
+class FolderDestination(FhirContent):
+    """A folder that gets the FHIR Bundle as a JSON file: the default when there is no EHR."""
+
+    type: Literal["folder"]
+    name: Name
+    folder: Path = Path("fhir-out")
+    wait_for_dicom_s: Annotated[float, Field(ge=0)] = 300
+    retry: RetrySettings = RetrySettings()
+
+
+Destination = Annotated[
+    DicomDestination | FhirDestination | FolderDestination, Field(discriminator="type")
+]
+
+
+class LogSettings(Frozen):
+    """Structured logs on standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["json", "console"] = "json"
+
+
+class Settings(Frozen):
+    """Everything that may be set; relative paths are already resolved by the loader."""
+
+    node: NodeSettings = NodeSettings()
+    storage: StorageSettings = StorageSettings()
+    receive: ReceiveSettings = ReceiveSettings()
+    completeness: CompletenessSettings = CompletenessSettings()
+    worker: WorkerSettings = WorkerSettings()
+    pipelines: PipelineSettings = PipelineSettings()
+    destinations: tuple[Destination, ...] = (FolderDestination(type="folder", name="fhir-folder"),)
+    log: LogSettings = LogSettings()

@@ -1,0 +1,171 @@
+"""One finished job as one transaction Bundle: Device, Observations, DiagnosticReport, Provenance.
+
+Every entry but the Provenance is a conditional create on an identifier of our own, so that a
+repeat finds what is there. The Bundle is a pure function of its arguments: the same job gives
+the same bytes.
+"""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Final
+
+from pydantic import ValidationError
+
+from config.settings import FhirContent
+from fhir.codes import BundleType, HttpVerb
+from fhir.device import build_device
+from fhir.diagnostic_report import REPORT_ROLE, build_report
+from fhir.errors import PermanentFhirError
+from fhir.identifiers import ResultIdentity, if_none_exist, measurement_role, result_identity
+from fhir.imaging_study import build_imaging_study
+from fhir.observation import build_observation
+from fhir.provenance import build_provenance
+from fhir.references import References, inside_bundle, organization
+from fhir.report_context import ReportContext
+from fhir.resources.R4B.bundle import Bundle, BundleEntry, BundleEntryRequest
+from fhir.resources.R4B.device import Device
+from fhir.resources.R4B.diagnosticreport import DiagnosticReport
+from fhir.resources.R4B.domainresource import DomainResource
+from fhir.resources.R4B.imagingstudy import ImagingStudy
+from fhir.resources.R4B.observation import Observation
+from fhir.resources.R4B.reference import Reference
+from fhir.study_time import fhir_study_time, issued_at
+from storage.records import FinishedJob
+
+DEVICE_ROLE: Final = "device"
+IMAGING_STUDY_ROLE: Final = "imaging study"
+PROVENANCE_ROLE: Final = "provenance"
+
+
+def build_bundle(
+    finished: FinishedJob,
+    *,
+    content: FhirContent,
+    organization_name: str,
+    timezone: str,
+    references: References,
+    issued: datetime,
+    is_repeatable: bool = False,
+) -> Bundle:
+    """The transaction that tells a finished job.
+
+    `timezone` (IANA name) applies to studies without Timezone Offset From UTC; `issued` is when
+    the job was finished (aware). Everything is created once, by identifier, but Provenance, which
+    has none in R4: `is_repeatable` writes it under an id of ours, so that the whole Bundle may be
+    posted again; the server must then take ids from clients (update as create).
+
+    Raises:
+        PermanentFhirError: something in the job cannot be said in FHIR.
+    """
+    effective = fhir_study_time(finished.study.header, timezone)
+    try:
+        context = _context(finished, content, references, organization_name, effective, issued)
+        with_study = _creates_imaging_study(content, references)
+        sources = _source_entries(finished, content, context, with_study=with_study)
+        entries = [*sources, *_report_entries(finished, context, is_repeatable)]
+        return Bundle(type=BundleType.TRANSACTION, entry=entries)
+    except ValidationError as error:
+        # The error's own text quotes the values; only where it went wrong may be told.
+        places = sorted({".".join(map(str, each["loc"])) for each in error.errors()})
+        text = f"the job cannot be told in FHIR R4: {error.title}: {', '.join(places)}"
+        raise PermanentFhirError("not_representable", text) from None
+
+
+def finished_at(finished: FinishedJob) -> datetime:
+    """When the job was finished; a report is issued then, however late it is delivered."""
+    if finished.job.finished_at is None:
+        raise PermanentFhirError("not_finished", "the job has no time of finishing")
+    return finished.job.finished_at
+
+
+def bundle_json(bundle: Bundle) -> str:
+    """The Bundle as JSON text (R4 JSON format), the same for the same Bundle."""
+    return str(bundle.model_dump_json())
+
+
+def _context(
+    finished: FinishedJob,
+    content: FhirContent,
+    references: References,
+    organization_name: str,
+    effective: datetime | date | None,
+    issued: datetime,
+) -> ReportContext:
+    identity = result_identity(finished, content.identifier_system)
+    return ReportContext(
+        identity=identity,
+        subject=references.patient,
+        device=inside_bundle("Device", identity.full_url(DEVICE_ROLE)),
+        performer=organization(organization_name),
+        based_on=references.based_on,
+        imaging_study=_imaging_study_reference(content, references, identity),
+        effective=effective,
+        issued=issued_at(issued),
+    )
+
+
+def _creates_imaging_study(content: FhirContent, references: References) -> bool:
+    return content.imaging_study == "create" and references.imaging_study is None
+
+
+def _imaging_study_reference(
+    content: FhirContent, references: References, identity: ResultIdentity
+) -> Reference | None:
+    if _creates_imaging_study(content, references):
+        return inside_bundle("ImagingStudy", identity.full_url(IMAGING_STUDY_ROLE))
+    return references.imaging_study
+
+
+def _source_entries(
+    finished: FinishedJob, content: FhirContent, context: ReportContext, *, with_study: bool
+) -> list[BundleEntry]:
+    """What the report rests on: the algorithm and, where the site wants it, the study."""
+    identity = context.identity
+    device = build_device(finished.algorithm, identity.system)
+    entries = [_conditional(device, identity.full_url(DEVICE_ROLE))]
+    if with_study:
+        study = build_imaging_study(finished, context, content.accession_system)
+        entries.append(_conditional(study, identity.full_url(IMAGING_STUDY_ROLE)))
+    return entries
+
+
+def _report_entries(
+    finished: FinishedJob, context: ReportContext, is_repeatable: bool
+) -> list[BundleEntry]:
+    identity = context.identity
+    observations = [
+        _conditional(build_observation(each, context), identity.full_url(measurement_role(each)))
+        for each in finished.measurements
+    ]
+    results = [inside_bundle("Observation", str(each.fullUrl)) for each in observations]
+    report_url = identity.full_url(REPORT_ROLE)
+    report = _conditional(build_report(finished, context, results), report_url)
+    targets = [inside_bundle("DiagnosticReport", report_url), *results]
+    provenance = build_provenance(context, targets)
+    place = _update if is_repeatable else _create
+    return [*observations, report, place(provenance, identity.full_url(PROVENANCE_ROLE))]
+
+
+def _conditional(
+    resource: Device | ImagingStudy | Observation | DiagnosticReport, full_url: str
+) -> BundleEntry:
+    """A conditional create on the first identifier, which each of these has."""
+    own = (resource.identifier or [])[0]
+    return _create(resource, full_url, if_none_exist(own))
+
+
+def _update(resource: DomainResource, full_url: str) -> BundleEntry:
+    """An update under the id that the full URL (`urn:uuid:`) holds."""
+    own_id = full_url.rpartition(":")[2]
+    named = resource.model_copy(update={"id": own_id})
+    request = BundleEntryRequest(
+        method=HttpVerb.PUT, url=f"{resource.get_resource_type()}/{own_id}"
+    )
+    return BundleEntry(fullUrl=full_url, resource=named, request=request)
+
+
+def _create(resource: DomainResource, full_url: str, condition: str | None = None) -> BundleEntry:
+    kind = resource.get_resource_type()
+    request = BundleEntryRequest(method=HttpVerb.POST, url=kind, ifNoneExist=condition)
+    return BundleEntry(fullUrl=full_url, resource=resource, request=request)

@@ -1,0 +1,126 @@
+"""One measured quantity of one structure as Observation.
+
+An absent structure is no 0 mL: a chart of volumes would draw it as total loss. It is told as
+interpretation ND (Not detected) with dataAbsentReason not-applicable and no value.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal, InvalidOperation
+from typing import Final
+
+from fhir.clean_text import clean
+from fhir.codes import (
+    NOT_REVIEWED,
+    SYSTEM_OF_DESIGNATOR,
+    ObservationStatus,
+    System,
+    asserted_by_ai,
+    concept,
+    from_dicom,
+)
+from fhir.errors import PermanentFhirError
+from fhir.identifiers import ResultIdentity, dicom_uid, measurement_role
+from fhir.report_context import ReportContext
+from fhir.resources.R4B.annotation import Annotation
+from fhir.resources.R4B.codeableconcept import CodeableConcept
+from fhir.resources.R4B.identifier import Identifier
+from fhir.resources.R4B.meta import Meta
+from fhir.resources.R4B.observation import Observation, ObservationComponent
+from fhir.resources.R4B.quantity import Quantity
+from storage.dicom_records import CodedConcept
+from storage.records import MeasurementRecord
+
+DECIMALS: Final = Decimal("0.001")
+"""Quantities are told to three decimals: 1 mm3 where the unit is mL."""
+
+_LATERALITY: Final = CodedConcept("272741003", "SCT", "Laterality")
+_TOPOGRAPHICAL_MODIFIER: Final = CodedConcept("106233006", "SCT", "Topographical modifier")
+_SIDES: Final = frozenset({"7771000", "24028007", "51440002"})
+
+
+def build_observation(measurement: MeasurementRecord, context: ReportContext) -> Observation:
+    """The Observation; its second identifier is the Tracking UID that SEG and SR carry."""
+    return Observation(
+        meta=Meta(security=[asserted_by_ai()]),
+        identifier=_identifiers(measurement, context.identity),
+        basedOn=[context.based_on] if context.based_on else None,
+        status=ObservationStatus.PRELIMINARY,
+        category=[concept(System.OBSERVATION_CATEGORY, "imaging", "Imaging")],
+        code=from_dicom(measurement.quantity, text=label(measurement)),
+        subject=context.subject,
+        effectiveDateTime=context.effective,
+        issued=context.issued,
+        performer=[context.performer],
+        valueQuantity=quantity(measurement) if measurement.is_present else None,
+        dataAbsentReason=None if measurement.is_present else _no_proper_value(),
+        interpretation=None if measurement.is_present else [_not_detected()],
+        note=[Annotation(text=NOT_REVIEWED)],
+        bodySite=_body_site(measurement),
+        device=context.device,
+        derivedFrom=[context.imaging_study] if context.imaging_study else None,
+        component=_qualifiers(measurement),
+    )
+
+
+def label(measurement: MeasurementRecord) -> str:
+    """What a person reads: the structure and the quantity."""
+    parts = (clean(measurement.structure), clean(measurement.quantity.meaning))
+    return ", ".join(part for part in parts if part) or measurement.quantity.value
+
+
+def rounded(value: float) -> Decimal:
+    """The value to three decimals, without trailing zeros.
+
+    Raises:
+        PermanentFhirError: no number, or too large for a FHIR `decimal`.
+    """
+    try:
+        # The sum makes 0 of a negative zero.
+        exact = Decimal(str(value)).quantize(DECIMALS) + 0
+    except InvalidOperation:
+        raise PermanentFhirError("not_representable", "a measured value is no number") from None
+    if exact.is_nan():
+        raise PermanentFhirError("not_representable", "a measured value is no number")
+    return exact.to_integral_value() if exact == exact.to_integral_value() else exact.normalize()
+
+
+def quantity(measurement: MeasurementRecord) -> Quantity:
+    """The value with its UCUM unit; the code only where the unit is UCUM (invariant qty-3)."""
+    unit = measurement.unit
+    is_ucum = SYSTEM_OF_DESIGNATOR.get(unit.scheme) is System.UCUM
+    return Quantity(
+        value=rounded(measurement.value),
+        unit=unit.value,
+        system=System.UCUM if is_ucum else None,
+        code=unit.value if is_ucum else None,
+    )
+
+
+def _identifiers(measurement: MeasurementRecord, identity: ResultIdentity) -> list[Identifier]:
+    own = identity.identifier(measurement_role(measurement))
+    return [own, dicom_uid(measurement.tracking_uid)]
+
+
+def _body_site(measurement: MeasurementRecord) -> CodeableConcept:
+    """The anatomic region, or the structure itself where no region is given."""
+    site = measurement.anatomic_region or measurement.property_type
+    return from_dicom(site, text=clean(measurement.structure))
+
+
+def _qualifiers(measurement: MeasurementRecord) -> list[ObservationComponent] | None:
+    """Side or part as a coded component: R4's bodySite has no place for a modifier."""
+    modifier = measurement.type_modifier
+    if modifier is None:
+        return None
+    name = _LATERALITY if modifier.value in _SIDES else _TOPOGRAPHICAL_MODIFIER
+    code = from_dicom(name)
+    return [ObservationComponent(code=code, valueCodeableConcept=from_dicom(modifier))]
+
+
+def _not_detected() -> CodeableConcept:
+    return concept(System.V3_INTERPRETATION, "ND", "Not detected")
+
+
+def _no_proper_value() -> CodeableConcept:
+    return concept(System.DATA_ABSENT_REASON, "not-applicable", "Not Applicable")

@@ -1,0 +1,1 @@
+"""The process: sockets, worker, delivery, scheduler and command line."""

@@ -1,0 +1,225 @@
+"""The command `radnode`.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage or configuration. Expected errors are one line each
+on standard error; the unexpected leave class and place, never a text that may quote a data set.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+from rich.console import Console
+
+from config.errors import ConfigError, InvalidConfig
+from config.load import load_settings, read_settings
+from config.settings import LogSettings, Settings, is_ae_title
+from node.data_directory import existing_data, kept_data, make_private, server_problems
+from node.errors import NodeError
+from node.log_setup import configure_logging, describe_error
+from node.offered_pipelines import pipeline_problems
+from node.send_target import SendTarget
+from node.status_table import status_json, status_table
+from pipelines.errors import InvalidBundle, InvalidDefinition, PipelineError
+from storage.deliveries import retry_delivery as retry_delivery_now
+from storage.errors import StorageError
+from storage.jobs import get_job, retry_job
+from storage.migrate import migrate as migrate_database
+from storage.overview import study_rows
+from storage.studies import reopen_for_routing
+
+if TYPE_CHECKING:
+    from node.send import FileReport
+
+DEFAULT_CONFIG = Path("config/node.yaml")
+
+app = typer.Typer(
+    name="radnode",
+    help="Takes studies from a PACS, runs models on them, and sends the results back.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        envvar="RADNODE_CONFIG",
+        show_default=str(DEFAULT_CONFIG),
+        help="YAML file with settings; config/node.example.yaml explains every key.",
+    ),
+]
+
+
+def main() -> NoReturn:
+    """Run the command line and exit."""
+    configure_logging(LogSettings(), process="radnode")
+    try:
+        app()
+    except (InvalidConfig, InvalidDefinition) as error:
+        _quit(2, error.problems)
+    except (ConfigError, InvalidBundle) as error:
+        _quit(2, [error])
+    except (NodeError, PipelineError, StorageError) as error:
+        _quit(1, [error])
+    except Exception as error:  # noqa: BLE001 -- the outermost edge of the process
+        _quit(1, [f"internal error: {describe_error(error)}"])
+    raise SystemExit(0)
+
+
+def _quit(code: int, problems: Iterable[object]) -> NoReturn:
+    for problem in problems:
+        typer.echo(f"radnode: {problem}", err=True)
+    raise SystemExit(code)
+
+
+def _config_path(given: Path | None) -> Path | None:
+    path = given or (DEFAULT_CONFIG if DEFAULT_CONFIG.is_file() else None)
+    return path.absolute() if path else None
+
+
+def _settings(given: Path | None, process: str) -> Settings:
+    settings = load_settings(_config_path(given))
+    configure_logging(settings.log, process=process)
+    return settings
+
+
+@app.command()
+def serve(config: ConfigOption = None) -> None:
+    """Run the node until it is asked to stop (SIGTERM or Ctrl-C)."""
+    from node.service import serve as run
+
+    run(_settings(config, "node"), _config_path(config))
+
+
+@app.command(hidden=True)
+def worker(
+    config: ConfigOption = None,
+    parent: Annotated[int | None, typer.Option(help="Process not to outlive.")] = None,
+) -> None:
+    """Run models; `radnode serve` starts this by itself."""
+    from node.worker_process import run_worker_process
+
+    run_worker_process(_settings(config, "worker"), parent_pid=parent)
+
+
+def _ae_title(value: str | None) -> str | None:
+    if value is not None and not is_ae_title(value):
+        raise typer.BadParameter("an AE title has 1 to 16 ASCII characters, no \\, no outer space")
+    return value
+
+
+def _host(value: str | None) -> str | None:
+    if value is not None and not value.strip():
+        raise typer.BadParameter("name a host, or leave it out for this node")
+    return value
+
+
+@app.command()
+def send(
+    folder: Annotated[Path, typer.Argument(exists=True, file_okay=False)],
+    host: Annotated[str | None, typer.Option(help="Default: this node.", callback=_host)] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65535)] = None,
+    called: Annotated[
+        str | None, typer.Option(help="AE title of the receiver.", callback=_ae_title)
+    ] = None,
+    calling: Annotated[
+        str | None, typer.Option(help="AE title to send as.", callback=_ae_title)
+    ] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Send a folder of DICOM files, by default to this node as its first sender."""
+    from node.send import send_folder
+
+    wanted = SendTarget(host, port, called, calling)
+    if not wanted.is_complete:
+        wanted = wanted.completed(_settings(config, "send"))
+    report = send_folder(folder, *wanted.address())
+    for failure in report.failed:
+        typer.echo(f"radnode: {failure.path}: {_told(failure)}", err=True)
+    failed, skipped = len(report.failed), len(report.skipped)
+    typer.echo(f"{report.stored} stored, {failed} failed, {skipped} skipped (not DICOM)")
+    if failed or not report.stored:
+        raise typer.Exit(1)
+
+
+def _told(failure: FileReport) -> str:
+    return failure.reason or f"status 0x{failure.status or 0:04X}"
+
+
+@app.command()
+def status(
+    config: ConfigOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
+    limit: Annotated[int, typer.Option(min=1, help="How many studies, newest first.")] = 50,
+) -> None:
+    """Show studies, jobs and deliveries."""
+    settings = _settings(config, "status")
+    with existing_data(settings) as db:
+        studies = study_rows(db, limit)
+    if as_json:
+        typer.echo(json.dumps(status_json(studies), indent=2))
+    else:
+        Console().print(status_table(studies))
+
+
+@app.command()
+def retry(job: Annotated[int, typer.Argument(min=1)], config: ConfigOption = None) -> None:
+    """Try a failed or refused job again; a study that no pipeline took is routed again."""
+    with existing_data(_settings(config, "retry")) as db:
+        found = get_job(db, job)
+        if found.pipeline_name:
+            retry_job(db, job, now=datetime.now(UTC))
+            typer.echo(f"job {job} is queued")
+        else:
+            reopen_for_routing(db, found.study_instance_uid, now=datetime.now(UTC))
+            typer.echo(f"the study of job {job} is routed again")
+
+
+@app.command()
+def retry_delivery(
+    delivery: Annotated[int, typer.Argument(min=1)], config: ConfigOption = None
+) -> None:
+    """Try a dead or waiting delivery now."""
+    with existing_data(_settings(config, "retry-delivery")) as db:
+        retry_delivery_now(db, delivery, now=datetime.now(UTC))
+    typer.echo(f"delivery {delivery} is pending, due now")
+
+
+@app.command()
+def check_config(config: ConfigOption = None) -> None:
+    """Check settings, pipelines and model bundles, and name every problem."""
+    path = _config_path(config)
+    reading = read_settings(path)
+    configure_logging(reading.settings.log, process="check-config")
+    problems = [*reading.problems, *pipeline_problems(reading.settings, reading.unsure)]
+    if not problems:
+        problems += server_problems(reading.settings)
+    if problems:
+        _quit(2, problems)
+    offered = ", ".join(sorted(set(reading.settings.pipelines.enabled))) or "none"
+    typer.echo(f"{path or 'defaults'}: ok; pipelines: {offered}")
+
+
+@app.command()
+def migrate(config: ConfigOption = None) -> None:
+    """Bring the database to this version; `radnode serve` does it by itself."""
+    settings = _settings(config, "migrate")
+    make_private(settings.node.data_dir)
+    with kept_data(settings) as db:
+        typer.echo(f"database revision {migrate_database(db)}")
+
+
+@app.command()
+def demo(
+    out: Annotated[Path | None, typer.Option(help="Folder for the results.")] = None,
+) -> None:
+    """Show the whole way on this machine: PACS stand-in, node, model, results."""
+    from node.demo.run import run_demo
+
+    raise typer.Exit(run_demo(out))

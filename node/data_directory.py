@@ -1,0 +1,100 @@
+"""The node's data directory: private, held by one node at a time, and where its database lies."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from config.load import database_url
+from config.settings import Settings
+from node.errors import CannotStart
+from storage.database import Database, open_database, sqlite_url
+from storage.errors import StorageError
+from storage.migrate import is_current
+
+DATABASE_FILE = "radnode.sqlite"
+LOCK_FILE = "radnode.lock"
+PORT_FILE = "receive.port"
+
+
+def make_private(data_dir: Path) -> None:
+    """Create the directory if need be; files of this process are for its user only from here on.
+
+    Raises `CannotStart` when the directory cannot be made or written.
+    """
+    os.umask(0o077)
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise CannotStart(f"node.data_dir {data_dir}: {error.strerror}") from error
+    if not os.access(data_dir, os.W_OK | os.X_OK):
+        raise CannotStart(f"node.data_dir {data_dir}: not writable for this user")
+
+
+@contextmanager
+def sole_user(data_dir: Path) -> Iterator[None]:
+    """Hold the directory; raises `CannotStart` when another running node holds it, or it cannot be.
+
+    The lock is the kernel's (flock): it ends with the process, however that ends.
+    """
+    with _lock_file(data_dir) as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise CannotStart(
+                f"node.data_dir {data_dir}: another radnode serve uses it; stop that one, "
+                "or give this one a data_dir of its own"
+            ) from None
+        except OSError as error:
+            raise CannotStart(f"node.data_dir {data_dir}: no lock: {error.strerror}") from error
+        yield
+
+
+def _lock_file(data_dir: Path) -> IO[str]:
+    path = data_dir / LOCK_FILE
+    try:
+        return path.open("a+")
+    except OSError as error:
+        text = f"{path} cannot be opened as the lock: {error.strerror}; move it away"
+        raise CannotStart(text) from error
+
+
+def server_problems(settings: Settings) -> tuple[str, ...]:
+    """What storage has against the URL of a database server; connects to none."""
+    url = database_url(settings)
+    if url is None or url.startswith("sqlite"):  # opening SQLite would make the file
+        return ()
+    try:
+        open_database(url).close()
+    except StorageError as error:
+        return (f"storage.database_url: {error}",)
+    return ()
+
+
+@contextmanager
+def kept_data(settings: Settings) -> Iterator[Database]:
+    """Open the database: the configured one, or SQLite in the data directory."""
+    db = open_database(database_url(settings) or sqlite_url(settings.node.data_dir / DATABASE_FILE))
+    try:
+        yield db
+    finally:
+        db.close()
+
+
+@contextmanager
+def existing_data(settings: Settings) -> Iterator[Database]:
+    """Open the database of a node that has run before, for looking and small changes.
+
+    Raises `CannotStart` when there is none yet, or its schema is of another version.
+    """
+    data_dir = settings.node.data_dir
+    if database_url(settings) is None and not (data_dir / DATABASE_FILE).is_file():
+        raise CannotStart(f"node.data_dir {data_dir}: no database yet; run radnode serve first")
+    with kept_data(settings) as db:
+        if not is_current(db):
+            raise CannotStart("the database has another version: run radnode migrate")
+        yield db

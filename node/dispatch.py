@@ -1,0 +1,74 @@
+"""How each kind of destination is reached: one call with a finished job, one receipt back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import assert_never
+
+from config.settings import (
+    Destination,
+    DicomDestination,
+    FhirDestination,
+    FolderDestination,
+    NodeSettings,
+)
+from fhir.client import FhirClient
+from fhir.errors import FhirError
+from fhir.folder import deliver_to_folder
+from node.errors import CannotStart
+from node.scu import store_objects
+from storage.instance_files import InstanceFiles
+from storage.records import FinishedJob
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """`send` hands a finished job over and returns the destination's receipt.
+
+    `confirms` says whether a receipt means that the destination keeps it: a FHIR server or a
+    folder answers for what it stored, a PACS by C-STORE only for what it took.
+
+    Raises, from `send`: `TransientDelivery`, `PermanentDelivery`, `FhirError`, `OSError`.
+    """
+
+    send: Callable[[FinishedJob], Mapping[str, str]]
+    confirms: bool
+
+
+def sender_for(destination: Destination, node: NodeSettings, files: InstanceFiles) -> Sender:
+    """Return the way to one destination; connects to nobody yet.
+
+    Raises `CannotStart` when the destination's certificates cannot be used.
+    """
+    match destination:
+        case DicomDestination():
+            return Sender(partial(_send_objects, destination, node, files), confirms=False)
+        case FhirDestination():
+            return Sender(_client(destination, node).deliver, confirms=True)
+        case FolderDestination():
+            return Sender(partial(_write_report, destination, node), confirms=True)
+        case _:
+            assert_never(destination)
+
+
+def _client(destination: FhirDestination, node: NodeSettings) -> FhirClient:
+    try:
+        return FhirClient(destination, node.organization_name, node.timezone)
+    except FhirError as error:
+        raise CannotStart(f"destination {destination.name}: {error.text}") from error
+
+
+def _send_objects(
+    destination: DicomDestination, node: NodeSettings, files: InstanceFiles, finished: FinishedJob
+) -> Mapping[str, str]:
+    calling_ae_title = destination.calling_ae_title or node.ae_title
+    paths = [files.absolute(made.path) for made in finished.objects]
+    return store_objects(destination, calling_ae_title, paths)
+
+
+def _write_report(
+    destination: FolderDestination, node: NodeSettings, finished: FinishedJob
+) -> Mapping[str, str]:
+    return deliver_to_folder(finished, destination, node.organization_name, node.timezone)

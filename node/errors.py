@@ -1,0 +1,45 @@
+"""Errors of the node.
+
+NodeError
+├── DeliveryError            a destination did not take what was sent
+│   ├── TransientDelivery    trying again later may help
+│   └── PermanentDelivery    trying again cannot help: a person has to act
+├── CannotStart              the node cannot run as it is set up; the message says what to change
+├── CountsUnavailable        a PACS did not answer a C-FIND for counts
+└── ListenerFailed           the listener's address could not be taken
+"""
+
+from __future__ import annotations
+
+
+class NodeError(Exception):
+    """Anything that fails in the node; the message is free of patient data."""
+
+
+class DeliveryError(NodeError):
+    """A destination did not take what was sent; `code` is for tables, the text for a person."""
+
+    def __init__(self, code: str, text: str) -> None:
+        self.code = code
+        self.text = text
+        super().__init__(f"{code}: {text}")
+
+
+class TransientDelivery(DeliveryError):
+    """Trying again later may help: connection, resources, a busy receiver."""
+
+
+class PermanentDelivery(DeliveryError):
+    """Trying again cannot help; the text says what a person has to change."""
+
+
+class CannotStart(NodeError):
+    """The node cannot run as it is set up; the message says what to change."""
+
+
+class CountsUnavailable(NodeError):
+    """A PACS could not be asked for counts, or gave no usable answer."""
+
+
+class ListenerFailed(NodeError):
+    """The listener could not take its address; the message names host and port."""

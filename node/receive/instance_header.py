@@ -1,0 +1,251 @@
+"""Identity of a received instance: who, which study, which series, which object.
+
+Only elements up to Instance Number (0020,0013) are read, and each is decoded on its own: one
+odd value must not cost an instance. What is not text in its character set becomes replacement
+characters; control characters go, because databases and logs stumble over them.
+"""
+
+from __future__ import annotations
+
+import struct
+import unicodedata
+import zlib
+from dataclasses import dataclass
+from io import BytesIO
+from typing import BinaryIO
+
+from pydicom.charset import convert_encodings, decode_bytes
+from pydicom.dataset import Dataset
+from pydicom.filereader import read_dataset
+from pydicom.tag import BaseTag
+from pydicom.valuerep import PN_DELIMS, TEXT_VR_DELIMS
+
+from node.receive.dataset_structure import (
+    DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
+    EXPLICIT_VR_BIG_ENDIAN,
+    IMPLICIT_VR_LITTLE_ENDIAN,
+)
+from node.receive.dimse_status import StoreFailure, StoreRefused
+from storage.dicom_records import CodedConcept, PatientIdentity, SeriesHeader, StudyHeader
+from storage.errors import InvalidUid
+from storage.instance_files import validated_uid
+
+_SPECIFIC_CHARACTER_SET = 0x00080005
+_SOP_CLASS_UID = 0x00080016
+_SOP_INSTANCE_UID = 0x00080018
+_STUDY_DATE = 0x00080020
+_STUDY_TIME = 0x00080030
+_ACCESSION_NUMBER = 0x00080050
+_ISSUER_OF_ACCESSION_NUMBER_SEQUENCE = 0x00080051
+_MODALITY = 0x00080060
+_MANUFACTURER = 0x00080070
+_CODE_VALUE = 0x00080100
+_CODING_SCHEME_DESIGNATOR = 0x00080102
+_CODE_MEANING = 0x00080104
+_TIMEZONE_OFFSET_FROM_UTC = 0x00080201
+_STUDY_DESCRIPTION = 0x00081030
+_PROCEDURE_CODE_SEQUENCE = 0x00081032
+_SERIES_DESCRIPTION = 0x0008103E
+_PATIENT_NAME = 0x00100010
+_PATIENT_ID = 0x00100020
+_ISSUER_OF_PATIENT_ID = 0x00100021
+_PATIENT_BIRTH_DATE = 0x00100030
+_PATIENT_SEX = 0x00100040
+_BODY_PART_EXAMINED = 0x00180015
+_STUDY_INSTANCE_UID = 0x0020000D
+_SERIES_INSTANCE_UID = 0x0020000E
+_STUDY_ID = 0x00200010
+_SERIES_NUMBER = 0x00200011
+_INSTANCE_NUMBER = 0x00200013
+_LOCAL_NAMESPACE_ENTITY_ID = 0x00400031
+_UNIVERSAL_ENTITY_ID = 0x00400032
+
+_READ: frozenset[int] = frozenset(
+    value for name, value in globals().items() if name.startswith("_") and isinstance(value, int)
+)
+_LONGEST_VALUE = 1 << 20
+_LONGEST_TEXT = 1024
+_INFLATED_HEAD = 1 << 24
+_UNDEFINED_LENGTH = 0xFFFFFFFF
+_CONTROL = frozenset({"Cc", "Cs"})
+
+# What pydicom raises on bytes that are no data set.
+PARSE_ERRORS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    NotImplementedError,
+    RecursionError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zlib.error,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceHeader:
+    """What the database keeps of an instance; UIDs are checked, all else is as it came."""
+
+    study: StudyHeader
+    series: SeriesHeader
+    sop_class_uid: str
+    sop_instance_uid: str
+    instance_number: int | None
+    manufacturer: str
+
+
+def read_instance_header(file: BinaryIO, offset: int, transfer_syntax_uid: str) -> InstanceHeader:
+    """Read the identity of the data set that starts at `offset`.
+
+    Raises:
+        StoreRefused: not a data set in that transfer syntax, or a UID is missing or invalid.
+    """
+    try:
+        return _header(_Elements(_read_elements(file, offset, transfer_syntax_uid)))
+    except PARSE_ERRORS as error:
+        raise StoreRefused(StoreFailure.UNREADABLE) from error
+
+
+def _read_elements(file: BinaryIO, offset: int, transfer_syntax_uid: str) -> Dataset:
+    file.seek(offset)
+    source = file
+    if transfer_syntax_uid == DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN:
+        # Only the head is inflated: a small file may inflate to any size.
+        head = zlib.decompressobj(-zlib.MAX_WBITS).decompress(
+            file.read(_INFLATED_HEAD), _INFLATED_HEAD
+        )
+        source = BytesIO(head)
+    return read_dataset(
+        source,
+        transfer_syntax_uid == IMPLICIT_VR_LITTLE_ENDIAN,
+        transfer_syntax_uid != EXPLICIT_VR_BIG_ENDIAN,
+        stop_when=_stop,
+        specific_tags=list(_READ),
+    )
+
+
+def _stop(tag: BaseTag, vr: str | None, length: int) -> bool:
+    if tag in _READ and _LONGEST_VALUE < length != _UNDEFINED_LENGTH:
+        raise ValueError("an identity element is longer than any real one")
+    return int(tag) > _INSTANCE_NUMBER
+
+
+def _header(elements: _Elements) -> InstanceHeader:
+    patient = PatientIdentity(
+        patient_id=elements.text(_PATIENT_ID),
+        issuer_of_patient_id=elements.text(_ISSUER_OF_PATIENT_ID),
+        patient_name=elements.person_name(_PATIENT_NAME),
+        birth_date=elements.text(_PATIENT_BIRTH_DATE),
+        sex=elements.text(_PATIENT_SEX),
+    )
+    study = StudyHeader(
+        study_instance_uid=elements.required_uid(_STUDY_INSTANCE_UID),
+        patient=patient,
+        study_date=elements.text(_STUDY_DATE),
+        study_time=elements.text(_STUDY_TIME),
+        timezone_offset=elements.text(_TIMEZONE_OFFSET_FROM_UTC),
+        study_id=elements.text(_STUDY_ID),
+        accession_number=elements.text(_ACCESSION_NUMBER),
+        issuer_of_accession_number=_issuer_of_accession_number(elements),
+        study_description=elements.text(_STUDY_DESCRIPTION),
+        procedure_code=_procedure_code(elements),
+    )
+    return InstanceHeader(
+        study=study,
+        series=_series_header(elements),
+        sop_class_uid=elements.required_uid(_SOP_CLASS_UID),
+        sop_instance_uid=elements.required_uid(_SOP_INSTANCE_UID),
+        instance_number=elements.integer(_INSTANCE_NUMBER),
+        manufacturer=elements.text(_MANUFACTURER),
+    )
+
+
+def _series_header(elements: _Elements) -> SeriesHeader:
+    return SeriesHeader(
+        series_instance_uid=elements.required_uid(_SERIES_INSTANCE_UID),
+        modality=elements.text(_MODALITY),
+        series_number=elements.integer(_SERIES_NUMBER),
+        series_description=elements.text(_SERIES_DESCRIPTION),
+        body_part_examined=elements.text(_BODY_PART_EXAMINED),
+    )
+
+
+def _issuer_of_accession_number(elements: _Elements) -> str:
+    item = elements.first_item(_ISSUER_OF_ACCESSION_NUMBER_SEQUENCE)
+    if item is None:
+        return ""
+    return item.text(_LOCAL_NAMESPACE_ENTITY_ID) or item.text(_UNIVERSAL_ENTITY_ID)
+
+
+def _procedure_code(elements: _Elements) -> CodedConcept | None:
+    item = elements.first_item(_PROCEDURE_CODE_SEQUENCE)
+    if item is None or not item.text(_CODE_VALUE):
+        return None
+    return CodedConcept(
+        value=item.text(_CODE_VALUE),
+        scheme=item.text(_CODING_SCHEME_DESIGNATOR),
+        meaning=item.text(_CODE_MEANING),
+    )
+
+
+class _Elements:
+    """Raw elements of one data set or item, decoded one at a time."""
+
+    def __init__(self, dataset: Dataset, encodings: list[str] | None = None) -> None:
+        self._dataset = dataset
+        own = self._raw(_SPECIFIC_CHARACTER_SET)
+        if encodings is None or own:
+            encodings = _encodings(own)
+        self._encodings = encodings
+
+    def text(self, tag: int) -> str:
+        return _clean(decode_bytes(self._raw(tag), self._encodings, TEXT_VR_DELIMS))
+
+    def person_name(self, tag: int) -> str:
+        return _clean(decode_bytes(self._raw(tag), self._encodings, PN_DELIMS))
+
+    def integer(self, tag: int) -> int | None:
+        """Return an IS, or None for what is none or fits no 32 bits (PS3.5 6.2)."""
+        try:
+            number = int(self._raw(tag))
+        except ValueError:
+            return None
+        return number if -(2**31) <= number < 2**31 else None
+
+    def required_uid(self, tag: int) -> str:
+        uid = self._raw(tag).rstrip(b"\0 ").decode("ascii", "replace")
+        if not uid:
+            raise StoreRefused(StoreFailure.MISSING_UID)
+        try:
+            return validated_uid(uid)
+        except InvalidUid as error:
+            raise StoreRefused(StoreFailure.INVALID_UID) from error
+
+    def first_item(self, tag: int) -> _Elements | None:
+        """Return the first item of a sequence; an unreadable sequence counts as absent."""
+        if tag not in self._dataset:
+            return None
+        try:
+            items = self._dataset[tag].value
+            return _Elements(items[0], self._encodings) if items else None
+        except PARSE_ERRORS:
+            return None
+
+    def _raw(self, tag: int) -> bytes:
+        if tag not in self._dataset:
+            return b""
+        value = self._dataset.get_item(tag).value
+        return value if isinstance(value, bytes) else b""
+
+
+def _encodings(specific_character_set: bytes) -> list[str]:
+    terms = [term.strip() for term in specific_character_set.decode("ascii", "replace").split("\\")]
+    return convert_encodings(terms)
+
+
+def _clean(text: str) -> str:
+    kept = "".join(c for c in text if unicodedata.category(c) not in _CONTROL)
+    return kept.strip()[:_LONGEST_TEXT]

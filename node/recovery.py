@@ -1,0 +1,51 @@
+"""What a node does about its own past when it starts: a killed process leaves claims behind."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import structlog
+
+from storage.associations import lose_open_associations
+from storage.database import Database
+from storage.deliveries import return_deliveries_of
+from storage.instance_files import InstanceFiles
+from storage.jobs import return_jobs_of
+from storage.orphaned_files import sweep_orphans
+
+log = structlog.get_logger()
+
+
+def recover(db: Database, files: InstanceFiles, node_name: str) -> None:
+    """Take back everything that former processes of this node held, without waiting for leases.
+
+    Files that they received, but never acknowledged, are deleted: they hold patient data.
+    Only sound while the data directory is locked: no other process of this node is alive then.
+    """
+    now = datetime.now(UTC)
+    associations = lose_open_associations(db, now=now)
+    jobs = take_back_jobs(db, node_name)
+    deliveries = return_deliveries_of(db, worker_prefix(node_name), now=now)
+    log.info(
+        "recovered",
+        associations=associations,
+        jobs=len(jobs),
+        deliveries=len(deliveries),
+        incoming_files=files.sweep_incoming(None),
+        orphaned_files=sweep_orphans(db, files, older_than=None),
+    )
+
+
+def take_back_jobs(db: Database, node_name: str, *, is_attempt: bool = True) -> tuple[int, ...]:
+    """Return every running job of this node's worker, which is known to be dead, to the queue.
+
+    `is_attempt` False, where the worker was asked to stop: however often an operator restarts
+    the node, a long job does not run out of attempts.
+    """
+    now = datetime.now(UTC)
+    return return_jobs_of(db, worker_prefix(node_name), now=now, is_attempt=is_attempt)
+
+
+def worker_prefix(node_name: str) -> str:
+    """Return how the ids of this node's workers begin; a node's name holds no slash."""
+    return f"{node_name}/"

@@ -1,0 +1,126 @@
+"""Keeps the worker process alive: starts it, starts it again when it dies, ends it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class BackOff:
+    """How long to wait before the next start; a child that lived `steady_s` starts afresh."""
+
+    first_s: float = 1.0
+    longest_s: float = 60.0
+    steady_s: float = 60.0
+
+    def delay_s(self, deaths_in_a_row: int) -> float:
+        """Seconds to wait after the given number of early deaths: doubling, bounded."""
+        return min(self.first_s * 2.0 ** (min(deaths_in_a_row, 32) - 1), self.longest_s)
+
+
+def worker_command(config_path: Path | None) -> list[str]:
+    """Command line of a worker process that belongs to this process."""
+    command = [sys.executable, "-m", "node", "worker", "--parent", str(os.getpid())]
+    return [*command, "--config", str(config_path)] if config_path else command
+
+
+class Supervisor:
+    """One child process, restarted with back-off for as long as this object is started.
+
+    `on_death` is called, in the supervising thread, after every end of a child that nobody asked
+    for: whatever the child held can be given to others then.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        on_death: Callable[[], None],
+        back_off: BackOff | None = None,
+    ) -> None:
+        self._command = list(command)
+        self._on_death = on_death
+        self._back_off = back_off or BackOff()
+        self._stopping = threading.Event()
+        self._lock = threading.Lock()
+        self._child: subprocess.Popen[bytes] | None = None
+        # One thread forks every child and outlives them all; see node.parent_watch.
+        self._thread = threading.Thread(target=self._supervise, name="supervisor", daemon=True)
+
+    @property
+    def child_pid(self) -> int | None:
+        """Process id of the running child."""
+        with self._lock:
+            return self._child.pid if self._child else None
+
+    def start(self) -> None:
+        """Start the child and watch over it."""
+        self._thread.start()
+
+    def ask_to_stop(self) -> None:
+        """Send SIGTERM and start no child any more; returns at once."""
+        self._stopping.set()
+        with self._lock:
+            if self._child:
+                self._child.terminate()
+
+    def stop(self, grace_s: float) -> bool:
+        """End the child; False when it had to be killed after `grace_s`."""
+        self.ask_to_stop()
+        if self._thread.is_alive():
+            self._thread.join(max(0.0, grace_s))
+        if not self._thread.is_alive():
+            return True
+        with self._lock:
+            if self._child:
+                self._child.kill()
+        self._thread.join()
+        return False
+
+    def _supervise(self) -> None:
+        deaths_in_a_row = 0
+        while not self._stopping.is_set():
+            started = time.monotonic()
+            returncode = self._run_once()
+            if self._stopping.is_set():
+                return
+            lived_s = time.monotonic() - started
+            deaths_in_a_row = 1 if lived_s >= self._back_off.steady_s else deaths_in_a_row + 1
+            delay_s = self._back_off.delay_s(deaths_in_a_row)
+            log.error(
+                "worker_died", returncode=returncode, lived_s=round(lived_s, 1), restart_s=delay_s
+            )
+            self._report_death()
+            self._stopping.wait(delay_s)
+
+    def _run_once(self) -> int | None:
+        with self._lock:
+            if self._stopping.is_set():
+                return None
+            try:
+                self._child = subprocess.Popen(self._command, stdin=subprocess.DEVNULL)
+            except OSError as error:  # no memory or no process left: try again later
+                log.error("worker_not_started", error=type(error).__name__)
+                return None
+        log.info("worker_started", worker_pid=self._child.pid)
+        returncode = self._child.wait()
+        with self._lock:
+            self._child = None
+        return returncode
+
+    def _report_death(self) -> None:
+        try:
+            self._on_death()
+        except Exception:
+            log.error("worker_death_not_handled", exc_info=True)

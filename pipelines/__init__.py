@@ -1,0 +1,1 @@
+"""From received pixels to findings: volumes, models and result objects."""

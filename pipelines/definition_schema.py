@@ -1,0 +1,117 @@
+"""The keys of a pipeline definition: which series, which model, what its findings are called.
+
+`config/pipelines/hippocampus_mr.yaml` explains every key with its consequence.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, StringConstraints, model_validator
+
+from config.settings import Frozen, Name
+from pipelines.criteria import Criterion, Keyword
+from storage.dicom_records import CodedConcept
+
+Orientation = Literal["axial", "coronal", "sagittal", "oblique"]
+LongString = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[^\\]+$")]
+Colour = Annotated[int, Field(ge=0, le=255)]
+LARGEST_SERIES_NUMBER = 2**31 - 2  # IS; the report takes the next one
+
+
+class Code(Frozen):
+    """A code as DICOM writes it (PS3.3 8.8): value, coding scheme designator, meaning."""
+
+    value: Annotated[str, StringConstraints(min_length=1, max_length=16)]
+    scheme: Annotated[str, StringConstraints(min_length=1, max_length=16)]
+    meaning: LongString
+
+    def concept(self) -> CodedConcept:
+        """The same code as the record that crosses package borders."""
+        return CodedConcept(self.value, self.scheme, self.meaning)
+
+
+class SliceLimits(Frozen):
+    """How many slices a series may have; frames count for multi-frame images."""
+
+    min: Annotated[int, Field(ge=2)] = 3
+    max: Annotated[int, Field(ge=2)] = 4096
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.max < self.min:
+            raise ValueError("max is less than min")
+        return self
+
+
+class Preference(Frozen):
+    """One step in choosing between series that fit: by slice count or by an attribute."""
+
+    slices: Literal["most", "fewest"] | None = None
+    tag: Keyword | None = None
+    order: Literal["ascending", "descending"] = "ascending"
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        if (self.slices is None) == (self.tag is None):
+            raise ValueError("give either slices or tag")
+        return self
+
+
+class InputCriteria(Frozen):
+    """Which series may fill one input role of the model."""
+
+    where: Annotated[tuple[Criterion, ...], Field(min_length=1)]
+    slices: SliceLimits = SliceLimits()
+    orientation: Annotated[tuple[Orientation, ...], Field(min_length=1)] = (
+        "axial",
+        "coronal",
+        "sagittal",
+        "oblique",
+    )
+    prefer: tuple[Preference, ...] = (Preference(slices="most"),)
+    allow_lossy: bool = False
+
+
+class SegmentDefinition(Frozen):
+    """How one label value of the model's answer is told in DICOM and FHIR."""
+
+    label_value: Annotated[int, Field(ge=1, le=65535)]
+    label: LongString
+    tracking_id: LongString
+    category: Code
+    type: Code
+    type_modifier: Code | None = None
+    anatomic_region: Code | None = None
+    color_rgb: tuple[Colour, Colour, Colour]
+    min_volume_ml: Annotated[float, Field(ge=0)] = 0.0
+
+
+class PipelineDefinition(Frozen):
+    """One pipeline, as its YAML file says it."""
+
+    name: Name
+    version: Annotated[str, StringConstraints(min_length=1, max_length=64)]
+    title: LongString
+    bundle: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+    priority: Annotated[int, Field(ge=0, le=1000)] = 100
+    inputs: Annotated[dict[Name, InputCriteria], Field(min_length=1)]
+    series_number: Annotated[int, Field(ge=1, le=LARGEST_SERIES_NUMBER)] = 9001
+    series_description: LongString
+    procedure_reported: Code
+    segments: Annotated[tuple[SegmentDefinition, ...], Field(min_length=1)]
+    destinations: tuple[Name, ...] = ()
+
+    @model_validator(mode="after")
+    def _distinct_segments(self) -> Self:
+        for key in ("label_value", "label", "tracking_id", "color_rgb"):
+            values = [getattr(segment, key) for segment in self.segments]
+            twice = sorted({str(value) for value in values if values.count(value) > 1})
+            if twice:
+                raise ValueError(f"segments: {key} {', '.join(twice)} is given twice")
+        return self
+
+    @property
+    def report_series_number(self) -> int:
+        """SeriesNumber of the SR; the SEG has `series_number`."""
+        return self.series_number + 1

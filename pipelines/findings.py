@@ -1,0 +1,107 @@
+"""What a label map says in the words of the definition: structures, present or absent, measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipelines.definition_schema import PipelineDefinition, SegmentDefinition
+from pipelines.measurements import volumes_ml
+from pipelines.objects.codes import MILLILITRE, VOLUME
+from pipelines.objects.description import SegmentDescription, numbered
+from pipelines.objects.uids import tracking_uid
+from pipelines.restore import LabelMap
+from storage.records import MeasurementRecord, Outcome
+
+NOT_NUMBERED = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Findings:
+    """One outcome for SEG, SR and FHIR alike.
+
+    `label_map` holds the present structures only. `structures` are numbered 1..N;
+    `measurements` has one volume for every structure of the definition, absent ones with 0.
+    """
+
+    outcome: Outcome
+    label_map: LabelMap
+    structures: tuple[SegmentDescription, ...]
+    measurements: tuple[MeasurementRecord, ...]
+
+
+def find(
+    definition: PipelineDefinition,
+    label_map: LabelMap,
+    voxel_volume_ml: float,
+    *,
+    input_digest: str,
+    pipeline_digest: str,
+) -> Findings:
+    """Decide which structures are present and measure them.
+
+    A structure is present when it has a voxel and at least its `min_volume_ml`.
+    """
+    segments = definition.segments
+    volumes = volumes_ml(label_map, voxel_volume_ml, (item.label_value for item in segments))
+    present = {
+        item.label_value: volumes[item.label_value]
+        for item in segments
+        if volumes[item.label_value] > 0 and volumes[item.label_value] >= item.min_volume_ml
+    }
+    described = [_described(item, input_digest, pipeline_digest) for item in segments]
+    structures = numbered(described, present)
+    numbers = {item.label_value: item.segment_number for item in structures}
+    return Findings(
+        outcome=Outcome.FINDINGS if structures else Outcome.NO_FINDINGS,
+        label_map=_only(label_map, present),
+        structures=structures,
+        measurements=tuple(
+            _volume(item, numbers.get(item.label_value), present.get(item.label_value, 0.0))
+            for item in described
+        ),
+    )
+
+
+def _only(label_map: LabelMap, present: dict[int, float]) -> LabelMap:
+    kept = label_map.copy()
+    kept[~np.isin(label_map, list(present))] = 0
+    return kept
+
+
+def _described(
+    item: SegmentDefinition, input_digest: str, pipeline_digest: str
+) -> SegmentDescription:
+    return SegmentDescription(
+        label_value=item.label_value,
+        segment_number=NOT_NUMBERED,
+        label=item.label,
+        category=item.category.concept(),
+        property_type=item.type.concept(),
+        type_modifier=item.type_modifier.concept() if item.type_modifier else None,
+        anatomic_region=item.anatomic_region.concept() if item.anatomic_region else None,
+        color_rgb=item.color_rgb,
+        tracking_identifier=item.tracking_id,
+        tracking_uid=tracking_uid(input_digest, pipeline_digest, item.label_value),
+    )
+
+
+def _volume(
+    item: SegmentDescription, segment_number: int | None, value_ml: float
+) -> MeasurementRecord:
+    return MeasurementRecord(
+        structure=item.label,
+        segment_number=segment_number,
+        label_value=item.label_value,
+        tracking_identifier=item.tracking_identifier,
+        tracking_uid=item.tracking_uid,
+        category=item.category,
+        property_type=item.property_type,
+        type_modifier=item.type_modifier,
+        anatomic_region=item.anatomic_region,
+        quantity=VOLUME,
+        value=value_ml,
+        unit=MILLILITRE,
+        is_present=segment_number is not None,
+    )

@@ -1,0 +1,38 @@
+"""Codes that the result objects use (PS3.16), and our records as highdicom's coded concepts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import highdicom as hd
+
+from storage.dicom_records import CodedConcept
+
+PROCESSING_EQUIPMENT = CodedConcept("109102", "DCM", "Processing Equipment")
+DEVICE = CodedConcept("121007", "DCM", "Device")
+ENGLISH = CodedConcept("en-US", "RFC5646", "English (United States)")
+IMAGING_MEASUREMENT_REPORT = CodedConcept("126000", "DCM", "Imaging Measurement Report")
+IMAGING_MEASUREMENTS = CodedConcept("126010", "DCM", "Imaging Measurements")
+PROCEDURE_REPORTED = CodedConcept("121058", "DCM", "Procedure reported")
+LATERALITY = CodedConcept("272741003", "SCT", "Laterality")
+TOPOGRAPHICAL_MODIFIER = CodedConcept("106233006", "SCT", "Topographical modifier")
+QUALITATIVE_EVALUATIONS = CodedConcept("C0034375", "UMLS", "Qualitative Evaluations")
+FINDINGS_SUMMARY = CodedConcept("111017", "DCM", "CAD Processing and Findings Summary")
+WITHOUT_FINDINGS = CodedConcept("111241", "DCM", "All algorithms succeeded; without findings")
+WITH_FINDINGS = CodedConcept("111242", "DCM", "All algorithms succeeded; with findings")
+COMMENT = CodedConcept("121106", "DCM", "Comment")
+ABSENT = CodedConcept("272519000", "SCT", "Absent")
+VOLUME = CodedConcept("118565006", "SCT", "Volume")
+MILLILITRE = CodedConcept("mL", "UCUM", "milliliter")
+
+ANATOMICAL_STRUCTURES = frozenset({("91723000", "SCT"), ("123037004", "SCT")})
+"""Categories whose property type is itself the place of the finding (CID 7150; the second is
+the code that most existing segmentations use)."""
+
+LATERALITIES = frozenset({"7771000", "24028007", "51440002", "66459002"})
+"""SNOMED CT left, right, right and left, unilateral (CID 244)."""
+
+
+def coded(concept: CodedConcept) -> Any:
+    """Give the concept as a highdicom CodedConcept, which is a code sequence item."""
+    return hd.sr.CodedConcept(concept.value, concept.scheme, concept.meaning)

@@ -1,0 +1,53 @@
+"""Deterministic UIDs (PS3.5 B.2, UUID-derived): a job run twice names the same objects.
+
+A receiver then sees a repeated result as a duplicate; other inputs, another model or another
+definition give other objects.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID, uuid5
+
+_NAMESPACE = UUID("8b3f5b0e-6c0a-4a57-9d0e-5f1f2f1c7a3d")
+
+IMPLEMENTATION_CLASS_UID = f"2.25.{uuid5(_NAMESPACE, 'implementation').int}"
+"""Implementation Class UID (0002,0012) in the files written here."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResultUids:
+    """Every UID that the SEG and the SR of one job need."""
+
+    seg_series: str
+    seg_instance: str
+    seg_dimension_organization: str
+    sr_series: str
+    sr_instance: str
+
+
+def result_uid(input_digest: str, pipeline_digest: str, role: str) -> str:
+    """Give the UID of the object that plays `role` in the result of one job."""
+    return _uid("result", input_digest, pipeline_digest, role)
+
+
+def result_uids(input_digest: str, pipeline_digest: str) -> ResultUids:
+    """Give all UIDs of one job's result; roles are the field names of `ResultUids`."""
+    return ResultUids(
+        *(result_uid(input_digest, pipeline_digest, role) for role in ResultUids.__slots__)
+    )
+
+
+def tracking_uid(input_digest: str, pipeline_digest: str, label_value: int) -> str:
+    """Give the Tracking UID of one structure, shared by SEG (0062,0021), SR and FHIR."""
+    return _uid("tracking", input_digest, pipeline_digest, str(label_value))
+
+
+def device_uid(model_digest: str) -> str:
+    """Give the Device UID (0018,1002) of a model: another digest is another device."""
+    return _uid("device", model_digest)
+
+
+def _uid(*parts: str) -> str:
+    # The separator keeps ("ab", "c") apart from ("a", "bc").
+    return f"2.25.{uuid5(_NAMESPACE, '|'.join(parts)).int}"

@@ -1,0 +1,134 @@
+"""Writes the findings as SEG and SR and proves the written files before anyone sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from pydicom.dataset import Dataset
+
+from pipelines.definition_schema import PipelineDefinition
+from pipelines.findings import Findings
+from pipelines.objects.decoded_segmentation import DecodedSegmentation
+from pipelines.objects.identity import Origin, ResultIdentity
+from pipelines.objects.proof import prove_segmentation
+from pipelines.objects.proof_report import prove_report
+from pipelines.objects.report_sr import ReportRequest, build_report
+from pipelines.objects.segmentation import SegmentationRequest, build_segmentation
+from pipelines.objects.uids import ResultUids
+from pipelines.objects.write import write_object
+from pipelines.series_volume import SeriesVolume
+from pipelines.stages import StageTimes
+from storage.records import ObjectKind, ResultObject
+
+SEG_FILE = "seg.dcm"
+SR_FILE = "sr.dcm"
+
+
+@dataclass(frozen=True, eq=False)
+class ResultWriter:
+    """Writes one job's objects under `out_dir`; result paths are relative to `data_dir`.
+
+    The first volume is the one that the label map lies on.
+    """
+
+    definition: PipelineDefinition
+    volumes: Mapping[str, SeriesVolume]
+    uids: ResultUids
+    origin: Origin
+    data_dir: Path
+    out_dir: Path
+    times: StageTimes
+
+    def write(self, findings: Findings) -> tuple[ResultObject, ...]:
+        """Write and prove a SEG (when a structure is present) and an SR.
+
+        Raises `ProofFailed`, and `Refused` when the source headers cannot carry a result;
+        no file is left after any error.
+        """
+        try:
+            return self._written(findings)
+        except BaseException:
+            for name in (SEG_FILE, SR_FILE):
+                (self.out_dir / name).unlink(missing_ok=True)
+            raise
+
+    def _written(self, findings: Findings) -> tuple[ResultObject, ...]:
+        objects: list[ResultObject] = []
+        decoded: DecodedSegmentation | None = None
+        if findings.structures:
+            with self.times.stage("seg"):
+                segmentation = build_segmentation(self._segmentation_request(findings))
+                objects.append(self._kept(segmentation, ObjectKind.SEG, SEG_FILE))
+            with self.times.stage("proof"):
+                decoded = self._proved_segmentation(findings)
+        with self.times.stage("sr"):
+            report = build_report(self._report_request(findings, decoded))
+            objects.append(self._kept(report, ObjectKind.SR, SR_FILE))
+        with self.times.stage("proof"):
+            prove_report(self.out_dir / SR_FILE, self._main.source, findings.measurements, decoded)
+        return tuple(objects)
+
+    @property
+    def _main(self) -> SeriesVolume:
+        return next(iter(self.volumes.values()))
+
+    def _segmentation_request(self, findings: Findings) -> SegmentationRequest:
+        return SegmentationRequest(
+            source=self._main.source,
+            label_map=findings.label_map,
+            structures=findings.structures,
+            spacing_between_slices_mm=self._main.spacing_mm[0],
+            identity=ResultIdentity(
+                self.uids.seg_instance,
+                self.uids.seg_series,
+                self.definition.series_number,
+                self.definition.series_description,
+            ),
+            dimension_organization_uid=self.uids.seg_dimension_organization,
+            origin=self.origin,
+        )
+
+    def _proved_segmentation(self, findings: Findings) -> DecodedSegmentation:
+        return prove_segmentation(
+            self.out_dir / SEG_FILE,
+            findings.label_map,
+            self._main.source,
+            findings.structures,
+            affine_lps=self._main.affine_lps,
+        )
+
+    def _report_request(
+        self, findings: Findings, decoded: DecodedSegmentation | None
+    ) -> ReportRequest:
+        _, *further = self.volumes.values()
+        return ReportRequest(
+            source=self._main.source,
+            segmentation=decoded.dataset if decoded else None,
+            measurements=findings.measurements,
+            procedure_reported=self.definition.procedure_reported.concept(),
+            identity=ResultIdentity(
+                self.uids.sr_instance,
+                self.uids.sr_series,
+                self.definition.report_series_number,
+                self.definition.series_description,
+            ),
+            origin=self.origin,
+            further_sources=tuple(volume.source for volume in further),
+        )
+
+    def _kept(self, dataset: Dataset, kind: ObjectKind, name: str) -> ResultObject:
+        path = self.out_dir / name
+        size_bytes, sha256 = write_object(dataset, path)
+        return ResultObject(
+            kind=kind,
+            sop_class_uid=str(dataset.SOPClassUID),
+            sop_instance_uid=str(dataset.SOPInstanceUID),
+            series_instance_uid=str(dataset.SeriesInstanceUID),
+            series_number=int(dataset.SeriesNumber),
+            series_description=str(dataset.SeriesDescription),
+            path=PurePosixPath(path.relative_to(self.data_dir)),
+            size_bytes=size_bytes,
+            sha256=sha256,
+        )

@@ -1,0 +1,208 @@
+"""The only door of this package: one job's files in, findings and result objects out.
+
+read -> load_model -> preprocess -> inference -> restore -> measure -> seg -> sr -> proof
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import structlog
+
+from config.settings import PipelineSettings
+from pipelines.definition import load_definition
+from pipelines.definition_schema import InputCriteria
+from pipelines.device import (
+    chosen_device,
+    forget_peak,
+    peak_device_mib,
+    peak_memory_mib,
+    prepare_torch,
+    told,
+)
+from pipelines.errors import RefusalCode, Refused
+from pipelines.findings import Findings, find
+from pipelines.inference import infer
+from pipelines.model_cache import loaded_model
+from pipelines.objects.identity import Origin
+from pipelines.objects.station import Station
+from pipelines.objects.uids import result_uids
+from pipelines.preprocessing import preprocessed
+from pipelines.registry import SHIPPED_BUNDLES, RegisteredPipeline, load_registry, register
+from pipelines.restore import LabelMap, restored_label_map
+from pipelines.results import ResultWriter
+from pipelines.selection import NoMatch, select_inputs
+from pipelines.series_volume import SeriesVolume, read_series
+from pipelines.stages import StageTimes
+from pipelines.study_folder import files_digest, series_of_folder
+from storage.records import JobResult
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """One job. `inputs` gives absolute file paths by role, in any order.
+
+    Results are written under `out_dir`, which lies in `data_dir`; result paths are relative to
+    `data_dir`. `device` is `auto`, `cpu`, `cuda` or `cuda:N`; `cpu_threads` 0 leaves torch's
+    own choice. `content_time` is the start of the analysis in the site's time zone (aware).
+    """
+
+    registered: RegisteredPipeline
+    inputs: Mapping[str, tuple[Path, ...]]
+    input_digest: str
+    data_dir: Path
+    out_dir: Path
+    device: str
+    station: Station
+    content_time: datetime
+    cpu_threads: int = 0
+
+    def __post_init__(self) -> None:
+        roles = set(self.registered.definition.inputs)
+        if set(self.inputs) != roles:
+            raise ValueError(
+                f"inputs are {sorted(self.inputs)}, the pipeline takes {sorted(roles)}"
+            )
+        if not self.out_dir.is_relative_to(self.data_dir):
+            raise ValueError("out_dir does not lie in data_dir")
+
+
+def run_pipeline(request: RunRequest) -> JobResult:
+    """Run one job; the same request gives the same files, byte for byte.
+
+    Raises `Refused`, `InvalidBundle`, `InferenceFailed` or `ProofFailed`; nothing that was
+    written may leave then.
+    """
+    times = StageTimes()
+    prepare_torch(request.cpu_threads)
+    device = chosen_device(request.device)
+    forget_peak(device)
+    with times.stage("read"):
+        volumes = _read_inputs(request)
+    source = next(iter(volumes.values()))
+    label_map = _label_map(request, volumes, times)
+    with times.stage("measure"):
+        findings = _find(request, label_map, source)
+    objects = _writer(request, volumes, times).write(findings)
+    log.info(
+        "pipeline_ran",
+        outcome=findings.outcome,
+        shape=source.voxels.shape,
+        peak_device_mib=peak_device_mib(device),
+    )
+    return JobResult(
+        outcome=findings.outcome,
+        objects=objects,
+        measurements=findings.measurements,
+        device=told(device),
+        peak_memory_mib=peak_memory_mib(),
+        stage_times_s=dict(times.seconds),
+    )
+
+
+def _read_inputs(request: RunRequest) -> dict[str, SeriesVolume]:
+    volumes = {}
+    for role, criteria in request.registered.definition.inputs.items():
+        volumes[role] = read_series(request.inputs[role], fewest_slices=criteria.slices.min)
+        _refuse_unfit(volumes[role], criteria)
+    return volumes
+
+
+def _refuse_unfit(volume: SeriesVolume, criteria: InputCriteria) -> None:
+    slices = len(volume.voxels)
+    if slices > criteria.slices.max:
+        text = f"{slices} slices, at most {criteria.slices.max} are allowed"
+        raise Refused(RefusalCode.TOO_MANY_SLICES, text)
+    if volume.orientation not in criteria.orientation:
+        text = f"slices are {volume.orientation}, allowed: {', '.join(criteria.orientation)}"
+        raise Refused(RefusalCode.WRONG_ORIENTATION, text)
+    if volume.is_lossy and not criteria.allow_lossy:
+        text = "the images were compressed with loss; the definition can allow that (allow_lossy)"
+        raise Refused(RefusalCode.LOSSY_COMPRESSION, text)
+
+
+def _label_map(
+    request: RunRequest, volumes: Mapping[str, SeriesVolume], times: StageTimes
+) -> LabelMap:
+    with times.stage("load_model"):
+        bundle = loaded_model(request.registered, chosen_device(request.device))
+    with times.stage("preprocess"):
+        data = preprocessed(volumes, bundle)
+    with times.stage("inference"):
+        answer = infer(data, bundle)
+    with times.stage("restore"):
+        return restored_label_map(data, answer, next(iter(volumes.values())), bundle)
+
+
+def _find(request: RunRequest, label_map: LabelMap, source: SeriesVolume) -> Findings:
+    return find(
+        request.registered.definition,
+        label_map,
+        source.geometry.voxel_volume_ml,
+        input_digest=request.input_digest,
+        pipeline_digest=request.registered.pipeline_digest,
+    )
+
+
+def _writer(
+    request: RunRequest, volumes: Mapping[str, SeriesVolume], times: StageTimes
+) -> ResultWriter:
+    registered = request.registered
+    return ResultWriter(
+        definition=registered.definition,
+        volumes=volumes,
+        uids=result_uids(request.input_digest, registered.pipeline_digest),
+        origin=Origin(registered.algorithm, request.station, request.content_time),
+        data_dir=request.data_dir,
+        out_dir=request.out_dir,
+        times=times,
+    )
+
+
+def run_study(
+    pipeline: str | Path | RegisteredPipeline,
+    dicom_dir: Path,
+    out_dir: Path,
+    *,
+    device: str = "auto",
+    content_time: datetime | None = None,
+) -> JobResult:
+    """Choose series below `dicom_dir`, run, and write SEG and SR into `out_dir`.
+
+    `pipeline` is the name of a shipped pipeline, the path of a definition file (with its bundle
+    among the shipped ones), or a registered pipeline. Raises what `run_pipeline` raises,
+    `Refused` (no_pipeline_matches) when no series fits, and `InvalidDefinition`.
+    """
+    registered = _registered(pipeline)
+    series = series_of_folder(dicom_dir)
+    selection = select_inputs(registered.definition, [item.candidate for item in series])
+    if isinstance(selection, NoMatch):
+        raise Refused(RefusalCode.NO_PIPELINE_MATCHES, " | ".join(selection.reasons))
+    paths = {id(item.candidate): item.paths for item in series}
+    inputs = {role: paths[id(chosen.candidate)] for role, chosen in selection.inputs.items()}
+    out_dir.mkdir(parents=True, exist_ok=True)
+    return run_pipeline(
+        RunRequest(
+            registered=registered,
+            inputs=inputs,
+            input_digest=files_digest(path for role in sorted(inputs) for path in inputs[role]),
+            data_dir=out_dir,
+            out_dir=out_dir,
+            device=device,
+            station=Station("radnode", "RADNODE", "", "unknown"),
+            content_time=content_time or datetime.now(UTC),
+        )
+    )
+
+
+def _registered(pipeline: str | Path | RegisteredPipeline) -> RegisteredPipeline:
+    if isinstance(pipeline, RegisteredPipeline):
+        return pipeline
+    if isinstance(pipeline, Path):
+        return register(load_definition(pipeline), SHIPPED_BUNDLES)
+    return load_registry(PipelineSettings(enabled=(pipeline,)))[pipeline]

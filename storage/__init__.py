@@ -1,0 +1,1 @@
+"""What is kept: tables, state machines, instance files and the outbox."""

@@ -1,0 +1,59 @@
+"""Associations: which study came over which, and how each ended."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from sqlalchemy import CursorResult, insert, select, update
+
+from storage.database import Database
+from storage.dicom_tables import Association, AssociationStudy
+from storage.errors import NotFound
+
+AssociationEnd = Literal["released", "aborted", "lost"]
+
+
+def open_association(
+    db: Database, *, calling_ae_title: str, called_ae_title: str, address: str, now: datetime
+) -> int:
+    """Record an accepted association and return its number."""
+    values = {
+        "calling_ae_title": calling_ae_title,
+        "called_ae_title": called_ae_title,
+        "address": address,
+        "opened_at": now,
+    }
+    with db.begin() as session:
+        statement = insert(Association).values(**values).returning(Association.id)
+        return session.scalars(statement).one()
+
+
+def end_association(
+    db: Database, association_id: int, *, end: AssociationEnd, now: datetime
+) -> tuple[str, ...]:
+    """Record how an association ended and return the UIDs of the studies it touched.
+
+    The first end counts: ending it again changes nothing.
+
+    Raises:
+        NotFound: there is no such association.
+    """
+    with db.begin() as session:
+        association = session.get(Association, association_id, with_for_update=True)
+        if association is None:
+            raise NotFound(f"there is no association {association_id}")
+        if association.ended_at is None:
+            association.end, association.ended_at = end, now
+        touched = select(AssociationStudy.study_instance_uid).where(
+            AssociationStudy.association_id == association_id
+        )
+        return tuple(sorted(session.scalars(touched)))
+
+
+def lose_open_associations(db: Database, *, now: datetime) -> int:
+    """At start-up: whatever still runs in the books was lost with the old process."""
+    statement = update(Association).where(Association.ended_at.is_(None))
+    with db.begin() as session:
+        result = session.execute(statement.values(end="lost", ended_at=now))
+        return result.rowcount if isinstance(result, CursorResult) else 0

@@ -1,0 +1,206 @@
+"""The database: one way in, the same promises on SQLite and PostgreSQL.
+
+A write transaction on SQLite starts with BEGIN IMMEDIATE, so that a reader never has to become a
+writer half way, which SQLite answers with a deadlock. A commit is on disk when `begin` returns
+(synchronous=FULL). A read sees one moment of the database throughout. Errors of the drivers are
+translated here and nowhere else, and their texts are dropped: they can quote whole rows.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.engine import Dialect
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    InterfaceError,
+    OperationalError,
+    SQLAlchemyError,
+)
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.orm import Session
+
+from storage.errors import DatabaseUnavailable, OutOfSpace, StorageError
+
+BUSY_TIMEOUT_S = 30
+CONNECT_TIMEOUT_S = 10
+POOL_SIZE = 5
+POOL_OVERFLOW = 43
+DISK_FULL = "53100"
+UNREADABLE_URL = (
+    "the database URL cannot be read: write sqlite:///<file> or "
+    "postgresql://<user>:<password>@<host>:<port>/<database>"
+)
+
+
+class Database:
+    """An open database; usable from many threads, one transaction a `with` block."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._reading, self._writing = _engines(engine)
+
+    @property
+    def dialect(self) -> Dialect:
+        """The SQL dialect, for the few statements that differ."""
+        return self._engine.dialect
+
+    @property
+    def is_postgresql(self) -> bool:
+        """Whether this is PostgreSQL; otherwise it is SQLite."""
+        return self._engine.dialect.name == "postgresql"
+
+    @property
+    def name(self) -> str:
+        """What a person knows the database by, free of user and password."""
+        url = self._engine.url
+        if not self.is_postgresql:
+            return f"database file {url.database}"
+        return f"PostgreSQL database {url.database} on {url.host or 'this host'}"
+
+    @contextmanager
+    def begin(self) -> Iterator[Session]:
+        """A write transaction: committed at the end of the block, rolled back on any error."""
+        opened = Session(self._writing, expire_on_commit=False)
+        with translated_errors(self.name), opened as session, session.begin():
+            yield session
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """A read transaction; sees one moment of the database."""
+        with translated_errors(self.name), Session(self._reading) as session:
+            yield session
+
+    @contextmanager
+    def connect(self) -> Iterator[Connection]:
+        """A write transaction without the mapper, for migrations."""
+        with translated_errors(self.name), self._writing.begin() as connection:
+            yield connection
+
+    def close(self) -> None:
+        """Give back every pooled connection."""
+        self._engine.dispose()
+
+
+def sqlite_url(path: Path) -> str:
+    """The URL of a SQLite database file."""
+    return URL.create("sqlite", database=str(path)).render_as_string()
+
+
+def open_database(url: str) -> Database:
+    """Open `sqlite:///<file>` or `postgresql://...`; connects at first use.
+
+    Raises:
+        StorageError: the URL cannot be used (the text does not repeat it: it may hold a password).
+    """
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        raise StorageError(UNREADABLE_URL) from None
+    if parsed.get_backend_name() == "sqlite":
+        return Database(_sqlite_engine(parsed))
+    if parsed.get_backend_name() == "postgresql":
+        return Database(_postgresql_engine(parsed))
+    raise StorageError("the database URL must begin with sqlite:/// or postgresql://")
+
+
+@contextmanager
+def translated_errors(name: str) -> Iterator[None]:
+    """Turn errors of SQLAlchemy and the drivers into ours, without their texts.
+
+    `name` is what a person knows the database by.
+    """
+    try:
+        yield
+    except (OperationalError, InterfaceError) as error:
+        raise _translated(error) from None
+    except PoolTimeout:
+        raise DatabaseUnavailable("no database connection became free in time") from None
+    except DBAPIError as error:
+        if _code(error) == sqlite3.SQLITE_NOTADB:
+            raise StorageError(f"{name} is no radnode database: move it away") from None
+        raise StorageError(f"the database refused a statement: {_kind(error)}") from None
+    except SQLAlchemyError as error:
+        raise StorageError(f"storage failed: {type(error).__name__}") from None
+
+
+def _translated(error: DBAPIError) -> StorageError:
+    if _code(error) in (sqlite3.SQLITE_FULL, DISK_FULL):
+        return OutOfSpace("no space is left for the database")
+    return DatabaseUnavailable(f"the database is not available: {_kind(error)}")
+
+
+def _kind(error: DBAPIError) -> str:
+    """Name and number of a driver's error: all of it that is surely free of data."""
+    code = _code(error)
+    return type(error.orig).__name__ + (f" {code}" if code is not None else "")
+
+
+def _code(error: DBAPIError) -> Any:
+    original = error.orig
+    return getattr(original, "sqlite_errorcode", None) or getattr(original, "sqlstate", None)
+
+
+def _engines(engine: Engine) -> tuple[Engine, Engine]:
+    """Two views of one connection pool: for reading and for writing."""
+    if engine.dialect.name == "sqlite":
+        return engine, engine.execution_options(begin="BEGIN IMMEDIATE")
+    reading = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+    return reading, engine
+
+
+def _postgresql_engine(url: URL) -> Engine:
+    try:
+        return create_engine(
+            url.set(drivername="postgresql+psycopg"),
+            pool_pre_ping=True,
+            pool_size=POOL_SIZE,
+            max_overflow=POOL_OVERFLOW,
+            connect_args={"connect_timeout": CONNECT_TIMEOUT_S},
+            hide_parameters=True,
+        )
+    except ImportError:
+        raise StorageError("PostgreSQL needs psycopg: install radnode[postgresql]") from None
+
+
+def _sqlite_engine(url: URL) -> Engine:
+    if url.database in (None, "", ":memory:"):
+        raise StorageError("SQLite needs a file: a database in memory would lose everything")
+    _create_private(Path(str(url.database)))
+    engine = create_engine(
+        url.set(drivername="sqlite+pysqlite"),
+        pool_size=POOL_SIZE,
+        max_overflow=POOL_OVERFLOW,
+        connect_args={"timeout": BUSY_TIMEOUT_S},
+        hide_parameters=True,
+    )
+    event.listen(engine, "connect", _set_up_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _create_private(path: Path) -> None:
+    """Make the file before SQLite does: with 0600, which its -wal and -shm files copy."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise DatabaseUnavailable(f"the database file cannot be opened: {error.strerror}") from None
+
+
+def _set_up_sqlite(connection: sqlite3.Connection, _record: object) -> None:
+    # None: the driver starts no transactions of its own, `_begin_sqlite` does.
+    connection.isolation_level = None
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN"))

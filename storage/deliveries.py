@@ -1,0 +1,280 @@
+"""The outbox as a sender sees it: claim, then settle, retry or give up.
+
+DICOM first, then FHIR: a report links to objects that should be in the PACS by then. So other
+deliveries of a job are created with a later `due_at`, which moves forward to now as soon as the
+job's last DICOM delivery is settled, well or badly. A PACS that is down thus delays the EHR by that
+much and no more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Select, case, exists, select, update
+from sqlalchemy.orm import Session
+
+from storage.database import Database
+from storage.delivery_state import UNSETTLED, change_delivery
+from storage.errors import IllegalTransition, NotFound
+from storage.job_rows import delivery_record, event_record
+from storage.job_tables import Delivery, DeliveryEvent, Job
+from storage.jobs import held_by
+from storage.records import DeliveryRecord, DeliveryState, DestinationKind, EventRecord, JobState
+from storage.state_change import Actor, Step
+
+WORKER_LOST = "worker_lost"
+WORKER_LOST_TEXT = "the sender stopped without an end of the delivery"
+
+
+def claim_next_delivery(
+    db: Database, *, destination: str, worker_id: str, lease_s: float, now: datetime
+) -> DeliveryRecord | None:
+    """Take the delivery to one destination that is due longest, or None."""
+    due = (
+        select(Delivery.id)
+        .where(Delivery.destination == destination, Delivery.state == DeliveryState.PENDING)
+        .where(Delivery.due_at <= now)
+        .order_by(Delivery.due_at, Delivery.id)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+    with db.begin() as session:
+        delivery_id = session.scalar(due)
+        if delivery_id is None:
+            return None
+        change_delivery(
+            session,
+            delivery_id,
+            DeliveryState.PENDING,
+            DeliveryState.SENDING,
+            Step(Actor.WORKER, now, worker_id),
+            lease_expires_at=now + timedelta(seconds=lease_s),
+            attempts=Delivery.attempts + 1,
+        )
+        return delivery_record(_found(session, delivery_id))
+
+
+def settle_sent(
+    db: Database,
+    delivery_id: int,
+    *,
+    worker_id: str,
+    confirmed: bool,
+    receipt: Mapping[str, str],
+    now: datetime,
+) -> None:
+    """The receiver has it; `confirmed` where it has also proved that it keeps it.
+
+    Raises:
+        LeaseLost: the delivery is no longer this worker's.
+    """
+    to_state = DeliveryState.CONFIRMED if confirmed else DeliveryState.SENT
+    step = Step(Actor.WORKER, now, worker_id)
+    _settle(db, delivery_id, to_state, step, receipt=dict(receipt))
+
+
+def settle_retry(
+    db: Database,
+    delivery_id: int,
+    *,
+    worker_id: str,
+    code: str,
+    text: str,
+    due_at: datetime,
+    now: datetime,
+) -> None:
+    """It did not work this time: pending again, for `due_at`.
+
+    Raises:
+        LeaseLost: the delivery is no longer this worker's.
+    """
+    step = Step(Actor.WORKER, now, worker_id, code, text)
+    with db.begin() as session:
+        _return(session, _found(session, delivery_id).job_id, delivery_id, step, due_at)
+
+
+def settle_dead(
+    db: Database, delivery_id: int, *, worker_id: str, code: str, text: str, now: datetime
+) -> None:
+    """It will not work, or not in time: given up until a person asks for another try.
+
+    Raises:
+        LeaseLost: the delivery is no longer this worker's.
+    """
+    step = Step(Actor.WORKER, now, worker_id, code, text)
+    _settle(db, delivery_id, DeliveryState.DEAD, step)
+
+
+def confirm_delivery(
+    db: Database, delivery_id: int, *, worker_id: str, receipt: Mapping[str, str], now: datetime
+) -> None:
+    """The receiver of a sent delivery has proved later that it keeps it.
+
+    Raises:
+        IllegalTransition: the delivery is not sent.
+    """
+    step = Step(Actor.WORKER, now, worker_id)
+    states = DeliveryState.SENT, DeliveryState.CONFIRMED
+    with db.begin() as session:
+        merged = {**_found(session, delivery_id).receipt, **receipt}
+        change_delivery(session, delivery_id, *states, step, receipt=merged)
+
+
+def return_expired_deliveries(db: Database, *, now: datetime) -> tuple[int, ...]:
+    """Take back the deliveries whose lease ran out; they are due at once."""
+    return _return_all(db, Delivery.lease_expires_at < now, now)
+
+
+def return_deliveries_of(db: Database, worker_prefix: str, *, now: datetime) -> tuple[int, ...]:
+    """At start-up: take back this node's deliveries of before, held by `<prefix>/...`."""
+    return _return_all(db, held_by(Delivery.worker_id, worker_prefix), now)
+
+
+def retry_delivery(db: Database, delivery_id: int, *, now: datetime) -> None:
+    """A person has a dead or waiting delivery tried at once.
+
+    A dead one begins anew. A pending one only becomes due: its state, tries, reason and the time
+    after which it is given up stay, so that no event is recorded; a report may overtake its images.
+
+    Raises:
+        IllegalTransition: it is neither dead nor pending, or a newer result replaced what it
+            would send. NotFound: there is no such delivery.
+    """
+    step = Step(Actor.PERSON, now)
+    columns: dict[str, Any] = {"attempts": 0, "due_at": now, "settled_at": None}
+    states = DeliveryState.DEAD, DeliveryState.PENDING
+    with db.begin() as session:
+        _refuse_replaced(session, delivery_id)
+        if not _hurry(session, delivery_id, now):
+            change_delivery(session, delivery_id, *states, step, **columns)
+
+
+def get_delivery(db: Database, delivery_id: int) -> DeliveryRecord:
+    """One delivery.
+
+    Raises:
+        NotFound: there is no such delivery.
+    """
+    with db.read() as session:
+        return delivery_record(_found(session, delivery_id))
+
+
+def list_deliveries(
+    db: Database, *, job_id: int | None = None, limit: int = 100
+) -> tuple[DeliveryRecord, ...]:
+    """The newest deliveries first; `job_id` leaves only those of one job."""
+    statement = select(Delivery).order_by(Delivery.id.desc()).limit(limit)
+    if job_id is not None:
+        statement = statement.where(Delivery.job_id == job_id)
+    with db.read() as session:
+        return tuple(delivery_record(row) for row in session.scalars(statement))
+
+
+def pending_destinations(db: Database) -> frozenset[str]:
+    """Names of the destinations that deliveries wait for, configured or not."""
+    pending = select(Delivery.destination).where(Delivery.state == DeliveryState.PENDING)
+    with db.read() as session:
+        return frozenset(session.scalars(pending.distinct()))
+
+
+def delivery_events(db: Database, delivery_id: int) -> tuple[EventRecord, ...]:
+    """Every change of state of one delivery, oldest first; the first comes from ''."""
+    statement = select(DeliveryEvent).where(DeliveryEvent.delivery_id == delivery_id)
+    with db.read() as session:
+        rows = session.scalars(statement.order_by(DeliveryEvent.id))
+        return tuple(event_record(row) for row in rows)
+
+
+def _found(session: Session, delivery_id: int) -> Delivery:
+    delivery = session.get(Delivery, delivery_id, populate_existing=True)
+    if delivery is None:
+        raise NotFound(f"there is no delivery {delivery_id}")
+    return delivery
+
+
+def _refuse_replaced(session: Session, delivery_id: int) -> None:
+    job_id = _found(session, delivery_id).job_id
+    job = session.get(Job, job_id, with_for_update=True)
+    if job is not None and job.state is JobState.SUPERSEDED:
+        text = f"delivery {delivery_id} belongs to job {job_id}, which a newer result replaced"
+        raise IllegalTransition(text)
+
+
+def _hurry(session: Session, delivery_id: int, now: datetime) -> bool:
+    """Make a pending delivery due; one that is due already keeps its place. False: not pending."""
+    due_at = case((Delivery.due_at > now, now), else_=Delivery.due_at)
+    pending = update(Delivery).where(
+        Delivery.id == delivery_id, Delivery.state == DeliveryState.PENDING
+    )
+    hurried = session.scalar(pending.values(due_at=due_at).returning(Delivery.id))
+    return hurried is not None
+
+
+def _settle(
+    db: Database, delivery_id: int, to_state: DeliveryState, step: Step, **columns: Any
+) -> None:
+    with db.begin() as session:
+        job_id = _found(session, delivery_id).job_id
+        _settle_in(session, job_id, delivery_id, to_state, step, **columns)
+
+
+def _settle_in(
+    session: Session,
+    job_id: int,
+    delivery_id: int,
+    to_state: DeliveryState,
+    step: Step,
+    **columns: Any,
+) -> None:
+    # Locked, so that of two siblings settled at once the later one sees that it is the last.
+    session.execute(select(Job.id).where(Job.id == job_id).with_for_update())
+    states = DeliveryState.SENDING, to_state
+    change_delivery(session, delivery_id, *states, step, settled_at=step.now, **columns)
+    _bring_forward(session, job_id, step.now)
+
+
+def _bring_forward(session: Session, job_id: int, now: datetime) -> None:
+    of_job = Delivery.job_id == job_id
+    is_dicom = Delivery.kind == DestinationKind.DICOM
+    if session.scalar(select(exists().where(of_job, is_dicom, Delivery.state.in_(UNSETTLED)))):
+        return
+    waiting = update(Delivery).where(
+        of_job,
+        ~is_dicom,
+        Delivery.state == DeliveryState.PENDING,
+        Delivery.attempts == 0,
+        Delivery.due_at > now,
+    )
+    session.execute(waiting.values(due_at=now))
+
+
+def _return(session: Session, job_id: int, delivery_id: int, step: Step, due_at: datetime) -> None:
+    """Pending again; but what a newer job has replaced meanwhile is not sent any more."""
+    job_state = session.scalar(select(Job.state).where(Job.id == job_id).with_for_update())
+    if job_state is JobState.SUPERSEDED:
+        _settle_in(session, job_id, delivery_id, DeliveryState.DEAD, step)
+        return
+    states = DeliveryState.SENDING, DeliveryState.PENDING
+    change_delivery(session, delivery_id, *states, step, due_at=due_at)
+
+
+def _return_all(db: Database, condition: Any, now: datetime) -> tuple[int, ...]:
+    held = select(Delivery.id).where(Delivery.state == DeliveryState.SENDING, condition)
+    with db.read() as session:
+        found = session.scalars(held.order_by(Delivery.id)).all()
+    # One transaction each: locks on several jobs at once could cross those of routing.
+    return tuple(one for one in found if _take_back(db, one, held, now))
+
+
+def _take_back(db: Database, delivery_id: int, held: Select[int], now: datetime) -> bool:
+    step = Step(Actor.SWEEP, now, None, WORKER_LOST, WORKER_LOST_TEXT)
+    with db.begin() as session:
+        job_id = _found(session, delivery_id).job_id
+        session.execute(select(Job.id).where(Job.id == job_id).with_for_update())
+        # Asked again under the lock: its sender may have settled it since the list was made.
+        if session.scalar(held.where(Delivery.id == delivery_id).with_for_update()) is None:
+            return False
+        _return(session, job_id, delivery_id, step, now)
+        return True

@@ -1,0 +1,104 @@
+"""Tables of what was received: associations, studies, series, instances."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, ForeignKey, Index
+from sqlalchemy.orm import Mapped, mapped_column
+
+from storage.dicom_records import StudyState
+from storage.table_types import EnumText, JsonMap, PlainText, Table, UtcDateTime
+
+
+class Study(Table):
+    """One study; attributes verbatim, `generation` counts its completions."""
+
+    __tablename__ = "study"
+    __table_args__ = (Index(None, "state", "last_received_at"), Index(None, "last_received_at"))
+
+    study_instance_uid: Mapped[str] = mapped_column(PlainText, primary_key=True)
+    patient_id: Mapped[str] = mapped_column(PlainText)
+    issuer_of_patient_id: Mapped[str] = mapped_column(PlainText)
+    patient_name: Mapped[str] = mapped_column(PlainText)
+    birth_date: Mapped[str] = mapped_column(PlainText)
+    sex: Mapped[str] = mapped_column(PlainText)
+    study_date: Mapped[str] = mapped_column(PlainText)
+    study_time: Mapped[str] = mapped_column(PlainText)
+    timezone_offset: Mapped[str] = mapped_column(PlainText)
+    study_id: Mapped[str] = mapped_column(PlainText)
+    accession_number: Mapped[str] = mapped_column(PlainText)
+    issuer_of_accession_number: Mapped[str] = mapped_column(PlainText)
+    study_description: Mapped[str] = mapped_column(PlainText)
+    procedure_code: Mapped[dict[str, Any] | None] = mapped_column(JsonMap)
+    state: Mapped[StudyState] = mapped_column(EnumText(StudyState))
+    generation: Mapped[int]
+    calling_ae_title: Mapped[str] = mapped_column(PlainText)
+    first_received_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    last_received_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    complete_evidence: Mapped[str] = mapped_column(PlainText)
+    complete_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class Series(Table):
+    """One series of one study."""
+
+    __tablename__ = "series"
+
+    series_instance_uid: Mapped[str] = mapped_column(PlainText, primary_key=True)
+    study_instance_uid: Mapped[str] = mapped_column(
+        ForeignKey(Study.study_instance_uid, ondelete="CASCADE"), index=True
+    )
+    modality: Mapped[str] = mapped_column(PlainText)
+    series_number: Mapped[int | None] = mapped_column(BigInteger)
+    series_description: Mapped[str] = mapped_column(PlainText)
+    body_part_examined: Mapped[str] = mapped_column(PlainText)
+
+
+class Instance(Table):
+    """One instance: the newest dataset that came under this SOP Instance UID."""
+
+    __tablename__ = "instance"
+
+    sop_instance_uid: Mapped[str] = mapped_column(PlainText, primary_key=True)
+    series_instance_uid: Mapped[str] = mapped_column(
+        ForeignKey(Series.series_instance_uid, ondelete="CASCADE"), index=True
+    )
+    sop_class_uid: Mapped[str] = mapped_column(PlainText)
+    transfer_syntax_uid: Mapped[str] = mapped_column(PlainText)
+    instance_number: Mapped[int | None] = mapped_column(BigInteger)
+    path: Mapped[str] = mapped_column(PlainText)
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    sha256: Mapped[str] = mapped_column(PlainText)
+    dataset_sha256: Mapped[str] = mapped_column(PlainText)
+    is_own_result: Mapped[bool]
+    received_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class Association(Table):
+    """One accepted association; `end` is empty while it runs."""
+
+    __tablename__ = "association"
+    __table_args__ = (Index(None, "ended_at"), {"sqlite_autoincrement": True})
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    calling_ae_title: Mapped[str] = mapped_column(PlainText)
+    called_ae_title: Mapped[str] = mapped_column(PlainText)
+    address: Mapped[str] = mapped_column(PlainText)
+    opened_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    end: Mapped[str | None] = mapped_column(PlainText)
+
+
+class AssociationStudy(Table):
+    """Which association brought instances of which study."""
+
+    __tablename__ = "association_study"
+
+    association_id: Mapped[int] = mapped_column(
+        ForeignKey(Association.id, ondelete="CASCADE"), primary_key=True
+    )
+    study_instance_uid: Mapped[str] = mapped_column(
+        ForeignKey(Study.study_instance_uid, ondelete="CASCADE"), primary_key=True, index=True
+    )

@@ -1,0 +1,1 @@
+"""Migration environment, run by alembic only."""

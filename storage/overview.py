@@ -1,0 +1,147 @@
+"""The state of things for a status table: studies, jobs, deliveries; no patient data."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from storage.database import Database
+from storage.dicom_records import StudyState
+from storage.dicom_tables import Instance, Series, Study
+from storage.job_tables import Delivery, Job
+from storage.records import DeliveryState, DestinationKind, JobState, Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryRow:
+    """One delivery of a job."""
+
+    delivery_id: int
+    destination: str
+    kind: DestinationKind
+    state: DeliveryState
+    attempts: int
+    due_at: datetime
+    reason_code: str
+    reason_text: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobRow:
+    """One job of a study; no `pipeline_name` where no pipeline took the study."""
+
+    job_id: int
+    pipeline_name: str
+    generation: int
+    state: JobState
+    attempts: int
+    outcome: Outcome | None
+    reason_code: str
+    reason_text: str
+    started_at: datetime | None
+    finished_at: datetime | None
+    deliveries: tuple[DeliveryRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StudyRow:
+    """One study; `instance_count` is without our own results."""
+
+    study_instance_uid: str
+    state: StudyState
+    generation: int
+    calling_ae_title: str
+    instance_count: int
+    last_received_at: datetime
+    complete_evidence: str
+    complete_at: datetime | None
+    jobs: tuple[JobRow, ...]
+
+
+def study_rows(db: Database, limit: int) -> tuple[StudyRow, ...]:
+    """The studies that received something last, newest first, each with its jobs and deliveries."""
+    newest = select(Study).order_by(Study.last_received_at.desc(), Study.study_instance_uid)
+    with db.read() as session:
+        studies = session.scalars(newest.limit(limit)).all()
+        uids = [study.study_instance_uid for study in studies]
+        jobs = _jobs(session, uids)
+        counts = _instance_counts(session, uids)
+        return tuple(
+            _study_row(study, counts.get(study.study_instance_uid, 0), jobs) for study in studies
+        )
+
+
+def _study_row(study: Study, instance_count: int, jobs: dict[str, list[JobRow]]) -> StudyRow:
+    return StudyRow(
+        study_instance_uid=study.study_instance_uid,
+        state=study.state,
+        generation=study.generation,
+        calling_ae_title=study.calling_ae_title,
+        instance_count=instance_count,
+        last_received_at=study.last_received_at,
+        complete_evidence=study.complete_evidence,
+        complete_at=study.complete_at,
+        jobs=tuple(jobs.get(study.study_instance_uid, ())),
+    )
+
+
+def _jobs(session: Session, study_uids: list[str]) -> dict[str, list[JobRow]]:
+    statement = select(Job).where(Job.study_instance_uid.in_(study_uids)).order_by(Job.id)
+    rows = session.scalars(statement).all()
+    deliveries = _deliveries(session, [row.id for row in rows])
+    jobs: dict[str, list[JobRow]] = defaultdict(list)
+    for row in rows:
+        jobs[row.study_instance_uid].append(_job_row(row, deliveries.get(row.id, ())))
+    return jobs
+
+
+def _job_row(job: Job, deliveries: Iterable[DeliveryRow]) -> JobRow:
+    return JobRow(
+        job_id=job.id,
+        pipeline_name=job.pipeline_name,
+        generation=job.generation,
+        state=job.state,
+        attempts=job.attempts,
+        outcome=job.outcome,
+        reason_code=job.reason_code,
+        reason_text=job.reason_text,
+        started_at=job.started_at,
+        finished_at=job.finished_at,
+        deliveries=tuple(deliveries),
+    )
+
+
+def _deliveries(session: Session, job_ids: list[int]) -> dict[int, list[DeliveryRow]]:
+    statement = select(Delivery).where(Delivery.job_id.in_(job_ids)).order_by(Delivery.id)
+    rows: dict[int, list[DeliveryRow]] = defaultdict(list)
+    for delivery in session.scalars(statement):
+        rows[delivery.job_id].append(_delivery_row(delivery))
+    return rows
+
+
+def _delivery_row(delivery: Delivery) -> DeliveryRow:
+    return DeliveryRow(
+        delivery_id=delivery.id,
+        destination=delivery.destination,
+        kind=delivery.kind,
+        state=delivery.state,
+        attempts=delivery.attempts,
+        due_at=delivery.due_at,
+        reason_code=delivery.reason_code,
+        reason_text=delivery.reason_text,
+    )
+
+
+def _instance_counts(session: Session, study_uids: list[str]) -> dict[str, int]:
+    statement = (
+        select(Series.study_instance_uid, func.count())
+        .join(Instance, Instance.series_instance_uid == Series.series_instance_uid)
+        .where(Series.study_instance_uid.in_(study_uids), Instance.is_own_result.is_(False))
+        .group_by(Series.study_instance_uid)
+    )
+    return dict(session.execute(statement).all())

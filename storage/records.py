@@ -1,0 +1,266 @@
+"""Frozen values that cross package borders; rows and sessions stay inside `storage`.
+
+Times are aware UTC `datetime`s. UIDs are DICOM UIDs as strings. Paths are relative to the
+node's data directory, so that the directory can be moved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from pathlib import PurePosixPath
+
+from storage.dicom_records import CodedConcept, SeriesRecord, StudyRecord
+
+ARTIFICIAL_INTELLIGENCE = CodedConcept("123110", "DCM", "Artificial Intelligence")
+"""Algorithm Family (CID 7162) of every model."""
+
+
+class JobState(StrEnum):
+    """Where a job stands; `storage.job_state` holds the allowed changes."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    REFUSED = "refused"
+    FAILED = "failed"
+    SUPERSEDED = "superseded"
+
+
+class DeliveryState(StrEnum):
+    """Where a delivery stands; `storage.delivery_state` holds the allowed changes."""
+
+    PENDING = "pending"
+    SENDING = "sending"
+    SENT = "sent"
+    CONFIRMED = "confirmed"
+    DEAD = "dead"
+
+
+class Outcome(StrEnum):
+    """What a succeeded job found."""
+
+    FINDINGS = "findings"
+    NO_FINDINGS = "no_findings"
+
+
+class ObjectKind(StrEnum):
+    """Result objects by the Modality under which a PACS files them."""
+
+    SEG = "SEG"
+    SR = "SR"
+
+
+class DestinationKind(StrEnum):
+    """How a destination is reached."""
+
+    DICOM = "dicom"
+    FHIR = "fhir"
+    FOLDER = "folder"
+
+
+@dataclass(frozen=True, slots=True)
+class InputInstance:
+    """One instance that a job reads, pinned by the digest of its dataset."""
+
+    sop_instance_uid: str
+    path: PurePosixPath
+    dataset_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobInput:
+    """The series chosen for one input role of a pipeline, and why it was chosen."""
+
+    role: str
+    series_instance_uid: str
+    reason: str
+    instances: tuple[InputInstance, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AlgorithmIdentity:
+    """The model that ran; one device UID per digest of its files."""
+
+    name: str
+    version: str
+    model_digest: str
+    device_uid: str
+    manufacturer: str = "radnode"
+    family: CodedConcept = ARTIFICIAL_INTELLIGENCE
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """A job as routing asks for it; unique on (study, pipeline digest, input digest)."""
+
+    study_instance_uid: str
+    generation: int
+    pipeline_name: str
+    pipeline_digest: str
+    input_digest: str
+    inputs: tuple[JobInput, ...]
+    algorithm: AlgorithmIdentity
+    priority: int
+    max_attempts: int
+    destinations: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why no pipeline took a study: a code of ours and a sentence without patient data."""
+
+    code: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecord:
+    """One job as it stands; `priority` 0 is the most urgent."""
+
+    job_id: int
+    study_instance_uid: str
+    generation: int
+    pipeline_name: str
+    pipeline_digest: str
+    input_digest: str
+    inputs: tuple[JobInput, ...]
+    algorithm: AlgorithmIdentity | None
+    destinations: tuple[str, ...]
+    state: JobState
+    priority: int
+    attempts: int
+    max_attempts: int
+    due_at: datetime
+    created_at: datetime
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    worker_id: str | None = None
+    lease_expires_at: datetime | None = None
+    outcome: Outcome | None = None
+    reason_code: str = ""
+    reason_text: str = ""
+    device: str = ""
+    peak_memory_mib: float | None = None
+    stage_times_s: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class EventRecord:
+    """One change of state of a job or a delivery."""
+
+    at: datetime
+    from_state: str
+    to_state: str
+    actor: str
+    reason_code: str
+    reason_text: str
+
+
+@dataclass(frozen=True, slots=True)
+class MeasurementRecord:
+    """One quantity of one structure; an absent structure has value 0 and no segment number.
+
+    `tracking_uid` is the Tracking UID of the segment in SEG, SR and FHIR alike.
+    """
+
+    structure: str
+    segment_number: int | None
+    label_value: int
+    tracking_identifier: str
+    tracking_uid: str
+    category: CodedConcept
+    property_type: CodedConcept
+    type_modifier: CodedConcept | None
+    anatomic_region: CodedConcept | None
+    quantity: CodedConcept
+    value: float
+    unit: CodedConcept
+    is_present: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ResultObject:
+    """One DICOM object made by a job, durable at `path`."""
+
+    kind: ObjectKind
+    sop_class_uid: str
+    sop_instance_uid: str
+    series_instance_uid: str
+    series_number: int
+    series_description: str
+    path: PurePosixPath
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobResult:
+    """All that a finished job hands over, registered in one transaction."""
+
+    outcome: Outcome
+    objects: tuple[ResultObject, ...]
+    measurements: tuple[MeasurementRecord, ...]
+    device: str
+    peak_memory_mib: float
+    stage_times_s: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class NewDelivery:
+    """One destination that a finished job's results go to."""
+
+    destination: str
+    kind: DestinationKind
+    due_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryRecord:
+    """One row of the outbox."""
+
+    delivery_id: int
+    job_id: int
+    destination: str
+    kind: DestinationKind
+    state: DeliveryState
+    attempts: int
+    due_at: datetime
+    created_at: datetime
+    settled_at: datetime | None = None
+    lease_expires_at: datetime | None = None
+    worker_id: str | None = None
+    reason_code: str = ""
+    reason_text: str = ""
+    receipt: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedJob:
+    """A succeeded job with everything a report needs; rebuilt from storage at any time."""
+
+    job: JobRecord
+    study: StudyRecord
+    series: tuple[SeriesRecord, ...]
+    measurements: tuple[MeasurementRecord, ...]
+    objects: tuple[ResultObject, ...]
+
+    @property
+    def algorithm(self) -> AlgorithmIdentity:
+        """The model that ran; a succeeded job always has one."""
+        if self.job.algorithm is None:
+            raise ValueError(f"job {self.job.job_id} ran no algorithm")
+        return self.job.algorithm
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRecord:
+    """One security-relevant act (PS3.15 A.5 event codes), kept append-only."""
+
+    at: datetime
+    event: str
+    outcome: str
+    actor: str
+    detail: Mapping[str, str]

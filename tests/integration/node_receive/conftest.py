@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from config.settings import Settings
+from node.receive.listener import Listener
+from storage.database import open_database, sqlite_url
+from storage.instance_files import InstanceFiles
+from storage.migrate import migrate
+from tests.integration.node_receive.running_listener import (
+    Running,
+    StartListener,
+    receive_settings,
+)
+
+
+@pytest.fixture
+def database_url(tmp_path: Path) -> str:
+    return sqlite_url(tmp_path / "radnode.db")
+
+
+@pytest.fixture
+def start_listener(tmp_path: Path, database_url: str) -> Iterator[StartListener]:
+    started: list[Running] = []
+
+    def start(settings: Settings | None = None) -> Running:
+        settings = settings or receive_settings()
+        db = open_database(database_url)
+        migrate(db)
+        files = InstanceFiles(tmp_path / "data")
+        changes = threading.Semaphore(0)
+        listener = Listener(settings, db, files, on_change=changes.release)
+        running = Running(listener, listener.start(), db, files, settings, changes)
+        started.append(running)
+        return running
+
+    yield start
+    for running in started:
+        running.listener.stop()
+        running.db.close()
+
+
+@pytest.fixture
+def running(start_listener: StartListener) -> Running:
+    return start_listener()

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from config.settings import FolderDestination, PatientSystem
+from fhir.errors import TransientFhirError
+from fhir.folder import deliver_to_folder
+from storage.dicom_records import PatientIdentity
+from storage.records import FinishedJob
+from tests.unit.fhir.finished_jobs import PATIENT, of_patient, with_findings, without_findings
+
+SYSTEMS = (PatientSystem(issuer="HOSPITAL", system="urn:oid:1.2.3"),)
+
+
+def delivered(finished: FinishedJob, folder: Path, **settings: Any) -> dict[str, Any]:
+    destination = FolderDestination(type="folder", name="folder", folder=folder, **settings)
+    receipt = deliver_to_folder(finished, destination, "Radiology", "Europe/Berlin")
+    bundle: dict[str, Any] = json.loads((folder / receipt["file"]).read_text("utf-8"))
+    return bundle
+
+
+def report_of(bundle: dict[str, Any]) -> dict[str, Any]:
+    resources = [entry["resource"] for entry in bundle["entry"]]
+    (report,) = [each for each in resources if each["resourceType"] == "DiagnosticReport"]
+    found: dict[str, Any] = report
+    return found
+
+
+def test_a_repeat_writes_the_same_bytes_to_the_same_file(tmp_path: Path) -> None:
+    delivered(with_findings(), tmp_path)
+    (first,) = tmp_path.iterdir()
+    before = first.read_bytes()
+    delivered(with_findings(), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [first.name]
+    assert first.read_bytes() == before
+
+
+def test_the_patient_is_named_by_identifier_alone(tmp_path: Path) -> None:
+    report = report_of(delivered(with_findings(), tmp_path, patient_systems=SYSTEMS))
+    identifier = {"system": "urn:oid:1.2.3", "value": "MRN-4711"}
+    assert report["subject"] == {"type": "Patient", "identifier": identifier}
+
+
+def test_an_issuer_that_is_not_listed_has_no_system_not_even_the_default(tmp_path: Path) -> None:
+    default = (*SYSTEMS, PatientSystem(issuer="", system="urn:oid:9.9"))
+    other = of_patient(PatientIdentity(patient_id="5", issuer_of_patient_id="ELSEWHERE"))
+    report = report_of(delivered(other, tmp_path, patient_systems=default))
+    assert report["subject"]["identifier"] == {"value": "5"}
+
+
+def test_a_study_without_issuer_uses_the_default_system(tmp_path: Path) -> None:
+    default = (*SYSTEMS, PatientSystem(issuer="", system="urn:oid:9.9"))
+    report = report_of(
+        delivered(of_patient(PatientIdentity(patient_id="5")), tmp_path, patient_systems=default)
+    )
+    assert report["subject"]["identifier"]["system"] == "urn:oid:9.9"
+
+
+def test_without_a_system_the_patient_id_stands_alone(tmp_path: Path) -> None:
+    report = report_of(delivered(with_findings(), tmp_path))
+    assert report["subject"] == {"type": "Patient", "identifier": {"value": "MRN-4711"}}
+
+
+def test_a_study_without_patient_id_is_delivered_all_the_same(tmp_path: Path) -> None:
+    report = report_of(delivered(of_patient(PatientIdentity()), tmp_path))
+    assert report["subject"] == {"type": "Patient"}
+
+
+def test_file_names_hold_no_patient_data(tmp_path: Path) -> None:
+    delivered(with_findings(), tmp_path, patient_systems=SYSTEMS)
+    (name,) = [path.name for path in tmp_path.iterdir()]
+    for private in (PATIENT.patient_id, "ACC-0815", with_findings().job.study_instance_uid):
+        assert private not in name
+
+
+def test_a_missing_folder_is_made(tmp_path: Path) -> None:
+    assert delivered(without_findings(), tmp_path / "new" / "folder")["type"] == "transaction"
+
+
+def test_a_folder_that_cannot_be_written_to_is_tried_again_later(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(TransientFhirError, match="folder"):
+        delivered(with_findings(), tmp_path / "file")

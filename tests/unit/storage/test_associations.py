@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import pytest
+
+from storage.associations import end_association, lose_open_associations, open_association
+from storage.database import Database
+from storage.errors import NotFound
+from storage.studies import StudyProgress, open_studies
+from tests.unit.storage.samples import NOW, STUDY, after, incoming, receive
+
+
+def _open(db: Database, seconds: float = 0) -> int:
+    return open_association(
+        db,
+        calling_ae_title="PACS",
+        called_ae_title="RADNODE",
+        address="192.0.2.1",
+        now=after(seconds),
+    )
+
+
+def _progress(db: Database) -> StudyProgress:
+    (progress,) = open_studies(db)
+    return progress
+
+
+def test_ending_names_the_studies_that_the_association_touched(db: Database) -> None:
+    association_id, other_id = _open(db), _open(db)
+    receive(
+        db,
+        incoming(1, association_id=association_id),
+        incoming(2, association_id=association_id),
+        incoming(1, study="1.2.9", series="1.2.9.1", association_id=association_id),
+        incoming(1, study="1.2.7", series="1.2.7.1", association_id=other_id),
+    )
+    touched = end_association(db, association_id, end="released", now=after(1))
+    assert touched == (STUDY, "1.2.9")
+
+
+def test_an_association_that_brought_nothing_touched_nothing(db: Database) -> None:
+    assert end_association(db, _open(db), end="aborted", now=NOW) == ()
+
+
+def test_the_first_end_counts(db: Database) -> None:
+    association_id = _open(db)
+    receive(db, incoming(association_id=association_id))
+    end_association(db, association_id, end="aborted", now=after(1))
+    assert end_association(db, association_id, end="released", now=after(2)) == (STUDY,)
+    progress = _progress(db)
+    assert progress.last_association_end == "aborted"
+    assert progress.last_association_ended_at == after(1)
+
+
+def test_an_association_that_never_was_cannot_end(db: Database) -> None:
+    with pytest.raises(NotFound):
+        end_association(db, 4711, end="released", now=NOW)
+
+
+def test_progress_tells_running_associations_from_the_last_that_ended(db: Database) -> None:
+    first, second, third = _open(db), _open(db), _open(db)
+    for number, association_id in enumerate((first, second, third), 1):
+        receive(db, incoming(number, association_id=association_id))
+    end_association(db, second, end="released", now=after(5))
+    end_association(db, first, end="aborted", now=after(6))
+    progress = _progress(db)
+    assert progress.running_associations == 1
+    assert progress.last_association_end == "aborted"
+    assert progress.last_association_ended_at == after(6)
+
+
+def test_a_repeated_study_counts_as_being_sent(db: Database) -> None:
+    """A sender whose first try was cut off sends everything anew: it is not done yet."""
+    first = _open(db)
+    receive(db, incoming(1, association_id=first))
+    end_association(db, first, end="aborted", now=after(1))
+    receive(db, incoming(1, association_id=_open(db, 2)))
+    assert _progress(db).running_associations == 1
+
+
+def test_a_result_that_comes_back_does_not_hold_its_study(db: Database) -> None:
+    receive(db, incoming(1))
+    receive(db, incoming(1, series="2.25.1", is_own_result=True, association_id=_open(db)))
+    assert _progress(db).running_associations == 0
+
+
+def test_what_ran_when_the_process_died_is_lost(db: Database) -> None:
+    running, ended = _open(db), _open(db)
+    receive(db, incoming(association_id=running))
+    end_association(db, ended, end="released", now=after(1))
+    assert lose_open_associations(db, now=after(10)) == 1
+    assert lose_open_associations(db, now=after(11)) == 0
+    progress = _progress(db)
+    assert progress.running_associations == 0
+    assert progress.last_association_end == "lost"
+    assert progress.last_association_ended_at == after(10)
+
+
+def test_the_clean_end_of_one_association_does_not_mend_the_abort_of_another(
+    db: Database,
+) -> None:
+    first, second = _open(db), _open(db)
+    for number, association_id in enumerate((first, second), 1):
+        receive(db, incoming(number, association_id=association_id))
+    end_association(db, first, end="aborted", now=after(2))
+    end_association(db, second, end="released", now=after(3))
+    progress = _progress(db)
+    assert progress.last_association_end == "aborted"
+    assert progress.last_association_ended_at == after(2)
+
+
+def test_a_sender_that_came_back_after_an_abort_and_was_released_has_mended_it(
+    db: Database,
+) -> None:
+    first = _open(db)
+    receive(db, incoming(1, association_id=first))
+    end_association(db, first, end="aborted", now=after(2))
+    again = _open(db, 4)
+    receive(db, incoming(2, association_id=again))
+    end_association(db, again, end="released", now=after(5))
+    assert _progress(db).last_association_end == "released"

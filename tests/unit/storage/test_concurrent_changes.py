@@ -1,0 +1,85 @@
+"""Two changes at once that must know of each other: the second waits for the first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager
+
+from sqlalchemy.orm import Session
+
+from storage.database import Database
+from storage.deliveries import _settle_in, list_deliveries, settle_sent
+from storage.job_queue import enqueue
+from storage.jobs import get_job
+from storage.records import DeliveryState, JobState
+from storage.state_change import Actor, Step
+from storage.studies import found_study
+from tests.unit.storage.samples import (
+    NOW,
+    STUDY,
+    WORKER,
+    after,
+    claim,
+    claim_delivery,
+    finish,
+    make_deliveries,
+    make_job,
+    new_job,
+    to_destinations,
+)
+
+# What waits for a lock waits for ever: this only has to be longer than a change takes.
+LONG_ENOUGH_S = 1.0
+
+
+def _while_open(
+    transaction: AbstractContextManager[Session],
+    first: Callable[[Session], object],
+    second: Callable[[], object],
+) -> None:
+    """Do `first`, start `second` beside it, and only then commit the first."""
+    with ThreadPoolExecutor(1) as pool:
+        with transaction as session:
+            first(session)
+            future: Future[object] = pool.submit(second)
+            wait([future], LONG_ENOUGH_S)
+        future.result()
+
+
+def test_of_two_dicom_deliveries_settled_at_once_the_later_one_frees_the_report(
+    db: Database,
+) -> None:
+    job_id = make_deliveries(db, "pacs", "pacs2", "ehr")
+    first, second = claim_delivery(db, "pacs"), claim_delivery(db, "pacs2")
+    step = Step(Actor.WORKER, NOW, WORKER)
+
+    def settle_second() -> None:
+        settle_sent(
+            db, second.delivery_id, worker_id=WORKER, confirmed=False, receipt={}, now=after(1)
+        )
+
+    _while_open(
+        db.begin(),
+        lambda session: _settle_in(session, job_id, first.delivery_id, DeliveryState.SENT, step),
+        settle_second,
+    )
+    (report,) = (one for one in list_deliveries(db, job_id=job_id) if one.destination == "ehr")
+    assert report.due_at == after(1)
+
+
+def test_a_job_that_finishes_while_a_newer_one_is_queued_is_replaced(db: Database) -> None:
+    older = make_job(db, new_job("in-1"))
+    claim(db)
+
+    def queue_newer(session: Session) -> None:
+        found_study(session, STUDY, lock=True)
+        enqueue(session, new_job("in-2", generation=2), NOW)
+
+    _while_open(
+        db.begin(),
+        queue_newer,
+        lambda: finish(db, older, deliveries=to_destinations("pacs")),
+    )
+    assert get_job(db, older).state is JobState.SUPERSEDED
+    assert list_deliveries(db, job_id=older) == ()

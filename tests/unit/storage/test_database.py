@@ -1,0 +1,216 @@
+from __future__ import annotations
+
+import stat
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from sqlalchemy import event, select, text, update
+
+import storage.database
+from storage.associations import open_association
+from storage.database import Database, open_database, sqlite_url
+from storage.dicom_tables import Association
+from storage.errors import DatabaseUnavailable, OutOfSpace, StorageError
+from storage.migrate import migrate
+from tests.peers.postgres import PostgresServer
+from tests.unit.storage.samples import NOW
+
+
+def _associations(db: Database) -> list[Association]:
+    with db.read() as session:
+        return list(session.scalars(select(Association).order_by(Association.id)))
+
+
+def _open(db: Database, address: str = "127.0.0.1", now: datetime = NOW) -> int:
+    return open_association(
+        db, calling_ae_title="PACS", called_ae_title="RADNODE", address=address, now=now
+    )
+
+
+def _row(calling_ae_title: str) -> Association:
+    return Association(
+        calling_ae_title=calling_ae_title, called_ae_title="RADNODE", address="", opened_at=NOW
+    )
+
+
+def test_a_transaction_that_ends_well_is_kept(db: Database) -> None:
+    _open(db)
+    assert len(_associations(db)) == 1
+
+
+def test_an_error_undoes_the_whole_transaction(db: Database) -> None:
+    def add_and_fail() -> None:
+        with db.begin() as session:
+            session.add(_row("PACS"))
+            session.flush()
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        add_and_fail()
+    assert _associations(db) == []
+
+
+def test_a_read_sees_one_moment_throughout(db: Database) -> None:
+    with db.read() as session:
+        before = len(session.scalars(select(Association)).all())
+        _open(db)
+        assert len(session.scalars(select(Association)).all()) == before
+
+
+def test_readers_that_write_afterwards_never_deadlock(db: Database) -> None:
+    """Read, then write what was read: the pattern that a deferred SQLite transaction fails at."""
+    association_id = _open(db, address="0")
+
+    def count_up(_: int) -> None:
+        with db.begin() as session:
+            row = session.get_one(Association, association_id, with_for_update=True)
+            row.address = str(int(row.address) + 1)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(count_up, range(80)))
+    assert _associations(db)[0].address == "80"
+
+
+def test_times_come_back_as_aware_utc(db: Database) -> None:
+    _open(db, now=datetime(2026, 3, 1, 9, 30, 0, 123456, timezone(timedelta(hours=1))))
+    opened_at = _associations(db)[0].opened_at
+    assert opened_at == datetime(2026, 3, 1, 8, 30, 0, 123456, UTC)
+    assert opened_at.tzinfo is UTC
+
+
+def test_a_time_without_a_zone_is_refused(db: Database) -> None:
+    with pytest.raises(StorageError):
+        _open(db, now=datetime(2026, 3, 1))
+    assert _associations(db) == []
+
+
+def test_errors_repeat_nothing_of_the_row_they_are_about(db: Database) -> None:
+    secret = "Doe^Jane"
+
+    def break_a_rule() -> None:
+        with db.begin() as session:
+            session.add(_row(secret))
+            session.flush()
+            # PostgreSQL's own message about this quotes the whole row.
+            session.execute(update(Association).values(called_ae_title=None))
+
+    with pytest.raises(StorageError) as caught:
+        break_a_rule()
+    assert secret not in str(caught.value)
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__
+
+
+def test_a_database_without_our_tables_is_an_error_of_ours(empty_url: str) -> None:
+    db = open_database(empty_url)
+    with pytest.raises(StorageError):
+        _open(db)
+    db.close()
+
+
+def test_sqlite_keeps_every_commit_through_a_power_cut(tmp_path: Path) -> None:
+    db = open_database(sqlite_url(tmp_path / "radnode.db"))
+    with db.read() as session:
+        settings = {
+            name: session.scalar(text(f"PRAGMA {name}"))
+            for name in ("journal_mode", "synchronous", "foreign_keys")
+        }
+    assert settings == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
+    db.close()
+
+
+def test_sqlite_files_are_private(tmp_path: Path) -> None:
+    db = open_database(sqlite_url(tmp_path / "kept" / "radnode.db"))
+    migrate(db)
+    _open(db)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "kept").iterdir()}
+    assert set(modes) == {"radnode.db", "radnode.db-wal", "radnode.db-shm"}
+    assert set(modes.values()) == {0o600}
+    assert stat.S_IMODE((tmp_path / "kept").stat().st_mode) == 0o700
+    db.close()
+
+
+def test_a_locked_sqlite_database_is_unavailable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage.database, "BUSY_TIMEOUT_S", 0.05)
+    url = sqlite_url(tmp_path / "radnode.db")
+    holder, waiter = open_database(url), open_database(url)
+    migrate(holder)
+    with holder.begin() as session:
+        session.execute(text("SELECT 1"))
+        with pytest.raises(DatabaseUnavailable):
+            _open(waiter)
+    assert _open(waiter) == 1
+    holder.close()
+    waiter.close()
+
+
+def test_a_full_disk_under_sqlite_is_out_of_space(tmp_path: Path) -> None:
+    db = open_database(sqlite_url(tmp_path / "radnode.db"))
+    migrate(db)
+    db.close()
+
+    def allow_no_growth(connection: object, _record: object) -> None:
+        connection.execute("PRAGMA max_page_count=1")  # type: ignore[attr-defined]
+
+    event.listen(db._engine, "connect", allow_no_growth)
+    with pytest.raises(OutOfSpace):
+        _open(db, address="x" * 100_000)
+    db.close()
+
+
+def test_a_folder_is_no_database(tmp_path: Path) -> None:
+    with pytest.raises(DatabaseUnavailable):
+        open_database(sqlite_url(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sqlite://",
+        "sqlite:///:memory:",
+        "mysql://u:secret@h/d",
+        "u:secret@h",
+        "postgresql://u:secret@h:port/d",
+    ],
+)
+def test_a_url_that_cannot_serve_is_refused_without_being_repeated(url: str) -> None:
+    with pytest.raises(StorageError) as caught:
+        open_database(url)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.peer("postgresql")
+def test_postgresql_may_go_down_and_come_back() -> None:
+    with PostgresServer() as server:
+        db = open_database(server.new_database())
+        migrate(db)
+        first = _open(db)
+        server.stop()
+        with pytest.raises(DatabaseUnavailable):
+            _open(db)
+        server.restart()
+        assert _open(db) > first
+        db.close()
+
+
+@pytest.mark.peer("postgresql")
+def test_a_connection_cut_by_postgresql_is_replaced_unseen(
+    postgres_server: PostgresServer,
+) -> None:
+    url = postgres_server.new_database()
+    db = open_database(url)
+    migrate(db)
+    other = open_database(postgres_server.url())
+    with other.begin() as session:
+        name = url.rsplit("/", 1)[1]
+        session.execute(
+            text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name"),
+            {"name": name},
+        )
+    assert _open(db) == 1
+    other.close()
+    db.close()

@@ -1,0 +1,234 @@
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from storage.errors import InvalidUid, OutOfSpace, StorageError
+from storage.instance_files import IncomingFile, InstanceFiles, uid_tag, validated_uid
+
+CONTENT = b"DICM" * 1000
+DIGEST = sha256(CONTENT).hexdigest()
+UIDS = ("1.2.3", "1.2.3.4", "1.2.3.4.5")
+
+uids = st.lists(st.integers(0, 10**12), min_size=1, max_size=4).map(
+    lambda parts: ".".join(map(str, parts))
+)
+hostile = st.one_of(
+    st.text(),
+    st.text(alphabet="./\\0159 \n\x00~-"),
+    st.sampled_from(["..", ".", "", "/", "/etc/passwd", "../../x", "1..2", "1.2.", ".1", "1.2\n"]),
+)
+digests = st.one_of(st.text(alphabet="0123456789abcdef", min_size=64, max_size=64), hostile)
+
+
+def _kept(files: InstanceFiles, content: bytes = CONTENT) -> PurePosixPath:
+    with files.open_incoming() as incoming:
+        incoming.write(content)
+        return incoming.keep(*UIDS, sha256(content).hexdigest())
+
+
+def _below(files: InstanceFiles, folder: str = "") -> list[Path]:
+    return [path for path in (files.data_dir / folder).rglob("*") if path.is_file()]
+
+
+def _age(path: Path, hours: float) -> None:
+    then = datetime.now(UTC) - timedelta(hours=hours)
+    os.utime(path, (then.timestamp(), then.timestamp()))
+
+
+def test_a_kept_file_has_its_content_at_its_place(files: InstanceFiles) -> None:
+    place = _kept(files)
+    assert place == PurePosixPath(f"instances/1.2.3/1.2.3.4/1.2.3.4.5.{DIGEST[:16]}.dcm")
+    assert files.absolute(place).read_bytes() == CONTENT
+    assert _below(files, "incoming") == []
+
+
+def test_a_kept_file_is_never_overwritten(files: InstanceFiles) -> None:
+    """So a receiver can discard its copy of a duplicate without losing the first."""
+    first, second, third = _kept(files), _kept(files), _kept(files)
+    assert len({first, second, third}) == 3
+    files.discard(second)
+    files.discard(third)
+    assert files.absolute(first).read_bytes() == CONTENT
+
+
+def test_what_is_not_kept_is_gone(files: InstanceFiles) -> None:
+    with files.open_incoming() as incoming:
+        incoming.write(CONTENT)
+        assert incoming.path.is_relative_to(files.incoming_dir)
+    assert _below(files) == []
+
+
+def test_an_error_while_receiving_leaves_no_file(files: InstanceFiles) -> None:
+    def receive_and_fail() -> None:
+        with files.open_incoming() as incoming:
+            incoming.write(CONTENT)
+            raise ConnectionResetError
+
+    with pytest.raises(ConnectionResetError):
+        receive_and_fail()
+    assert _below(files) == []
+
+
+def test_what_was_written_can_be_read_back_before_it_is_kept(files: InstanceFiles) -> None:
+    with files.open_incoming() as incoming:
+        incoming.file.write(CONTENT)
+        incoming.file.seek(0)
+        assert incoming.file.read() == CONTENT
+
+
+def test_files_and_directories_are_private_whatever_the_umask(tmp_path: Path) -> None:
+    old = os.umask(0)
+    try:
+        files = InstanceFiles(tmp_path / "data")
+        _kept(files)
+        with files.open_incoming() as incoming:
+            assert stat.S_IMODE(incoming.path.stat().st_mode) == 0o600
+        (files.results_dir(7) / "seg.dcm").touch(0o600)
+    finally:
+        os.umask(old)
+    found = [files.data_dir, *files.data_dir.rglob("*")]
+    modes = {path.is_dir(): stat.S_IMODE(path.stat().st_mode) for path in found}
+    assert modes == {True: 0o700, False: 0o600}
+
+
+@pytest.mark.parametrize("how", ["write", "file"])
+def test_a_full_disk_is_out_of_space_and_leaves_no_file(files: InstanceFiles, how: str) -> None:
+    def fill() -> None:
+        with files.open_incoming() as incoming:
+            _replace_by_full_device(incoming)
+            if how == "write":
+                incoming.write(CONTENT * 100)
+            else:
+                incoming.file.write(CONTENT * 100)
+
+    with pytest.raises(OutOfSpace):
+        fill()
+    assert _below(files) == []
+
+
+def test_a_disk_that_is_full_only_when_flushed_is_out_of_space(files: InstanceFiles) -> None:
+    def fill() -> None:
+        with files.open_incoming() as incoming:
+            _replace_by_full_device(incoming)
+            incoming.write(b"less than a buffer")
+            incoming.keep(*UIDS, DIGEST)
+
+    with pytest.raises(OutOfSpace):
+        fill()
+    assert _below(files) == []
+
+
+def _replace_by_full_device(incoming: IncomingFile) -> None:
+    incoming.file.close()
+    incoming.file = Path("/dev/full").open("wb")  # noqa: SIM115
+
+
+def test_other_failures_name_no_path(files: InstanceFiles) -> None:
+    def lose_the_file() -> None:
+        with files.open_incoming() as incoming:
+            incoming.path.unlink()
+            incoming.keep(*UIDS, DIGEST)
+
+    with pytest.raises(StorageError, match="ENOENT") as caught:
+        lose_the_file()
+    assert "1.2.3" not in str(caught.value)
+    assert caught.value.__suppress_context__
+    assert _below(files) == []
+
+
+def test_a_file_is_kept_although_its_folder_was_just_swept(
+    files: InstanceFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sweep of old studies takes empty folders away, at the worst moment once."""
+    make_dirs = files._make_dirs
+    moments: Iterator[bool] = iter([True, False])
+
+    def make_and_lose(folder: PurePosixPath) -> None:
+        make_dirs(folder)
+        if next(moments):
+            files.absolute(folder).rmdir()
+
+    monkeypatch.setattr(files, "_make_dirs", make_and_lose)
+    assert files.absolute(_kept(files)).read_bytes() == CONTENT
+
+
+def test_leftovers_of_a_crash_are_swept_and_files_in_progress_are_not(
+    files: InstanceFiles,
+) -> None:
+    leftover = files.incoming_dir / "leftover.part"
+    leftover.write_bytes(CONTENT)
+    _age(leftover, hours=2)
+    with files.open_incoming() as incoming:
+        assert files.sweep_incoming(datetime.now(UTC) - timedelta(hours=1)) == 1
+        assert incoming.path.exists()
+    assert not leftover.exists()
+
+
+def test_discarding_twice_is_fine(files: InstanceFiles) -> None:
+    place = _kept(files)
+    files.discard(place)
+    files.discard(place)
+    assert not files.absolute(place).exists()
+
+
+def test_free_space_is_compared_with_the_limit(files: InstanceFiles) -> None:
+    free_mib = files.free_mib()
+    assert free_mib > 0
+    assert not files.is_low(0)
+    assert files.is_low(2**40)
+
+
+@given(hostile, hostile, hostile, digests)
+def test_no_text_makes_a_path_outside_of_the_data_dir(
+    study: str, series: str, sop: str, digest: str
+) -> None:
+    with TemporaryDirectory() as folder:
+        files = InstanceFiles(Path(folder) / "data")
+        with suppress(StorageError), files.open_incoming() as incoming:
+            incoming.write(b"x")
+            incoming.keep(study, series, sop, digest)
+        entries = [path.relative_to(folder) for path in Path(folder).rglob("*") if path.is_file()]
+        assert all(path.parts[:2] == ("data", "instances") for path in entries)
+        assert {path.name for path in Path(folder).iterdir()} == {"data"}
+
+
+@given(hostile)
+def test_no_stored_path_leads_out_of_the_data_dir(text: str) -> None:
+    with TemporaryDirectory() as folder:
+        files = InstanceFiles(Path(folder))
+        with suppress(StorageError):
+            path = files.absolute(text)
+            assert Path(os.path.normpath(path)).is_relative_to(files.data_dir)
+
+
+@given(uids)
+def test_every_uid_is_taken_as_it_is(uid: str) -> None:
+    assert validated_uid(uid) == uid
+
+
+@pytest.mark.parametrize(
+    "uid", ["", ".", "1.", ".1", "1..2", "1.2 ", "1.2\n", "1.a", "1/2", "١.٢", "1" * 65]
+)
+def test_what_is_no_uid_is_refused_without_being_repeated(uid: str) -> None:
+    with pytest.raises(InvalidUid) as caught:
+        validated_uid(uid)
+    assert len(uid) < 3 or uid not in str(caught.value)
+
+
+@given(st.text())
+def test_a_uid_tag_is_short_and_always_the_same(uid: str) -> None:
+    tag = uid_tag(uid)
+    assert len(tag) == 12
+    assert set(tag) <= set("0123456789abcdef")
+    assert tag == uid_tag(uid)
