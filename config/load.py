@@ -206,7 +206,7 @@ def resolve_paths(settings: Settings, base: Path) -> Settings:
         destination.model_copy(
             update={
                 name: base / path
-                for name in ("folder", "ca_file")
+                for name in ("folder", "ca_file", "certificate_file", "key_file")
                 if (path := getattr(destination, name, None)) is not None
             }
         )

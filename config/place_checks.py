@@ -10,7 +10,7 @@ from stat import S_ISDIR
 from urllib.parse import urlsplit
 
 from config.errors import Problem
-from config.settings import FhirDestination, FolderDestination, Settings
+from config.settings import FhirDestination, FolderDestination, Hl7Destination, Settings
 
 POSTGRESQL = ("postgresql", "postgresql+psycopg")
 
@@ -83,7 +83,7 @@ def _file_in_the_way(folder: Path) -> Path | None:
 def certificates_can_be_read(settings: Settings) -> Iterable[Problem]:
     """Every file of CA certificates holds one."""
     for number, destination in enumerate(settings.destinations):
-        if isinstance(destination, FhirDestination) and destination.ca_file:
+        if isinstance(destination, FhirDestination | Hl7Destination) and destination.ca_file:
             fault = _certificate_fault(destination.ca_file)
             if fault:
                 yield _problem(f"destinations[{number}].ca_file", destination.ca_file, fault)

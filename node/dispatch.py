@@ -12,11 +12,13 @@ from config.settings import (
     DicomDestination,
     FhirDestination,
     FolderDestination,
+    Hl7Destination,
     NodeSettings,
 )
 from fhir.client import FhirClient
 from fhir.errors import FhirError
 from fhir.folder import deliver_to_folder
+from fhir.hl7_delivery import Hl7Client
 from node.errors import CannotStart
 from node.scu import store_objects
 from storage.instance_files import InstanceFiles
@@ -49,6 +51,8 @@ def sender_for(destination: Destination, node: NodeSettings, files: InstanceFile
             return Sender(_client(destination, node).deliver, confirms=True)
         case FolderDestination():
             return Sender(partial(_write_report, destination, node), confirms=True)
+        case Hl7Destination():
+            return Sender(_hl7_client(destination, node).deliver, confirms=True)
         case _:
             assert_never(destination)
 
@@ -56,6 +60,13 @@ def sender_for(destination: Destination, node: NodeSettings, files: InstanceFile
 def _client(destination: FhirDestination, node: NodeSettings) -> FhirClient:
     try:
         return FhirClient(destination, node.organization_name, node.timezone)
+    except FhirError as error:
+        raise CannotStart(f"destination {destination.name}: {error.text}") from error
+
+
+def _hl7_client(destination: Hl7Destination, node: NodeSettings) -> Hl7Client:
+    try:
+        return Hl7Client(destination, node.timezone)
     except FhirError as error:
         raise CannotStart(f"destination {destination.name}: {error.text}") from error
 

@@ -10,6 +10,7 @@ from config.settings import (
     DicomDestination,
     FhirDestination,
     FolderDestination,
+    Hl7Destination,
     NodeSettings,
     RetrySettings,
 )
@@ -18,6 +19,7 @@ from node.dispatch import sender_for
 from node.errors import CannotStart, TransientDelivery
 from storage.instance_files import InstanceFiles
 from tests.acceptance.small_study import write_small_study
+from tests.peers.mllp import Hl7Receiver
 from tests.peers.ports import free_port
 from tests.unit.fhir.finished_jobs import with_findings
 
@@ -49,6 +51,16 @@ def test_a_pacs_that_is_down_is_a_passing_error_and_its_answer_no_proof(
     assert not sender.confirms
     with pytest.raises(TransientDelivery):
         sender.send(replace(finished, objects=objects))
+
+
+def test_a_receiver_of_hl7_proves_by_its_acknowledgement(files: InstanceFiles) -> None:
+    with Hl7Receiver() as receiver:
+        ris = Hl7Destination(type="hl7", name="ris", host="127.0.0.1", port=receiver.port)
+        sender = sender_for(ris, NODE, files)
+        receipt = sender.send(with_findings())
+
+    assert sender.confirms
+    assert receipt["ack"] == "AA"
 
 
 def test_an_ehr_that_is_down_is_a_passing_error(files: InstanceFiles) -> None:
