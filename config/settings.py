@@ -219,6 +219,8 @@ class FhirDestination(FhirContent):
     type: Literal["fhir"]
     name: Name
     base_url: str
+    mode: Literal["transaction", "sequential", "documentreference"] = "transaction"
+    most_entries: Annotated[int, Field(ge=2)] | None = None
     bearer_token: SecretStr | None = None
     ca_file: Path | None = None
     timeout_s: Seconds = 30
