@@ -44,3 +44,15 @@ def test_the_receivers_are_measured_side_by_side_and_the_page_gets_its_table(
         for receiver in ("storescp", "storescp --fork", "pynetdicom, raw handler", "radnode"):
             assert f"\n| {receiver}" in table, (case, receiver)
     assert list(tmp_path.iterdir()) == [page]
+
+
+def test_the_time_from_the_last_answer_to_the_start_of_the_job_is_measured(
+    tmp_path: Path,
+) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("<!-- completeness: begin -->\n<!-- completeness: end -->\n")
+
+    done = _run("completeness", "--studies", "1", "--quiet-studies", "0", "--write", str(page))
+
+    assert done.returncode == 0, done.stderr
+    assert "| counts by C-FIND | 1 | pacs_counts" in page.read_text()

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.crash.inspection import counted, data_set_of
+from tests.crash.inspection import counted
 from tests.crash.rounds import CrashTest, Summary
 from tests.peers.kept_instances import kept_instances, sqlite_of
+from tests.peers.part10 import data_set_of
 from tests.peers.postgres import PostgresServer
 
 ROUNDS = 4
