@@ -51,6 +51,17 @@ UNSAFE: dict[str, dict[str, Any]] = {
         "destinations": [{"type": "folder", "name": "out", "folder": f"{__file__}/a/b"}],
     },
     "start with sqlite:///": {**SAFE, "storage": {"database_url": "mysql://u:p@h/d"}},
+    "add it to pipelines.enabled": {"receive": {"senders": [{**PACS, "pipelines": ["other"]}]}},
+    "no port at all": {"receive": {"senders": [PACS], "port": None}},
+    "could never send": {"receive": {"senders": [{**PACS, "certificate_names": ["pacs"]}]}},
+    "certificates are named, and TLS is off": {
+        **SAFE,
+        "destinations": [{**DICOM, "tls": {"ca_file": certifi.where()}}],
+    },
+    "anybody with a public certificate": {
+        **SAFE,
+        "destinations": [{**DICOM, "tls": {"enabled": True, "verify_host_name": False}}],
+    },
     "at least retry.first_s": {
         **SAFE,
         "destinations": [{**DICOM, "retry": {"first_s": 60, "longest_s": 30}}],
