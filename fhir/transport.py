@@ -24,6 +24,7 @@ from typing import Final, Self
 import httpx
 
 from config.settings import FhirDestination
+from fhir.client_certificate import ClientCertificate
 from fhir.errors import FhirError, PermanentFhirError, TransientFhirError
 from fhir.json_reading import Json, parse_object
 from fhir.operation_outcome import summary
@@ -51,10 +52,12 @@ class FhirTransport:
     def __init__(self, destination: FhirDestination) -> None:
         self._base_url = destination.base_url
         self._limit_s = LONGEST_EXCHANGE * destination.timeout_s
+        context = _tls_context(destination)
+        self._certificate = ClientCertificate(destination, context)
         self._client = httpx.Client(
             headers=_headers(destination),
             timeout=destination.timeout_s,
-            verify=_tls_context(destination),
+            verify=context,
             follow_redirects=False,
             # A connection for each exchange, for `TimeLimit` to end.
             limits=httpx.Limits(max_keepalive_connections=0),
@@ -118,6 +121,7 @@ class FhirTransport:
         content: bytes | None,
         content_type: str | None,
     ) -> tuple[httpx.Response, Json | None]:
+        self._certificate.refresh()
         headers = {"Content-Type": content_type} if content_type else {}
         request = self._request(method, path, content, headers)
         with TimeLimit(self._limit_s) as limit:
@@ -218,7 +222,9 @@ def _tls_context(destination: FhirDestination) -> ssl.SSLContext:
         # Never used, since no redirect is followed; trusts nobody, and spares loading the CAs.
         return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
-        return ssl.create_default_context(cafile=destination.ca_file)
+        context = ssl.create_default_context(cafile=destination.ca_file)
     except OSError as error:
         text = f"ca_file cannot be used: {type(error).__name__}"
         raise PermanentFhirError("ca_file", text) from None
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context

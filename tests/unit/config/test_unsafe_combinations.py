@@ -56,9 +56,16 @@ UNSAFE: dict[str, dict[str, Any]] = {
         **SAFE,
         "destinations": [{**HL7, "host": "ris.example"}],
     },
-    "give certificate_file and key_file together": {
+    "add it to pipelines.enabled": {"receive": {"senders": [{**PACS, "pipelines": ["other"]}]}},
+    "no port at all": {"receive": {"senders": [PACS], "port": None}},
+    "could never send": {"receive": {"senders": [{**PACS, "certificate_names": ["pacs"]}]}},
+    "certificates are named, and TLS is off": {
         **SAFE,
-        "destinations": [{**HL7, "tls": True, "key_file": __file__}],
+        "destinations": [{**DICOM, "tls": {"ca_file": certifi.where()}}],
+    },
+    "anybody with a public certificate": {
+        **SAFE,
+        "destinations": [{**DICOM, "tls": {"enabled": True, "verify_host_name": False}}],
     },
     "at least retry.first_s": {
         **SAFE,
