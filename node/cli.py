@@ -26,6 +26,7 @@ from node.log_setup import configure_logging, describe_error
 from node.make_certificates import made_certificates
 from node.offered_pipelines import pipeline_problems
 from node.send_target import SendTarget
+from node.status_gate import MOST_ROWS, certificate_warnings, gate_json, rejections_table
 from node.status_table import status_json, status_table
 from pipelines.errors import InvalidBundle, InvalidDefinition, PipelineError
 from storage.deliveries import retry_delivery as retry_delivery_now
@@ -33,6 +34,7 @@ from storage.errors import StorageError
 from storage.jobs import get_job, retry_job
 from storage.migrate import migrate as migrate_database
 from storage.overview import study_rows
+from storage.rejections import list_rejections
 from storage.studies import reopen_for_routing
 
 if TYPE_CHECKING:
@@ -79,6 +81,11 @@ def _quit(code: int, problems: Iterable[object]) -> NoReturn:
     for problem in problems:
         typer.echo(f"radnode: {problem}", err=True)
     raise SystemExit(code)
+
+
+def _warn(warnings: Iterable[str]) -> None:
+    for warning in warnings:
+        typer.echo(f"radnode: warning: {warning}", err=True)
 
 
 def _config_path(given: Path | None) -> Path | None:
@@ -161,14 +168,19 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
     limit: Annotated[int, typer.Option(min=1, help="How many studies, newest first.")] = 50,
 ) -> None:
-    """Show studies, jobs and deliveries."""
+    """Show studies, jobs and deliveries, who was turned away, and certificates that end soon."""
     settings = _settings(config, "status")
     with existing_data(settings) as db:
-        studies = study_rows(db, limit)
+        studies, turned_away = study_rows(db, limit), list_rejections(db, MOST_ROWS)
+    warnings = certificate_warnings(settings)
     if as_json:
-        typer.echo(json.dumps(status_json(studies), indent=2))
-    else:
-        Console().print(status_table(studies))
+        whole = status_json(studies) | gate_json(turned_away, warnings)
+        typer.echo(json.dumps(whole, indent=2))
+        return
+    Console().print(status_table(studies))
+    if turned_away:
+        Console().print(rejections_table(turned_away))
+    _warn(warnings)
 
 
 @app.command()
@@ -205,6 +217,7 @@ def check_config(config: ConfigOption = None) -> None:
         problems += server_problems(reading.settings)
     if problems:
         _quit(2, problems)
+    _warn(certificate_warnings(reading.settings))
     offered = ", ".join(sorted(set(reading.settings.pipelines.enabled))) or "none"
     typer.echo(f"{path or 'defaults'}: ok; pipelines: {offered}")
 
