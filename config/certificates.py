@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from config.settings import DicomDestination, FhirDestination, Settings
+from config.settings import DicomDestination, FhirDestination, Hl7Destination, Settings
 from config.tls_settings import ClientTls
 
 EXPIRES_SOON = timedelta(days=30)
@@ -31,7 +31,10 @@ class UnusableFile(Exception):
 
 @dataclass(frozen=True, slots=True)
 class CertificateFiles:
-    """The files of one end of TLS and the settings that name them, such as `receive.tls`."""
+    """The files of one end of TLS and the settings that name them, such as `receive.tls`.
+
+    `switch` is the setting beside them that turns TLS on.
+    """
 
     key: str
     certificate_file: Path | None
@@ -39,6 +42,7 @@ class CertificateFiles:
     ca_file: Path | None
     ca_key: str = "ca_file"
     is_enabled: bool = True
+    switch: str = "enabled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,12 @@ def certificate_files(settings: Settings) -> Iterator[CertificateFiles]:
         if isinstance(destination, FhirDestination):
             identity = destination.certificate_file, destination.key_file
             yield CertificateFiles(key, *identity, destination.ca_file)
+        elif isinstance(destination, Hl7Destination):
+            identity = destination.certificate_file, destination.key_file
+            is_on = destination.tls
+            yield CertificateFiles(
+                key, *identity, destination.ca_file, is_enabled=is_on, switch="tls"
+            )
         elif isinstance(destination, DicomDestination):
             yield _of_client(f"{key}.tls", destination.tls)
 

@@ -16,7 +16,7 @@ from config.place_checks import (
     database_can_be_addressed,
     folders_can_be_made,
 )
-from config.settings import DicomDestination, FhirDestination, Settings
+from config.settings import DicomDestination, FhirDestination, Hl7Destination, Settings
 from config.tls_checks import (
     bound_senders_can_prove_themselves,
     certificates_can_be_used,
@@ -171,6 +171,18 @@ def _patient_data_is_encrypted(settings: Settings) -> Iterable[Problem]:
             )
 
 
+def _messages_are_encrypted(settings: Settings) -> Iterable[Problem]:
+    for number, destination in enumerate(settings.destinations):
+        if not isinstance(destination, Hl7Destination):
+            continue
+        if not destination.tls and not is_loopback(destination.host):
+            yield _problem(
+                f"destinations[{number}].tls",
+                "false",
+                f"patient data in clear text to {destination.host}: set true",
+            )
+
+
 def _retries_grow(settings: Settings) -> Iterable[Problem]:
     for number, destination in enumerate(settings.destinations):
         retry = destination.retry
@@ -191,6 +203,7 @@ CHECKS: Mapping[Check, tuple[str, ...]] = {
     _destinations_are_distinct: ("destinations",),
     _results_do_not_loop: ("node", "receive", "destinations"),
     _patient_data_is_encrypted: ("destinations",),
+    _messages_are_encrypted: ("destinations",),
     _retries_grow: ("destinations",),
     database_can_be_addressed: ("storage",),
     folders_can_be_made: ("node", "destinations"),

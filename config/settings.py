@@ -180,6 +180,8 @@ class FhirDestination(FhirContent):
     type: Literal["fhir"]
     name: Name
     base_url: str
+    mode: Literal["transaction", "sequential", "documentreference"] = "transaction"
+    most_entries: Annotated[int, Field(ge=2)] | None = None
     bearer_token: SecretStr | None = None
     ca_file: Path | None = None
     certificate_file: Path | None = None
@@ -208,8 +210,49 @@ class FolderDestination(FhirContent):
     retry: RetrySettings = RetrySettings()
 
 
+class PatientAuthority(Frozen):
+    """Maps an issuer of Patient ID (0010,0021) to the assigning authority of HL7 v2 (CX-4)."""
+
+    issuer: str = ""
+    namespace: Annotated[str, StringConstraints(min_length=1, max_length=20)]
+    oid: Annotated[str, StringConstraints(pattern=r"^[0-2](\.(0|[1-9][0-9]*))+$")] | None = None
+
+
+class Hl7Service(Frozen):
+    """What is reported (OBR-4), for studies without a procedure code of their own."""
+
+    code: str = "18748-4"
+    text: str = "Diagnostic imaging study"
+    coding_system: str = "LN"
+
+
+class Hl7Destination(Frozen):
+    """A RIS or reporting system that takes HL7 v2.5.1 ORU^R01 over MLLP."""
+
+    type: Literal["hl7"]
+    name: Name
+    host: str
+    port: Port
+    tls: bool = False
+    ca_file: Path | None = None
+    certificate_file: Path | None = None
+    key_file: Path | None = None
+    timeout_s: Seconds = 30
+    sending_application: str = "RADNODE"
+    sending_facility: str = ""
+    receiving_application: str = ""
+    receiving_facility: str = ""
+    processing_id: Literal["P", "T", "D"] = "P"
+    character_set: Literal["UNICODE UTF-8", "8859/1"] = "UNICODE UTF-8"
+    service: Hl7Service = Hl7Service()
+    patient_authorities: tuple[PatientAuthority, ...] = ()
+    wait_for_dicom_s: Annotated[float, Field(ge=0)] = 300
+    retry: RetrySettings = RetrySettings()
+
+
 Destination = Annotated[
-    DicomDestination | FhirDestination | FolderDestination, Field(discriminator="type")
+    DicomDestination | FhirDestination | FolderDestination | Hl7Destination,
+    Field(discriminator="type"),
 ]
 
 

@@ -71,6 +71,10 @@ class InputCriteria(Frozen):
     )
     prefer: tuple[Preference, ...] = (Preference(slices="most"),)
     allow_lossy: bool = False
+    allow_derived: bool = False
+    allow_tilt: bool = False
+    allow_no_frame_of_reference: bool = False
+    several_volumes: Literal["refuse", "first", "most_slices"] = "refuse"
 
 
 class SegmentDefinition(Frozen):

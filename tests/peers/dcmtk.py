@@ -87,6 +87,12 @@ class StoreScp:
             self._process.kill()
             self._process.wait()
 
+    @property
+    def pid(self) -> int:
+        """Process id of the server."""
+        assert self._process is not None
+        return self._process.pid
+
     def files(self) -> list[Path]:
         """Return the files taken so far, in the order of their names."""
         return sorted(path for path in self.folder.iterdir() if path.is_file())

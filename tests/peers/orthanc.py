@@ -118,6 +118,12 @@ class Orthanc:
     ) -> None:
         self._stop()
 
+    @property
+    def pid(self) -> int:
+        """Process id of the server."""
+        assert self._process is not None
+        return self._process.pid
+
     def log(self) -> str:
         """Return what Orthanc has written about itself so far."""
         assert self._folder is not None
@@ -136,6 +142,15 @@ class Orthanc:
         """Return the main tags of a study's instances by keyword; `ID` is Orthanc's own."""
         found = self._find("Instance", study_instance_uid)
         return [self._tags(str(instance)) for instance in found]
+
+    def all_instances(self) -> dict[str, int]:
+        """Return the size of every instance's file by SOP Instance UID."""
+        response = httpx.get(f"{self.http_url}/instances?expand", timeout=120)
+        response.raise_for_status()
+        return {
+            str(instance["MainDicomTags"]["SOPInstanceUID"]): int(instance["FileSize"])
+            for instance in response.json()
+        }
 
     def file(self, instance_id: str) -> bytes:
         """Return the Part 10 file of an instance as Orthanc keeps it."""

@@ -12,6 +12,7 @@ from config.settings import Settings
 
 PACS = {"ae_title": "PACS", "addresses": ["10.1.2.3/32"]}
 FHIR = {"type": "fhir", "name": "ehr", "base_url": "http://127.0.0.1/fhir"}
+HL7 = {"type": "hl7", "name": "ris", "host": "127.0.0.1", "port": 2575}
 DICOM = {"type": "dicom", "name": "pacs", "host": "10.1.2.3", "port": 104, "ae_title": "PACS"}
 SAFE: dict[str, Any] = {"receive": {"host": "0.0.0.0", "senders": [PACS]}}
 
@@ -61,6 +62,14 @@ UNSAFE: dict[str, dict[str, Any]] = {
     "anybody with a public certificate": {
         **SAFE,
         "destinations": [{**DICOM, "tls": {"enabled": True, "verify_host_name": False}}],
+    },
+    "patient data in clear text to ris.example: set true": {
+        **SAFE,
+        "destinations": [{**HL7, "host": "ris.example"}],
+    },
+    "give certificate_file and key_file together": {
+        **SAFE,
+        "destinations": [{**HL7, "tls": True, "key_file": __file__}],
     },
     "at least retry.first_s": {
         **SAFE,
