@@ -19,6 +19,7 @@ from config.errors import ConfigError, InvalidConfig
 from config.load import load_settings, read_settings
 from config.setting_types import is_ae_title
 from config.settings import LogSettings, Settings
+from config.tls_settings import ClientTls
 from node.certificate_maker import KeyType
 from node.data_directory import existing_data, kept_data, make_private, server_problems
 from node.errors import NodeError
@@ -141,15 +142,22 @@ def send(
     calling: Annotated[
         str | None, typer.Option(help="AE title to send as.", callback=_ae_title)
     ] = None,
+    ca_file: Annotated[
+        Path | None, typer.Option(help="Send over TLS, and trust these CA certificates.")
+    ] = None,
+    certificate_file: Annotated[Path | None, typer.Option(help="Certificate to show.")] = None,
+    key_file: Annotated[Path | None, typer.Option(help="Its private key.")] = None,
     config: ConfigOption = None,
 ) -> None:
     """Send a folder of DICOM files, by default to this node as its first sender."""
     from node.send import send_folder
 
-    wanted = SendTarget(host, port, called, calling)
+    is_tls = any((ca_file, certificate_file, key_file))
+    files = {"ca_file": ca_file, "certificate_file": certificate_file, "key_file": key_file}
+    wanted = SendTarget(host, port, called, calling, ClientTls(enabled=is_tls, **files))
     if not wanted.is_complete:
         wanted = wanted.completed(_settings(config, "send"))
-    report = send_folder(folder, *wanted.address())
+    report = send_folder(folder, *wanted.address(), wanted.tls)
     for failure in report.failed:
         typer.echo(f"radnode: {failure.path}: {_told(failure)}", err=True)
     failed, skipped = len(report.failed), len(report.skipped)
