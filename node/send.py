@@ -21,7 +21,7 @@ from pynetdicom.presentation import PresentationContext
 
 from node.dimse_policy import apply_dimse_policy, prepare_requestor
 from node.errors import TransientDelivery
-from node.receive.instance_header import PARSE_ERRORS
+from node.receive.parse_errors import PARSE_ERRORS
 
 _MOST_CONTEXTS = 128
 _TIMEOUT_S = 60
