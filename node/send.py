@@ -22,7 +22,7 @@ from pynetdicom.presentation import PresentationContext
 from config.tls_settings import ClientTls
 from node.dimse_policy import apply_dimse_policy, prepare_requestor
 from node.errors import TransientDelivery
-from node.receive.instance_header import PARSE_ERRORS
+from node.receive.parse_errors import PARSE_ERRORS
 from node.tls_client import TlsRequest
 
 NO_TLS = ClientTls()
