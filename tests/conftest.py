@@ -18,6 +18,7 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("radnode")
 
 REQUIRE_PEERS = os.environ.get("RADNODE_REQUIRE_PEERS") == "1"
+SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 FHIR_SERVER = Path(__file__).parent / "peers" / "fhir_r4_server"
 
 
@@ -31,6 +32,10 @@ def _has_postgresql() -> bool:
 
 def _has_dcmqi() -> bool:
     return (Path(sys.executable).parent / "segimage2itkimage").exists()
+
+
+def _has_shared_data() -> bool:
+    return SHARED_DATA.is_dir()
 
 
 def _has_fhir_server() -> bool:
@@ -47,6 +52,7 @@ PEERS: dict[str, Callable[[], bool]] = {
     "postgresql": _has_postgresql,
     "dcmqi": _has_dcmqi,
     "fhir_server": _has_fhir_server,
+    "shared_data": _has_shared_data,
 }
 
 PEER_MISSING = "peer missing: "
