@@ -11,6 +11,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from tests.peers import real_images
+
 # How long an example takes says how busy the machine is, and nothing about the code.
 hypothesis.settings.register_profile(
     "radnode", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
@@ -18,7 +20,6 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("radnode")
 
 REQUIRE_PEERS = os.environ.get("RADNODE_REQUIRE_PEERS") == "1"
-SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 FHIR_SERVER = Path(__file__).parent / "peers" / "fhir_r4_server"
 
 
@@ -32,10 +33,6 @@ def _has_postgresql() -> bool:
 
 def _has_dcmqi() -> bool:
     return (Path(sys.executable).parent / "segimage2itkimage").exists()
-
-
-def _has_shared_data() -> bool:
-    return SHARED_DATA.is_dir()
 
 
 def _has_fhir_server() -> bool:
@@ -52,7 +49,7 @@ PEERS: dict[str, Callable[[], bool]] = {
     "postgresql": _has_postgresql,
     "dcmqi": _has_dcmqi,
     "fhir_server": _has_fhir_server,
-    "shared_data": _has_shared_data,
+    "real_images": real_images.are_there,
 }
 
 PEER_MISSING = "peer missing: "

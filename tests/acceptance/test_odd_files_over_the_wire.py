@@ -18,8 +18,8 @@ from tests.peers.dcmtk import storescu
 from tests.peers.odd_files import odd_file
 from tests.peers.part10 import data_set_of
 from tests.peers.raw_scu import IMPLICIT_LITTLE_ENDIAN, VERIFICATION, Proposal, RawAssociation
+from tests.peers.real_images import FOLDER, images_of
 
-SHARED = Path(__file__).parents[3] / "shared" / "data"
 FOLDERS = (
     "fuzz_pwnlab",
     "hard_charset",
@@ -93,26 +93,26 @@ def _files(folder: Path) -> list[Path]:
     return found
 
 
-@pytest.mark.peer("shared_data")
+@pytest.mark.peer("real_images")
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_each_file_is_stored_or_refused_with_a_status(
     living_node: RadnodeProcess, folder: str
 ) -> None:
-    counts = _send_each(living_node, _files(SHARED / folder))
+    counts = _send_each(living_node, images_of(folder))
 
     _print(folder, counts)
     assert any(answer.startswith("0x0000") for answer in counts)
     assert [answer for answer in counts if not _is_stored_or_refused(answer)] == []
 
 
-@pytest.mark.peer("shared_data", "dcmtk")
+@pytest.mark.peer("real_images", "dcmtk")
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_what_storescu_can_send_of_them_is_answered(
     living_node: RadnodeProcess, folder: str
 ) -> None:
     options = ("+sd", "+r", "--no-halt", "--required")
     done = storescu(
-        living_node.port, [SHARED / folder], calling="PACS", called="RADNODE", options=options
+        living_node.port, [FOLDER / folder], calling="PACS", called="RADNODE", options=options
     )
 
     counts = Counter(re.findall(r"Received Store Response \((.*)\)", done.stdout))
