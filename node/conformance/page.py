@@ -8,7 +8,7 @@ from pydicom.charset import python_encoding
 
 from node.conformance.answers import rejections, scp_statuses, scu_statuses
 from node.conformance.markdown import code
-from node.conformance.network import configuration, implementation
+from node.conformance.network import configuration, implementation, transport_security
 from node.conformance.sop_classes import scp_section, scu_section
 
 _HEAD = """# DICOM conformance statement
@@ -71,8 +71,9 @@ text is decoded as far as possible. Result objects are written in ISO_IR 192 (UT
 - Received files are private to the account that runs the node, and are swept when a transfer was
   cut short.
 - Rejected associations and identity conflicts stand in the audit trail.
+"""
 
-## Configuration
+_CONFIGURATION = """## Configuration
 """
 
 
@@ -91,6 +92,8 @@ def conformance_statement() -> str:
         rejections(),
         implementation(),
         (_DATA.format(charsets=charsets),),
+        transport_security(),
+        (_CONFIGURATION,),
         configuration(),
     )
     lines = (line for part in parts for line in part)
