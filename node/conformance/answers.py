@@ -5,6 +5,7 @@ from __future__ import annotations
 from node.conformance.markdown import code, hexadecimal, table
 from node.errors import PermanentDelivery, TransientDelivery
 from node.receive.admission import Rejection
+from node.receive.association_ends import AbortReason
 from node.receive.dimse_status import SUCCESS, StoreFailure
 from node.store_status import failure_of
 
@@ -72,6 +73,18 @@ def rejections() -> list[str]:
     return [
         "### Associations that are rejected",
         *table(head, map(_rejection_row, Rejection)),
+    ]
+
+
+def aborts() -> list[str]:
+    """Return the reasons with which the service provider ends an association."""
+    rows = ((reason.name.lower().replace("_", " "), str(reason.value)) for reason in AbortReason)
+    return [
+        "### Associations that are aborted",
+        *table(("reason of the service provider (source 2)", "value"), rows),
+        "A peer that falls silent, and what is left when the node stops, is aborted by the "
+        "service user (source 0).",
+        "",
     ]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from pydicom.charset import python_encoding
 
-from node.conformance.answers import rejections, scp_statuses, scu_statuses
+from node.conformance.answers import aborts, rejections, scp_statuses, scu_statuses
 from node.conformance.markdown import code
 from node.conformance.network import configuration, implementation, transport_security
 from node.conformance.sop_classes import scp_section, scu_section
@@ -90,6 +90,7 @@ def conformance_statement() -> str:
         scu_statuses(),
         (_NEGOTIATION,),
         rejections(),
+        aborts(),
         implementation(),
         (_DATA.format(charsets=charsets),),
         transport_security(),

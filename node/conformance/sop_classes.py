@@ -12,11 +12,14 @@ from pynetdicom.sop_class import Comprehensive3DSRStorage, SegmentationStorage
 from config.settings import DicomDestination
 from node.conformance.markdown import code, table
 from node.find_counts import STUDY_ROOT_FIND
+from node.receive.services import VerificationService, by_sop_class
 from node.receive.transfer_syntaxes import ACCEPTED_TRANSFER_SYNTAXES, supported_contexts
 from storage.records import ObjectKind
 
 _SOP_CLASS = "SOP Class"
 _PRIVATE_SOP_CLASS = "1.2.826.0.1.3680043.10.1561.999"
+
+_SERVED = by_sop_class((VerificationService(),))
 
 RESULT_SOP_CLASSES: Mapping[ObjectKind, UID] = {
     ObjectKind.SEG: SegmentationStorage,
@@ -73,7 +76,7 @@ def scu_section() -> list[str]:
 def _accepted_contexts() -> list[PresentationContext]:
     """Return the contexts of all SOP Classes that the standard's registry knows."""
     uids = [uid for uid, entry in UID_dictionary.items() if entry[1] == _SOP_CLASS]
-    return supported_contexts(uids)
+    return supported_contexts(uids, _SERVED)
 
 
 def _split(
@@ -113,4 +116,4 @@ def _named(uid: str) -> tuple[str, str]:
 
 
 def _and_foreign() -> str:
-    return ", and for private ones" if supported_contexts([_PRIVATE_SOP_CLASS]) else ""
+    return ", and for private ones" if supported_contexts([_PRIVATE_SOP_CLASS], _SERVED) else ""
