@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from config.settings import Frozen, Name
+from config.setting_types import Frozen, Name
 from pipelines.criteria import Criterion, Keyword
 from storage.dicom_records import CodedConcept
 
