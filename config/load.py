@@ -25,7 +25,7 @@ from config.yaml_source import KeyPath, YamlSource, dotted, read_yaml
 
 ENVIRONMENT_PREFIX = "RADNODE_"
 OTHER_VARIABLES = frozenset({"RADNODE_CONFIG", "RADNODE_REQUIRE_PEERS"})
-SECRET_KEYS = frozenset({"database_url", "bearer_token"})
+SECRET_KEYS = frozenset({"database_url", "bearer_token", "qido_bearer_token"})
 
 
 class _EnvironmentSettings(Settings, BaseSettings):
@@ -212,9 +212,15 @@ def resolve_paths(settings: Settings, base: Path) -> Settings:
         )
         for destination in settings.destinations
     )
-    return settings.model_copy(
-        update={"node": node, "pipelines": pipelines, "destinations": destinations}
+    senders = tuple(
+        sender.model_copy(
+            update={"qido_ca_file": sender.qido_ca_file and base / sender.qido_ca_file}
+        )
+        for sender in settings.receive.senders
     )
+    receive = settings.receive.model_copy(update={"senders": senders})
+    sections = {"node": node, "receive": receive, "pipelines": pipelines}
+    return settings.model_copy(update={**sections, "destinations": destinations})
 
 
 def database_url(settings: Settings) -> str | None:

@@ -82,11 +82,19 @@ def _file_in_the_way(folder: Path) -> Path | None:
 
 def certificates_can_be_read(settings: Settings) -> Iterable[Problem]:
     """Every file of CA certificates holds one."""
+    for key, path in _certificates(settings):
+        fault = _certificate_fault(path)
+        if fault:
+            yield _problem(key, path, fault)
+
+
+def _certificates(settings: Settings) -> Iterator[tuple[str, Path]]:
     for number, destination in enumerate(settings.destinations):
         if isinstance(destination, FhirDestination) and destination.ca_file:
-            fault = _certificate_fault(destination.ca_file)
-            if fault:
-                yield _problem(f"destinations[{number}].ca_file", destination.ca_file, fault)
+            yield f"destinations[{number}].ca_file", destination.ca_file
+    for number, sender in enumerate(settings.receive.senders):
+        if sender.qido_ca_file:
+            yield f"receive.senders[{number}].qido_ca_file", sender.qido_ca_file
 
 
 def _certificate_fault(path: Path) -> str:

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -104,8 +105,28 @@ class StorageSettings(Frozen):
     retention_days: Annotated[int, Field(ge=0)] = 30
 
 
+def _has_host(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+def _plain_http_url(value: str) -> str:
+    if not value.startswith(("http://", "https://")) or "?" in value or "@" in value:
+        raise ValueError("write a plain http(s) URL without user, password or query")
+    if not _has_host(value):
+        raise ValueError("write http(s)://host:port/path; the port is a number")
+    return value.rstrip("/")
+
+
+HttpUrl = Annotated[str, AfterValidator(_plain_http_url)]
+"""The base URL of a server, without a slash at its end."""
+
+
 class SenderSettings(Frozen):
-    """One system that may send to us, and how to ask it for counts."""
+    """One system that may send to us, how to ask it for counts, and where to report to it."""
 
     ae_title: AeTitle
     addresses: tuple[Network, ...] = ()
@@ -113,6 +134,11 @@ class SenderSettings(Frozen):
     find_host: str | None = None
     find_port: Port | None = None
     find_ae_title: AeTitle | None = None
+    qido_url: HttpUrl | None = None
+    qido_bearer_token: SecretStr | None = None
+    qido_ca_file: Path | None = None
+    commitment_host: str | None = None
+    commitment_port: Port | None = None
 
 
 class ReceiveSettings(Frozen):
@@ -134,8 +160,10 @@ class CompletenessSettings(Frozen):
 
     quiet_time_s: Annotated[float, Field(ge=0)] = 10
     quiet_time_after_abort_s: Annotated[float, Field(ge=0)] = 60
+    quiet_time_without_gaps_s: Annotated[float, Field(ge=0)] = 3
+    list_wait_s: Annotated[float, Field(ge=0)] = 600
     find_timeout_s: Seconds = 5
-    check_interval_s: Seconds = 1
+    check_interval_s: Seconds = 0.2
 
 
 class WorkerSettings(Frozen):
@@ -178,6 +206,8 @@ class DicomDestination(Frozen):
     calling_ae_title: AeTitle | None = None
     timeout_s: Seconds = 30
     transfer_syntaxes: tuple[str, ...] = (EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN)
+    confirm: Literal["commitment", "find", "none"] = "commitment"
+    confirm_timeout_s: Seconds = 600
     retry: RetrySettings = RetrySettings()
 
     @field_validator("transfer_syntaxes")
@@ -205,34 +235,17 @@ class FhirContent(Frozen):
     imaging_study: Literal["reference", "create", "omit"] = "reference"
 
 
-def _has_host(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        return bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
-
-
 class FhirDestination(FhirContent):
     """An EHR that takes a FHIR R4 transaction."""
 
     type: Literal["fhir"]
     name: Name
-    base_url: str
+    base_url: HttpUrl
     bearer_token: SecretStr | None = None
     ca_file: Path | None = None
     timeout_s: Seconds = 30
     wait_for_dicom_s: Annotated[float, Field(ge=0)] = 300
     retry: RetrySettings = RetrySettings()
-
-    @field_validator("base_url")
-    @classmethod
-    def _http_url(cls, value: str) -> str:
-        if not value.startswith(("http://", "https://")) or "?" in value or "@" in value:
-            raise ValueError("write a plain http(s) URL without user, password or query")
-        if not _has_host(value):
-            raise ValueError("write http(s)://host:port/path; the port is a number")
-        return value.rstrip("/")
 
 
 class FolderDestination(FhirContent):

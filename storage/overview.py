@@ -50,7 +50,10 @@ class JobRow:
 
 @dataclass(frozen=True, slots=True)
 class StudyRow:
-    """One study; `instance_count` is without our own results."""
+    """One study; `instance_count` is without our own results.
+
+    `complete_waited_s` is how long after its last instance it was found complete.
+    """
 
     study_instance_uid: str
     state: StudyState
@@ -60,6 +63,7 @@ class StudyRow:
     last_received_at: datetime
     complete_evidence: str
     complete_at: datetime | None
+    complete_waited_s: float | None
     jobs: tuple[JobRow, ...]
 
 
@@ -86,6 +90,7 @@ def _study_row(study: Study, instance_count: int, jobs: dict[str, list[JobRow]])
         last_received_at=study.last_received_at,
         complete_evidence=study.complete_evidence,
         complete_at=study.complete_at,
+        complete_waited_s=study.complete_waited_s if study.complete_at else None,
         jobs=tuple(jobs.get(study.study_instance_uid, ())),
     )
 

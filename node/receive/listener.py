@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -18,6 +18,8 @@ from node.errors import ListenerFailed
 from node.receive.admission import Caller, Rejection, rejection
 from node.receive.association_server import ReceivingServer, bound_reads, give_up_waiting
 from node.receive.association_tracking import AssociationTracker, record_audit
+from node.receive.service_binding import ServiceBinding
+from node.receive.services import Service
 from node.receive.store_handler import StoreHandler
 from node.receive.transfer_syntaxes import VERIFICATION, supported_contexts
 from node.receive.unsettled_files import UnsettledFiles
@@ -36,7 +38,7 @@ class Listener:
     """The C-STORE and C-ECHO provider of one node.
 
     `on_change` is called, from any thread, when an association that brought instances has
-    ended: then completeness is worth a look.
+    ended: then completeness is worth a look. `services` are what is offered beside storage.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class Listener:
         db: Database,
         files: InstanceFiles,
         on_change: Callable[[], None],
+        services: Sequence[Service] = (),
     ) -> None:
         self._settings = settings
         self._db = db
@@ -52,6 +55,7 @@ class Listener:
         self._tracker = AssociationTracker(db, on_change)
         self._unsettled = UnsettledFiles(db, files)
         self._store = StoreHandler(settings, db, files, self._tracker, self._unsettled)
+        self._services = ServiceBinding(services, _caller)
         self._server: Any = None
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -128,6 +132,7 @@ class Listener:
             (evt.EVT_RELEASED, lambda event: self._tracker.ended(event.assoc, "released")),
             (evt.EVT_ABORTED, lambda event: self._tracker.aborted(event.assoc)),
             (evt.EVT_C_STORE, self._store.handle),
+            *self._services.handlers(),
         ]
 
     def _on_requested(self, event: Any) -> None:
@@ -143,7 +148,8 @@ class Listener:
         if reason is None:
             proposed = event.assoc.requestor.primitive.presentation_context_definition_list
             uids = [str(context.abstract_syntax) for context in proposed]
-            event.assoc.acceptor.supported_contexts = supported_contexts(uids)
+            supported = [*supported_contexts(uids), *self._services.contexts(uids)]
+            event.assoc.acceptor.supported_contexts = supported
             return
         event.assoc.acse.send_reject(*reason.primitive)
         event.assoc.kill()
