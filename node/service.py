@@ -16,11 +16,13 @@ from pathlib import Path
 
 import structlog
 
-from config.settings import Settings
+from config.settings import DicomDestination, Settings
 from node.assembly import Assembly
 from node.attempt import software_version
 from node.audit_trail import AuditEvent, note
+from node.commitment_reports import CommitmentReports, reported_sender
 from node.completeness import Completeness
+from node.confirmation import CommitmentResults, Confirmation
 from node.data_directory import PORT_FILE, kept_data, make_private, sole_user
 from node.delivery import DeliveryLoop
 from node.dispatch import sender_for
@@ -34,6 +36,7 @@ from node.receive.listener import Listener
 from node.receive.performed_step_service import PerformedStepService
 from node.receive.services import Service as DimseService
 from node.recovery import recover, take_back_jobs, worker_prefix
+from node.repeated_round import RepeatedRound
 from node.routing import route_ready_studies
 from node.scheduler import NodeScheduler
 from node.slice_coverage import SliceCoverage
@@ -49,6 +52,8 @@ from storage.migrate import migrate
 GRACE_S = 5.0
 """How long a job or delivery in hand may take to end before it goes back to its queue."""
 
+_REPORTS_S = 0.5
+_CONFIRM_S = 0.5
 _LEASE_SWEEP_S = 10.0
 _HOUSEKEEPING_S = 60.0
 _PURGE_S = 3600.0
@@ -106,6 +111,7 @@ class Service:
             covered_pipeline=SliceCoverage(db, self._files, registry).covered_pipeline,
         )
         self._scheduler = NodeScheduler()
+        self._confirmations = self._rounds()
         self._outbox = Outbox(self._delivery_loops(), db, worker_id=self._worker_id)
         self._supervisor = Supervisor(worker_command(config_path), on_death=self._take_back)
         self._listener = Listener(
@@ -121,6 +127,8 @@ class Service:
         self._port_file.unlink(missing_ok=True)
         port = self._listener.start()
         self._outbox.start()
+        for each in self._confirmations:
+            each.start()
         if self._settings.worker.enabled:
             self._supervisor.start()
         self._schedule()
@@ -139,10 +147,14 @@ class Service:
         until = time.monotonic() + GRACE_S
         self._supervisor.ask_to_stop()
         self._outbox.ask_to_stop()
+        for each in self._confirmations:
+            each.ask_to_stop()
         self._listener.stop()
         self._assembly.stop()
         self._scheduler.stop()
         self._outbox.stop(until - time.monotonic())
+        for each in self._confirmations:
+            each.stop(until - time.monotonic())
         self._stop_worker(until - time.monotonic())
         self._port_file.unlink(missing_ok=True)
         self._note(AuditEvent.APPLICATION_STOP)
@@ -167,10 +179,27 @@ class Service:
     def _services(self) -> tuple[DimseService, ...]:
         wake = self._assembly.wake
         return (
-            CommitmentService(self._db, wake, lambda _: None),
+            CommitmentService(
+                self._db,
+                wake,
+                CommitmentResults(self._settings, self._db, worker_id=self._worker_id).take,
+                lambda ae_title: reported_sender(self._settings, ae_title) is not None,
+            ),
             AvailabilityService(self._db, wake),
             PerformedStepService(self._db, wake),
         )
+
+    def _rounds(self) -> list[RepeatedRound]:
+        """Return the threads that ask PACS for confirmation, and that answer their requests."""
+        reports = CommitmentReports(self._settings, self._db, self._files)
+        rounds = [RepeatedRound("commitment-reports", reports.report_due, every_s=_REPORTS_S)]
+        for destination in self._settings.destinations:
+            if isinstance(destination, DicomDestination) and destination.confirm != "none":
+                asking = Confirmation(
+                    destination, self._settings, self._db, worker_id=self._worker_id
+                )
+                rounds.append(RepeatedRound("confirmation", asking.ask_next, every_s=_CONFIRM_S))
+        return rounds
 
     def _schedule(self) -> None:
         sweeps = Sweeps(self._settings, self._db, self._files, worker_id=self._worker_id)

@@ -97,6 +97,8 @@ def _notes(delivery: DeliveryRow, now: datetime) -> Iterator[str]:
         yield f"try {delivery.attempts}"
     if delivery.state is DeliveryState.PENDING:
         yield f"next {_until(delivery.due_at - now)}"
+    if delivery.unconfirmed:
+        yield f"unconfirmed: {delivery.unconfirmed}"
 
 
 def _until(wait: timedelta) -> str:

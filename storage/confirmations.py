@@ -28,18 +28,21 @@ from storage.upsert import insert_new
 def begin_confirmations(
     db: Database, destination: str, *, sent_after: datetime, now: datetime
 ) -> int:
-    """Take up the deliveries to a PACS that are sent and that nobody has asked about."""
+    """Take up the deliveries to a PACS that are sent and that nobody has asked about since."""
     sent = select(Delivery.id).where(
         Delivery.destination == destination,
         Delivery.kind == DestinationKind.DICOM,
         Delivery.state == DeliveryState.SENT,
         Delivery.settled_at >= sent_after,
-        ~exists().where(Confirmation.delivery_id == Delivery.id),
+        ~exists().where(
+            Confirmation.delivery_id == Delivery.id, Confirmation.began_at >= Delivery.settled_at
+        ),
     )
     with db.read() as session:
         found = session.scalars(sent.order_by(Delivery.id)).all()
     for delivery_id in found:
         with db.begin() as session:
+            _forget(session, delivery_id)
             insert_new(session, Confirmation, _new(delivery_id, now))
     return len(found)
 
@@ -70,16 +73,24 @@ def await_report(db: Database, delivery_id: int, *, transaction_uid: str, due_at
         "transaction_uid": transaction_uid,
         "state": ConfirmationState.AWAITED,
         "due_at": due_at,
-        "attempts": Confirmation.attempts + 1,
+        "reason_code": "",
+        "reason_text": "",
     }
     _set(db, delivery_id, columns)
 
 
-def ask_again(db: Database, delivery_id: int, *, due_at: datetime, code: str, text: str) -> None:
-    """No answer that decides; ask again at `due_at`. The reason is shown."""
-    columns = {"state": ConfirmationState.ASKING, "due_at": due_at}
-    reason = {"reason_code": code, "reason_text": text, "attempts": Confirmation.attempts + 1}
-    _set(db, delivery_id, columns | reason)
+def postpone_confirmation(
+    db: Database,
+    delivery_id: int,
+    *,
+    state: ConfirmationState,
+    due_at: datetime,
+    code: str,
+    text: str,
+) -> None:
+    """No answer that decides: go on in `state` at `due_at`. The reason is shown."""
+    columns = {"state": state, "due_at": due_at, "attempts": Confirmation.attempts + 1}
+    _set(db, delivery_id, columns | {"reason_code": code, "reason_text": text})
 
 
 def give_up_confirmation(db: Database, delivery_id: int, *, code: str, text: str) -> None:
@@ -100,22 +111,17 @@ def delivery_of_transaction(db: Database, transaction_uid: str) -> ConfirmationR
         return None if row is None else _record(*row)
 
 
-def destination_of(db: Database, delivery_id: int) -> str:
-    """The name of a delivery's destination.
-
-    Raises:
-        NotFound: there is no such delivery.
-    """
-    with db.read() as session:
-        name = session.scalar(select(Delivery.destination).where(Delivery.id == delivery_id))
-    if name is None:
-        raise NotFound(f"there is no delivery {delivery_id}")
-    return name
-
-
 def objects_of_job(db: Database, job_id: int) -> Mapping[str, str]:
     """SOP Class UIDs of what a job made, by SOP Instance UID."""
     columns = ResultObjectRow.sop_instance_uid, ResultObjectRow.sop_class_uid
+    statement = select(*columns).where(ResultObjectRow.job_id == job_id)
+    with db.read() as session:
+        return dict(session.execute(statement.order_by(ResultObjectRow.position)).all())
+
+
+def series_of_objects(db: Database, job_id: int) -> Mapping[str, str]:
+    """Series Instance UIDs of what a job made, by SOP Instance UID."""
+    columns = ResultObjectRow.sop_instance_uid, ResultObjectRow.series_instance_uid
     statement = select(*columns).where(ResultObjectRow.job_id == job_id)
     with db.read() as session:
         return dict(session.execute(statement.order_by(ResultObjectRow.position)).all())

@@ -21,6 +21,7 @@ from node.receive.normalized_answers import (
     MISSING_ATTRIBUTE,
     NO_SUCH_ACTION,
     NO_SUCH_EVENT_TYPE,
+    PROCESSING_FAILURE,
     UNRECOGNIZED_OPERATION,
     answered,
 )
@@ -28,6 +29,7 @@ from node.receive.services import SUCCESS, ServiceAnswer, ServiceRequest
 from storage.commitment_reports import request_commitment
 from storage.database import Database
 from storage.evidence_records import IncomingList, ListSource
+from storage.instance_lists import record_list
 
 _REQUEST = 1
 
@@ -37,7 +39,8 @@ _log = structlog.get_logger()
 class CommitmentService:
     """Serves storage commitment; `on_list` is called when a request was kept.
 
-    `on_result` gets the report on a commitment of ours, and keeps what it means.
+    `on_result` gets the report on a commitment of ours, and keeps what it means. A request of
+    a sender for whom `can_report` is False is refused, but its list is evidence all the same.
     """
 
     sop_classes: tuple[str, ...] = (str(StorageCommitmentPushModel),)
@@ -48,10 +51,12 @@ class CommitmentService:
         db: Database,
         on_list: Callable[[], None],
         on_result: Callable[[CommitmentResult], None],
+        can_report: Callable[[str], bool],
     ) -> None:
         self._db = db
         self._on_list = on_list
         self._on_result = on_result
+        self._can_report = can_report
 
     def answer(self, request: ServiceRequest) -> ServiceAnswer:
         """Answer an N-ACTION or N-EVENT-REPORT."""
@@ -82,6 +87,8 @@ class CommitmentService:
         )
         if not incoming.instances:
             raise InvalidReference("ReferencedSOPSequence")
+        if not self._can_report(incoming.calling_ae_title):
+            return self._refuse(incoming)
         is_new = request_commitment(self._db, incoming)
         _log.info(
             "commitment_requested",
@@ -91,6 +98,16 @@ class CommitmentService:
         )
         self._on_list()
         return ServiceAnswer(SUCCESS)
+
+    def _refuse(self, incoming: IncomingList) -> ServiceAnswer:
+        record_list(self._db, incoming)
+        self._on_list()
+        _log.warning(
+            "commitment_refused",
+            calling_ae_title=incoming.calling_ae_title,
+            reason="configure commitment_host of this sender",
+        )
+        return ServiceAnswer(PROCESSING_FAILURE)
 
     def _reported(self, request: ServiceRequest) -> ServiceAnswer:
         dataset = request.dataset
