@@ -28,6 +28,7 @@ from storage.evidence_records import ListedSop
 
 _REQUEST = 1
 _SUCCESS = 0x0000
+_INVALID_ATTRIBUTE_VALUE = 0x0106
 _WARNINGS = range(0xB000, 0xC000)
 
 
@@ -100,13 +101,13 @@ class _Report:
         self.arrived = threading.Event()
         self.result: CommitmentResult | None = None
 
-    def take(self, event: Any) -> int:
+    def take(self, event: Any) -> tuple[int, None]:
         try:
             self.result = read_result(event.event_information)
         except InvalidReference:
-            return 0x0106
+            return _INVALID_ATTRIBUTE_VALUE, None
         self.arrived.set()
-        return _SUCCESS
+        return _SUCCESS, None
 
 
 @contextmanager

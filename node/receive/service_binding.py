@@ -53,8 +53,6 @@ class ServiceBinding:
         answer = self._answer(event, name)
         if answer.after is not None:
             answer.after()
-        if event.event is evt.EVT_N_EVENT_REPORT:
-            return answer.status
         reply = answer.dataset
         if answer.sop_instance_uid is not None:
             reply = reply or Dataset()
