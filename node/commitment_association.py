@@ -12,6 +12,7 @@ from pydicom.dataset import Dataset
 from pynetdicom import AE, build_role, evt
 from pynetdicom.sop_class import StorageCommitmentPushModel
 
+from config.tls_settings import ClientTls
 from node.commitment_result import (
     COMPLETE,
     FAILURES_EXIST,
@@ -24,9 +25,11 @@ from node.commitment_result import (
 from node.dimse_policy import apply_dimse_policy, prepare_requestor
 from node.errors import CommitmentUnavailable
 from node.receive.instance_references import InvalidReference
+from node.tls_client import TlsRequest
 from storage.evidence_records import ListedSop
 
 _REQUEST = 1
+_PLAIN = ClientTls()
 _SUCCESS = 0x0000
 _INVALID_ATTRIBUTE_VALUE = 0x0106
 _WARNINGS = range(0xB000, 0xC000)
@@ -41,6 +44,7 @@ class Peer:
     called_ae_title: str
     calling_ae_title: str
     timeout_s: float
+    tls: ClientTls = _PLAIN
 
 
 def ask_commitment(
@@ -119,6 +123,10 @@ def _association(
     ae.connection_timeout = ae.acse_timeout = peer.timeout_s
     ae.dimse_timeout = ae.network_timeout = peer.timeout_s
     ae.add_requested_context(StorageCommitmentPushModel)
+    tls = TlsRequest(peer.tls, peer.host)
+    if tls.unusable:
+        text = f"our TLS files for it cannot be used: {tls.unusable}"
+        raise CommitmentUnavailable("tls_files", text)
     try:
         assoc = ae.associate(
             peer.host,
@@ -126,11 +134,12 @@ def _association(
             ae_title=peer.called_ae_title,
             ext_neg=roles,
             evt_handlers=[(evt.EVT_CONN_OPEN, prepare_requestor), *handlers],
+            **tls.arguments,
         )
     except OSError as error:
         raise CommitmentUnavailable("host_unknown", "its host is unknown") from error
     if not assoc.is_established:
-        raise _why_not(assoc)
+        raise _why_not(assoc, tls)
     try:
         yield assoc
     finally:
@@ -138,7 +147,9 @@ def _association(
             assoc.release()
 
 
-def _why_not(assoc: Any) -> CommitmentUnavailable:
+def _why_not(assoc: Any, tls: TlsRequest) -> CommitmentUnavailable:
+    if tls.failure is not None:
+        return CommitmentUnavailable(tls.failure.value, tls.fault)
     if assoc.rejected_contexts:
         text = "it does not serve storage commitment"
         return CommitmentUnavailable("commitment_unsupported", text, is_supported=False)

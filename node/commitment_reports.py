@@ -95,6 +95,7 @@ class CommitmentReports:
             called_ae_title=ae_title,
             calling_ae_title=self._settings.node.ae_title,
             timeout_s=_TIMEOUT_S,
+            tls=sender.commitment_tls,
         )
 
     def _failures(self, due: CommitmentDue) -> Mapping[str, int]:

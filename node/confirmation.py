@@ -110,6 +110,7 @@ class Confirmation:
             called_ae_title=destination.ae_title,
             calling_ae_title=destination.calling_ae_title or settings.node.ae_title,
             timeout_s=destination.timeout_s,
+            tls=destination.tls,
         )
 
     def ask_next(self) -> bool:

@@ -4,6 +4,7 @@ NodeError
 ├── DeliveryError            a destination did not take what was sent
 │   ├── TransientDelivery    trying again later may help
 │   └── PermanentDelivery    trying again cannot help: a person has to act
+├── CannotMakeCertificates   names, folder or CA do not allow it; the message says why
 ├── CannotStart              the node cannot run as it is set up; the message says what to change
 ├── CommitmentUnavailable    a PACS could not be asked for, or told of, a storage commitment
 ├── CountsUnavailable        a PACS did not answer a C-FIND for counts
@@ -46,6 +47,10 @@ class CommitmentUnavailable(NodeError):
         self.text = text
         self.is_supported = is_supported
         super().__init__(f"{code}: {text}")
+
+
+class CannotMakeCertificates(NodeError):
+    """Certificates could not be made; the message says why."""
 
 
 class CountsUnavailable(NodeError):

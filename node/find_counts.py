@@ -51,6 +51,7 @@ def ask_counts(
         called_ae_title=sender.find_ae_title or sender.ae_title,
         calling_ae_title=calling_ae_title,
         timeout_s=timeout_s,
+        tls=sender.find_tls,
     ) as assoc:
         studies = find(assoc, _study_query(study_instance_uid))
         series = find(assoc, _series_query(study_instance_uid))

@@ -33,6 +33,7 @@ def find_objects(peer: Peer, objects: Sequence[KnownObject]) -> frozenset[str]:
         called_ae_title=peer.called_ae_title,
         calling_ae_title=peer.calling_ae_title,
         timeout_s=peer.timeout_s,
+        tls=peer.tls,
     ) as assoc:
         for wanted in objects:
             matches = find(assoc, _query(wanted))

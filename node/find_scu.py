@@ -10,8 +10,10 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import AE, build_context, evt
 
+from config.tls_settings import ClientTls
 from node.dimse_policy import apply_dimse_policy, prepare_requestor
 from node.errors import CountsUnavailable
+from node.tls_client import TlsRequest
 
 STUDY_ROOT_FIND = UID("1.2.840.10008.5.1.4.1.2.2.1")
 
@@ -21,7 +23,13 @@ _PENDING = (0xFF00, 0xFF01)
 
 @contextmanager
 def find_association(
-    host: str, port: int, *, called_ae_title: str, calling_ae_title: str, timeout_s: float
+    host: str,
+    port: int,
+    *,
+    called_ae_title: str,
+    calling_ae_title: str,
+    timeout_s: float,
+    tls: ClientTls,
 ) -> Iterator[Any]:
     """An association for queries, released at the end; each step may take `timeout_s`.
 
@@ -32,6 +40,10 @@ def find_association(
     ae = AE(ae_title=calling_ae_title)
     ae.connection_timeout = ae.acse_timeout = timeout_s
     ae.dimse_timeout = ae.network_timeout = timeout_s
+    request = TlsRequest(tls, host)
+    if request.unusable:
+        text = f"our TLS files for the C-FIND cannot be used: {request.unusable}"
+        raise CountsUnavailable(text)
     syntaxes = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
     try:
         assoc = ae.associate(
@@ -40,11 +52,12 @@ def find_association(
             contexts=[build_context(STUDY_ROOT_FIND, syntaxes)],
             ae_title=called_ae_title,
             evt_handlers=[(evt.EVT_CONN_OPEN, prepare_requestor)],
+            **request.arguments,
         )
     except OSError as error:
         raise CountsUnavailable("the host of the C-FIND provider is unknown") from error
     if not assoc.is_established:
-        raise CountsUnavailable(f"the C-FIND provider {_why_not(assoc)}")
+        raise CountsUnavailable(_no_association(request, assoc))
     try:
         yield assoc
     finally:
@@ -69,6 +82,12 @@ def find(assoc: Any, query: Dataset) -> list[Dataset]:
         text = "no answer in time" if status is None else f"status 0x{status:04X}"
         raise CountsUnavailable(f"the C-FIND ended without success: {text}")
     return [match for status, match in responses if match and status.Status in _PENDING]
+
+
+def _no_association(tls: TlsRequest, assoc: Any) -> str:
+    if tls.fault:
+        return f"no TLS with the C-FIND provider: {tls.fault}"
+    return f"the C-FIND provider {_why_not(assoc)}"
 
 
 def _why_not(assoc: Any) -> str:

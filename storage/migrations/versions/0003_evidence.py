@@ -1,7 +1,7 @@
 """Evidence of completeness, and storage commitment in both directions.
 
-Revision ID: 0002_evidence
-Revises: 0001
+Revision ID: 0003_evidence
+Revises: 0002_rejections
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002_evidence"
-down_revision = "0001"
+revision = "0003_evidence"
+down_revision = "0002_rejections"
 branch_labels = None
 depends_on = None
 
