@@ -14,7 +14,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 
-from node.receive.instance_header import PARSE_ERRORS
+from node.receive.parse_errors import PARSE_ERRORS
 from node.routing import read_candidates
 from pipelines.registry import Registry
 from pipelines.selection import NoMatch, select_inputs

@@ -60,10 +60,10 @@ def node(tmp_path: Path) -> Iterator[Node]:
     db = open_database(sqlite_url(tmp_path / "radnode.db"))
     migrate(db)
     woken: list[str] = []
-    services: list[Service] = [
+    services: tuple[Service, ...] = (
         AvailabilityService(db, lambda: woken.append("note")),
         PerformedStepService(db, lambda: woken.append("step")),
-    ]
+    )
     files = InstanceFiles(tmp_path / "data")
     listener = Listener(settings, db, files, lambda: None, services=services)
     yield Node(db, listener.start(), settings, woken)

@@ -117,7 +117,7 @@ def node(tmp_path: Path, commitment_port: int) -> Iterator[Node]:
         CommitmentResults(settings, db, worker_id=WORKER).take,
         lambda ae_title: reported_sender(settings, ae_title) is not None,
     )
-    listener = Listener(settings, db, files, lambda: None, services=[service])
+    listener = Listener(settings, db, files, lambda: None, services=(service,))
     yield Node(settings, db, files, listener.start(), lists)
     listener.stop()
     db.close()
@@ -233,7 +233,7 @@ def test_a_sender_without_an_address_is_refused_and_its_list_counts(
     sender = SenderSettings(ae_title=CALLING)
     service = CommitmentService(node.db, lambda: None, lambda _: None, lambda _: False)
     settings = receive_settings(senders=(sender,))
-    listener = Listener(settings, node.db, node.files, lambda: None, services=[service])
+    listener = Listener(settings, node.db, node.files, lambda: None, services=(service,))
     peer = Peer("127.0.0.1", listener.start(), CALLED, CALLING, timeout_s=10)
     _send(node, tmp_path, 2)
 
