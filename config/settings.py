@@ -62,6 +62,9 @@ def _exact_network(value: object) -> object:
 Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_exact_network)]
 """A network in CIDR form; a single address is a network of one."""
 
+Durability = Literal["fsync", "os"]
+"""How safe an instance is when it is acknowledged: on the disk, or with the operating system."""
+
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0)]
 
@@ -99,6 +102,7 @@ class StorageSettings(Frozen):
     """Database, disk watermark and retention."""
 
     database_url: SecretStr | None = None
+    durability: Durability = "fsync"
     disk_low_mib: Annotated[int, Field(ge=0)] = 1024
     incoming_max_age_s: Seconds = 3600
     retention_days: Annotated[int, Field(ge=0)] = 30

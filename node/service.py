@@ -92,7 +92,7 @@ class Service:
         self._settings = settings
         self._db = db
         self._registry = registry
-        self._files = InstanceFiles(settings.node.data_dir)
+        self._files = InstanceFiles(settings.node.data_dir, settings.storage.durability)
         self._worker_id = f"{worker_prefix(settings.node.name)}{os.getpid()}"
         self._completeness = Completeness(settings, db, ask_counts)
         self._scheduler = NodeScheduler()

@@ -20,10 +20,10 @@ from node.receive.association_server import ReceivingServer, bound_reads, give_u
 from node.receive.association_tracking import AssociationTracker, record_audit
 from node.receive.store_handler import StoreHandler
 from node.receive.transfer_syntaxes import VERIFICATION, supported_contexts
-from node.receive.unsettled_files import UnsettledFiles
 from storage.database import Database
 from storage.errors import StorageError
 from storage.instance_files import InstanceFiles
+from storage.instance_recorder import InstanceRecorder
 
 _HOUSEKEEPING_INTERVAL_S = 0.5
 _ACCEPT_POLL_S = 0.1
@@ -50,8 +50,8 @@ class Listener:
         self._db = db
         self._files = files
         self._tracker = AssociationTracker(db, on_change)
-        self._unsettled = UnsettledFiles(db, files)
-        self._store = StoreHandler(settings, db, files, self._tracker, self._unsettled)
+        self._recorder = InstanceRecorder(db, files)
+        self._store = StoreHandler(settings, db, files, self._tracker, self._recorder)
         self._server: Any = None
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -181,7 +181,7 @@ class Listener:
         while not self._stop.wait(_HOUSEKEEPING_INTERVAL_S):
             try:
                 self._tracker.tick()
-                self._unsettled.settle()
+                self._recorder.settle()
             except StorageError as error:
                 _log.debug("housekeeping_postponed", reason=type(error).__name__)
             except Exception:  # noqa: BLE001 -- the thread's edge; the next round tries again

@@ -25,16 +25,21 @@ from node.receive.content_digest import ContentDigest, content_digest
 from node.receive.dataset_structure import check_whole
 from node.receive.dimse_status import StoreFailure, StoreRefused, answer
 from node.receive.instance_header import InstanceHeader, read_instance_header
-from node.receive.unsettled_files import UnsettledFiles
 from storage.database import Database
 from storage.dicom_records import IncomingInstance, StoreOutcome
-from storage.errors import DatabaseUnavailable, IdentityConflict, OutOfSpace, StorageError
+from storage.errors import ConflictReason, DatabaseUnavailable, OutOfSpace, Quarantined
 from storage.instance_files import IncomingFile, InstanceFiles, uid_tag
-from storage.instances import record_instance
+from storage.instance_recorder import InstanceRecorder
 from storage.records import AlgorithmIdentity
 
 _OWN_MANUFACTURER = AlgorithmIdentity("", "", "", "").manufacturer
 _RESULT_MODALITIES = frozenset({"SEG", "SR"})
+
+_QUARANTINED = {
+    ConflictReason.OTHER_PATIENT: StoreFailure.OTHER_PATIENT,
+    ConflictReason.SERIES_IN_OTHER_STUDY: StoreFailure.OTHER_STUDY,
+    ConflictReason.INSTANCE_IN_OTHER_STUDY: StoreFailure.OTHER_STUDY,
+}
 
 _log = structlog.get_logger()
 
@@ -58,13 +63,13 @@ class StoreHandler:
         db: Database,
         files: InstanceFiles,
         tracker: AssociationTracker,
-        unsettled: UnsettledFiles,
+        recorder: InstanceRecorder,
     ) -> None:
         self._disk_low_mib = settings.storage.disk_low_mib
         self._db = db
         self._files = files
         self._tracker = tracker
-        self._unsettled = unsettled
+        self._recorder = recorder
 
     def handle(self, event: Any) -> int | Dataset:
         """Answer one request (handler of `evt.EVT_C_STORE`); never raises."""
@@ -109,8 +114,6 @@ class StoreHandler:
         except OutOfSpace as error:
             raise StoreRefused(StoreFailure.DISK_FULL) from error
         outcome = self._record(received, tracked)
-        if outcome is StoreOutcome.DUPLICATE:
-            self._files.discard(received.path)
         _log.debug(
             "instance_stored",
             outcome=outcome,
@@ -146,33 +149,19 @@ class StoreHandler:
 
     def _record(self, received: _Received, tracked: TrackedAssociation) -> StoreOutcome:
         try:
-            return record_instance(self._db, _incoming_instance(received, tracked))
+            return self._recorder.record(_incoming_instance(received, tracked))
+        except Quarantined as kept:
+            _log.warning(
+                "instance_quarantined",
+                reason=kept.reason,
+                quarantine=kept.quarantine_id,
+                instance=uid_tag(received.header.sop_instance_uid),
+            )
+            raise StoreRefused(_QUARANTINED[kept.reason]) from kept
         except DatabaseUnavailable as error:
-            self._unsettled.add(received.path)
             raise StoreRefused(StoreFailure.DATABASE_UNAVAILABLE) from error
-        except IdentityConflict as error:
-            self._files.discard(received.path)
-            self._audit_conflict(received, tracked)
-            raise StoreRefused(StoreFailure.IDENTITY_CONFLICT) from error
         except OutOfSpace as error:
-            self._files.discard(received.path)
             raise StoreRefused(StoreFailure.DISK_FULL) from error
-        except StorageError:
-            self._files.discard(received.path)
-            raise
-
-    def _audit_conflict(self, received: _Received, tracked: TrackedAssociation) -> None:
-        record_audit(
-            self._db,
-            event="identity_conflict",
-            outcome="failure",
-            caller=tracked.caller,
-            detail={
-                "study": uid_tag(received.header.study.study_instance_uid),
-                "series": uid_tag(received.header.series.series_instance_uid),
-                "instance": uid_tag(received.header.sop_instance_uid),
-            },
-        )
 
 
 def _arrival_error(event: Any) -> OSError | None:
