@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from sqlalchemy.orm import Session
 
 from config.settings import Durability
 from storage.errors import Contended, DatabaseUnavailable, OutOfSpace, StorageError
+from storage.write_turn import WriteTurn
 
 BUSY_TIMEOUT_S = 30
 CONNECT_TIMEOUT_S = 10
@@ -53,6 +54,7 @@ class Database:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._reading, self._writing = _engines(engine)
+        self._turn = None if self.is_postgresql else WriteTurn(Path(self.file))
 
     @property
     def dialect(self) -> Dialect:
@@ -72,11 +74,16 @@ class Database:
             return f"database file {url.database}"
         return f"PostgreSQL database {url.database} on {url.host or 'this host'}"
 
+    @property
+    def file(self) -> str:
+        """The file of a SQLite database, the name of another."""
+        return str(self._engine.url.database)
+
     @contextmanager
     def begin(self) -> Iterator[Session]:
         """A write transaction: committed at the end of the block, rolled back on any error."""
         opened = Session(self._writing, expire_on_commit=False)
-        with translated_errors(self.name), opened as session, session.begin():
+        with self._my_turn(), translated_errors(self.name), opened as session, session.begin():
             yield session
 
     @contextmanager
@@ -88,12 +95,21 @@ class Database:
     @contextmanager
     def connect(self) -> Iterator[Connection]:
         """A write transaction without the mapper, for migrations."""
-        with translated_errors(self.name), self._writing.begin() as connection:
+        with self._my_turn(), translated_errors(self.name), self._writing.begin() as connection:
             yield connection
+
+    def session_of_its_own(self) -> Connection:
+        """A connection without transactions, for what lasts as long as it; the caller closes it."""
+        return self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
 
     def close(self) -> None:
         """Give back every pooled connection."""
         self._engine.dispose()
+        if self._turn is not None:
+            self._turn.close()
+
+    def _my_turn(self) -> AbstractContextManager[None]:
+        return nullcontext() if self._turn is None else self._turn.taken(BUSY_TIMEOUT_S)
 
 
 def sqlite_url(path: Path) -> str:

@@ -6,6 +6,7 @@ StorageError
  |   +- Quarantined      ... and is kept aside until a person decides
  +- DatabaseUnavailable  locked, down or out of connections: the same call may work later
  |   +- Contended        ... or chosen to give way to another transaction: it may work at once
+ +- DatabaseInUse        another node holds this database
  +- OutOfSpace           the disk of the files or of the database is full
  +- NotFound             no such row
  +- IllegalTransition    a change of state that the transition tables do not allow
@@ -58,6 +59,10 @@ class DatabaseUnavailable(StorageError):
 
 class Contended(DatabaseUnavailable):
     """The database ended a transaction in favour of another; nothing was changed."""
+
+
+class DatabaseInUse(StorageError):
+    """Another node holds this database; two would take back each other's work."""
 
 
 class OutOfSpace(StorageError):
