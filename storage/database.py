@@ -29,7 +29,7 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
-from config.settings import Durability
+from config.setting_types import Durability
 from storage.errors import Contended, DatabaseUnavailable, OutOfSpace, StorageError
 from storage.write_turn import WriteTurn
 

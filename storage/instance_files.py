@@ -23,7 +23,7 @@ from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from config.settings import Durability
+from config.setting_types import Durability
 from storage.durable import durable_write, file_errors, make_private_dir
 from storage.errors import InvalidUid, StorageError
 from storage.open_folders import OpenFolders

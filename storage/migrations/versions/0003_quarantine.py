@@ -1,7 +1,7 @@
 """Instances kept aside: replaced ones, and those that contradict what is known.
 
-Revision ID: 0002_quarantine
-Revises: 0001
+Revision ID: 0003_quarantine
+Revises: 0002_rejections
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002_quarantine"
-down_revision = "0001"
+revision = "0003_quarantine"
+down_revision = "0002_rejections"
 branch_labels = None
 depends_on = None
 
