@@ -16,15 +16,17 @@ import typer
 from rich.console import Console
 
 from config.errors import ConfigError, InvalidConfig
-from config.load import load_settings, read_settings
+from config.load import read_settings
 from config.setting_types import is_ae_title
-from config.settings import LogSettings, Settings
+from config.settings import LogSettings
 from node.certificate_maker import KeyType
+from node.command_settings import ConfigOption, command_settings, config_path
 from node.data_directory import existing_data, kept_data, make_private, server_problems
 from node.errors import NodeError
 from node.log_setup import configure_logging, describe_error
 from node.make_certificates import made_certificates
 from node.offered_pipelines import pipeline_problems
+from node.quarantine_cli import quarantine_app, quarantine_json, quarantine_table
 from node.send_target import SendTarget
 from node.status_table import status_json, status_table
 from pipelines.errors import InvalidBundle, InvalidDefinition, PipelineError
@@ -33,12 +35,11 @@ from storage.errors import StorageError
 from storage.jobs import get_job, retry_job
 from storage.migrate import migrate as migrate_database
 from storage.overview import study_rows
+from storage.quarantine import list_quarantine, quarantine_count
 from storage.studies import reopen_for_routing
 
 if TYPE_CHECKING:
     from node.send import FileReport
-
-DEFAULT_CONFIG = Path("config/node.yaml")
 
 app = typer.Typer(
     name="radnode",
@@ -48,15 +49,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-ConfigOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--config",
-        envvar="RADNODE_CONFIG",
-        show_default=str(DEFAULT_CONFIG),
-        help="YAML file with settings; config/node.example.yaml explains every key.",
-    ),
-]
+app.add_typer(quarantine_app, name="quarantine")
 
 
 def main() -> NoReturn:
@@ -81,23 +74,12 @@ def _quit(code: int, problems: Iterable[object]) -> NoReturn:
     raise SystemExit(code)
 
 
-def _config_path(given: Path | None) -> Path | None:
-    path = given or (DEFAULT_CONFIG if DEFAULT_CONFIG.is_file() else None)
-    return path.absolute() if path else None
-
-
-def _settings(given: Path | None, process: str) -> Settings:
-    settings = load_settings(_config_path(given))
-    configure_logging(settings.log, process=process)
-    return settings
-
-
 @app.command()
 def serve(config: ConfigOption = None) -> None:
     """Run the node until it is asked to stop (SIGTERM or Ctrl-C)."""
     from node.service import serve as run
 
-    run(_settings(config, "node"), _config_path(config))
+    run(command_settings(config, "node"), config_path(config))
 
 
 @app.command(hidden=True)
@@ -108,7 +90,7 @@ def worker(
     """Run models; `radnode serve` starts this by itself."""
     from node.worker_process import run_worker_process
 
-    run_worker_process(_settings(config, "worker"), parent_pid=parent)
+    run_worker_process(command_settings(config, "worker"), parent_pid=parent)
 
 
 def _ae_title(value: str | None) -> str | None:
@@ -141,7 +123,7 @@ def send(
 
     wanted = SendTarget(host, port, called, calling)
     if not wanted.is_complete:
-        wanted = wanted.completed(_settings(config, "send"))
+        wanted = wanted.completed(command_settings(config, "send"))
     report = send_folder(folder, *wanted.address())
     for failure in report.failed:
         typer.echo(f"radnode: {failure.path}: {_told(failure)}", err=True)
@@ -161,20 +143,28 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
     limit: Annotated[int, typer.Option(min=1, help="How many studies, newest first.")] = 50,
 ) -> None:
-    """Show studies, jobs and deliveries."""
-    settings = _settings(config, "status")
+    """Show studies, jobs and deliveries, and what is in quarantine."""
+    settings = command_settings(config, "status")
     with existing_data(settings) as db:
         studies = study_rows(db, limit)
+        kept, count = list_quarantine(db, limit), quarantine_count(db)
     if as_json:
-        typer.echo(json.dumps(status_json(studies), indent=2))
-    else:
-        Console().print(status_table(studies))
+        quarantined = {"count": count, "instances": [quarantine_json(one) for one in kept]}
+        typer.echo(json.dumps(status_json(studies) | {"quarantine": quarantined}, indent=2))
+        return
+    Console().print(status_table(studies))
+    if count:
+        typer.echo(f"{count} in quarantine, with what is known in contradiction:")
+        Console().print(quarantine_table(kept))
+        typer.echo(
+            "radnode quarantine release N accepts one, radnode quarantine discard N deletes it"
+        )
 
 
 @app.command()
 def retry(job: Annotated[int, typer.Argument(min=1)], config: ConfigOption = None) -> None:
     """Try a failed or refused job again; a study that no pipeline took is routed again."""
-    with existing_data(_settings(config, "retry")) as db:
+    with existing_data(command_settings(config, "retry")) as db:
         found = get_job(db, job)
         if found.pipeline_name:
             retry_job(db, job, now=datetime.now(UTC))
@@ -189,7 +179,7 @@ def retry_delivery(
     delivery: Annotated[int, typer.Argument(min=1)], config: ConfigOption = None
 ) -> None:
     """Try a dead or waiting delivery now."""
-    with existing_data(_settings(config, "retry-delivery")) as db:
+    with existing_data(command_settings(config, "retry-delivery")) as db:
         retry_delivery_now(db, delivery, now=datetime.now(UTC))
     typer.echo(f"delivery {delivery} is pending, due now")
 
@@ -197,7 +187,7 @@ def retry_delivery(
 @app.command()
 def check_config(config: ConfigOption = None) -> None:
     """Check settings, pipelines and model bundles, and name every problem."""
-    path = _config_path(config)
+    path = config_path(config)
     reading = read_settings(path)
     configure_logging(reading.settings.log, process="check-config")
     problems = [*reading.problems, *pipeline_problems(reading.settings, reading.unsure)]
@@ -212,7 +202,7 @@ def check_config(config: ConfigOption = None) -> None:
 @app.command()
 def migrate(config: ConfigOption = None) -> None:
     """Bring the database to this version; `radnode serve` does it by itself."""
-    settings = _settings(config, "migrate")
+    settings = command_settings(config, "migrate")
     make_private(settings.node.data_dir)
     with kept_data(settings) as db:
         typer.echo(f"database revision {migrate_database(db)}")

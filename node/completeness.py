@@ -115,6 +115,9 @@ def evidence_of_completeness(
     now: datetime,
 ) -> str | None:
     """Return the evidence that the study is complete, or None while there is none."""
+    if comparison is Comparison.EQUAL and progress.has_replaced:
+        # A study that is sent again, corrected, has the right counts from its first instance on.
+        comparison = Comparison.UNKNOWN
     if comparison is Comparison.EQUAL:
         return PACS_COUNTS
     if progress.running_associations:

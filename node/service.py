@@ -8,6 +8,7 @@ their order is of no other consequence.
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,9 +37,10 @@ from node.supervisor import Supervisor, worker_command
 from node.sweeps import Sweeps
 from pipelines.registry import Registry
 from storage.database import Database
-from storage.errors import StorageError
+from storage.errors import DatabaseInUse, StorageError
 from storage.instance_files import InstanceFiles, durable_write
 from storage.migrate import migrate
+from storage.sole_node import SoleNode, sole_node
 
 GRACE_S = 5.0
 """How long a job or delivery in hand may take to end before it goes back to its queue."""
@@ -65,10 +67,15 @@ def serve(settings: Settings, config_path: Path | None) -> None:
     """
     data_dir = settings.node.data_dir
     make_private(data_dir)
-    with stop_signals() as arrived, sole_user(data_dir), kept_data(settings) as db:
+    with (
+        stop_signals() as arrived,
+        sole_user(data_dir),
+        kept_data(settings) as db,
+        sole_node(db) as hold,
+    ):
         log.info("schema_ready", revision=migrate(db))
         recover(db, InstanceFiles(data_dir), settings.node.name)
-        with running(Service(settings, config_path, db, offered_pipelines(settings))):
+        with running(Service(settings, config_path, db, offered_pipelines(settings), hold)):
             log.info("stopping", signal=arrived.wait())
     log.info("stopped")
 
@@ -87,11 +94,17 @@ class Service:
     """The parts of one node, wired to each other."""
 
     def __init__(
-        self, settings: Settings, config_path: Path | None, db: Database, registry: Registry
+        self,
+        settings: Settings,
+        config_path: Path | None,
+        db: Database,
+        registry: Registry,
+        hold: SoleNode,
     ) -> None:
         self._settings = settings
         self._db = db
         self._registry = registry
+        self._hold = hold
         self._files = InstanceFiles(settings.node.data_dir, settings.storage.durability)
         self._worker_id = f"{worker_prefix(settings.node.name)}{os.getpid()}"
         self._completeness = Completeness(settings, db, ask_counts)
@@ -156,6 +169,7 @@ class Service:
         sweeps = Sweeps(self._settings, self._db, self._files, worker_id=self._worker_id)
         every = self._scheduler.every
         every(self._settings.completeness.check_interval_s, ASSEMBLY, self._assemble)
+        every(_LEASE_SWEEP_S, "database_hold", self._keep_hold)
         every(_LEASE_SWEEP_S, "expired_leases", sweeps.return_expired_leases)
         every(_HOUSEKEEPING_S, "incoming_sweep", sweeps.sweep_incoming)
         every(_ORPHANS_S, "orphaned_files", sweeps.sweep_orphaned_files)
@@ -163,6 +177,14 @@ class Service:
         every(_HOUSEKEEPING_S, "unknown_destinations", sweeps.bury_unknown_destinations)
         if self._settings.storage.retention_days:
             every(_PURGE_S, "retention", sweeps.purge_old_studies)
+
+    def _keep_hold(self) -> None:
+        """Make sure that this is the database's only node, or stop as on SIGTERM."""
+        try:
+            self._hold.keep()
+        except DatabaseInUse:
+            log.critical("database_taken_over")
+            os.kill(os.getpid(), signal.SIGTERM)
 
     def _assemble(self) -> None:
         """Find studies complete, and route those that are."""

@@ -11,6 +11,7 @@ from storage import deliveries, jobs, retention
 from storage.database import Database
 from storage.instance_files import InstanceFiles
 from storage.orphaned_files import sweep_orphans
+from storage.quarantine import purge_quarantine
 
 log = structlog.get_logger()
 
@@ -52,9 +53,13 @@ class Sweeps:
     def purge_old_studies(self) -> None:
         """Delete studies past the retention time whose jobs and deliveries are all settled."""
         age = timedelta(days=self._settings.storage.retention_days)
-        purged = retention.purge(self._db, self._files, older_than=datetime.now(UTC) - age)
+        older_than = datetime.now(UTC) - age
+        purged = retention.purge(self._db, self._files, older_than=older_than)
         if purged:
             log.info("old_studies_purged", studies=purged)
+        forgotten = purge_quarantine(self._db, self._files, older_than=older_than)
+        if forgotten:
+            log.warning("quarantine_purged", instances=forgotten)
 
     def watch_disk(self) -> None:
         """Say once that the disk runs low, and once that it does not any more."""

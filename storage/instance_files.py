@@ -168,6 +168,21 @@ class InstanceFiles:
             with file_errors():
                 self._folders.sync(sorted({place.parent for place in places}))
 
+    def link(
+        self, known: PurePosixPath, study_uid: str, series_uid: str, sop_uid: str, digest: str
+    ) -> PurePosixPath:
+        """Give a file a second place, as `IncomingFile.keep` would; its entry is not yet durable.
+
+        Raises:
+            InvalidUid: a UID is none. StorageError: the file is gone, or other failures.
+        """
+        place = _place(study_uid, series_uid, sop_uid, digest)
+        temporary = self.incoming_dir / f"{secrets.token_hex(16)}.part"
+        with file_errors():
+            os.link(self.absolute(known), temporary)
+            self.move_in(temporary, place)
+        return place
+
     def set_aside(self, place: PurePosixPath) -> PurePosixPath:
         """Move a kept file into the quarantine, durably; its place there.
 

@@ -36,7 +36,7 @@ def record_in(session: Session, incoming: IncomingInstance) -> Recorded:
         IdentityConflict: the transaction, or its savepoint, must be rolled back.
     """
     is_own = incoming.is_own_result or is_own_result(session, incoming.sop_instance_uid)
-    study = _study(session, incoming, is_own)
+    study = study_row(session, incoming, is_own)
     series = _series(session, incoming)
     outcome = _record(session, study, incoming, is_own)
     if outcome in (StoreOutcome.STORED, StoreOutcome.REPLACED):
@@ -59,7 +59,7 @@ def is_own_result(session: Session, sop_instance_uid: str) -> bool:
     return bool(session.scalar(select(made | marked)))
 
 
-def _study(session: Session, incoming: IncomingInstance, is_own: bool) -> Study:
+def study_row(session: Session, incoming: IncomingInstance, is_own: bool) -> Study:
     """The study's row, locked: instances of one study are recorded one after another."""
     values = study_columns(incoming.study) | {
         "state": StudyState.RESULTS_ONLY if is_own else StudyState.RECEIVING,

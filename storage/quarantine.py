@@ -6,7 +6,6 @@ in a study, a count or a job. A sender that tries again makes no second row.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
@@ -22,7 +21,7 @@ from storage.job_tables import Audit
 from storage.table_types import storable_map
 from storage.upsert import insert_new
 
-_COPIED = (
+COPIED = (
     "sop_instance_uid",
     "sop_class_uid",
     "transfer_syntax_uid",
@@ -67,7 +66,7 @@ def quarantine(
     with db.begin() as session:
         added = insert_new(session, QuarantinedInstance, values)
         if added is not None:
-            _tell(added, session.add, "instance_quarantined", incoming.calling_ae_title)
+            session.add(audit_line(added, "instance_quarantined", incoming.calling_ae_title))
             return Quarantined(added.id, conflict)
     # Another association was first with the same content: its file is the one.
     files.discard(aside)
@@ -97,7 +96,7 @@ def discard(db: Database, files: InstanceFiles, quarantine_id: int, *, actor: st
         row = session.get(QuarantinedInstance, quarantine_id, with_for_update=True)
         if row is None:
             raise NotFound(f"there is no quarantine {quarantine_id}")
-        _tell(row, session.add, "quarantine_discarded", actor)
+        session.add(audit_line(row, "quarantine_discarded", actor))
         session.delete(row)
         place = PurePosixPath(row.path)
     files.discard(place)
@@ -114,7 +113,8 @@ def purge_quarantine(db: Database, files: InstanceFiles, *, older_than: datetime
     return len(places)
 
 
-def _tell(row: QuarantinedInstance, add: Callable[[Audit], None], event: str, actor: str) -> None:
+def audit_line(row: QuarantinedInstance, event: str, actor: str) -> Audit:
+    """What is written down about one that came, was accepted or deleted."""
     detail = {
         "reason": row.reason.value,
         "study": uid_tag(row.study_instance_uid),
@@ -122,7 +122,7 @@ def _tell(row: QuarantinedInstance, add: Callable[[Audit], None], event: str, ac
         "instance": uid_tag(row.sop_instance_uid),
     }
     now = datetime.now(UTC)
-    add(Audit(at=now, event=event, outcome="success", actor=actor, detail=detail))
+    return Audit(at=now, event=event, outcome="success", actor=actor, detail=detail)
 
 
 def _id_of(db: Database, incoming: IncomingInstance) -> int | None:
@@ -136,7 +136,7 @@ def _id_of(db: Database, incoming: IncomingInstance) -> int | None:
 
 
 def _columns(incoming: IncomingInstance, conflict: IdentityConflict) -> dict[str, object]:
-    return {name: getattr(incoming, name) for name in _COPIED} | {
+    return {name: getattr(incoming, name) for name in COPIED} | {
         "reason": conflict.reason,
         "quarantined_at": datetime.now(UTC),
         "study_instance_uid": incoming.study.study_instance_uid,

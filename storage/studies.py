@@ -7,12 +7,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import CursorResult, func, select, update
+from sqlalchemy import CursorResult, exists, func, select, update
 from sqlalchemy.orm import Session
 
 from storage.database import Database
 from storage.dicom_records import SeriesRecord, StudyRecord, StudyState
-from storage.dicom_tables import Association, AssociationStudy, Instance, Series, Study
+from storage.dicom_tables import (
+    Association,
+    AssociationStudy,
+    Instance,
+    ReplacedInstance,
+    Series,
+    Study,
+)
 from storage.errors import IllegalTransition, NotFound
 from storage.instance_files import uid_tag
 from storage.job_queue import enqueue, enqueue_refusal, supersede_all_but
@@ -42,7 +49,8 @@ class StudyProgress:
     `last_association_end` ("released", "aborted" or "lost") is of the association that ended
     last among those that touched the study; one that broke off counts until a later one was
     opened and released. `series_counts` maps Series Instance UIDs to
-    numbers of instances, without our own results.
+    numbers of instances, without our own results. `has_replaced`: an instance came anew, with
+    other content, in this generation; then equal counts say nothing about what is still to come.
     """
 
     study: StudyRecord
@@ -50,6 +58,7 @@ class StudyProgress:
     last_association_end: str | None
     last_association_ended_at: datetime | None
     series_counts: Mapping[str, int]
+    has_replaced: bool = False
 
 
 def get_study(db: Database, study_instance_uid: str) -> StudyRecord:
@@ -259,7 +268,16 @@ def _progress(session: Session, study: Study) -> StudyProgress:
         last_association_end=last.end if last else None,
         last_association_ended_at=last.ended_at if last else None,
         series_counts=_series_counts(session, study.study_instance_uid),
+        has_replaced=_has_replaced(session, study),
     )
+
+
+def _has_replaced(session: Session, study: Study) -> bool:
+    replaced = exists().where(
+        ReplacedInstance.study_instance_uid == study.study_instance_uid,
+        ReplacedInstance.generation == study.generation,
+    )
+    return bool(session.scalar(select(replaced)))
 
 
 def _series_counts(session: Session, study_instance_uid: str) -> dict[str, int]:

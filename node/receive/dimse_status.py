@@ -39,6 +39,11 @@ class StoreFailure(Enum):
         self.comment = comment
 
     @property
+    def outcome(self) -> str:
+        """What became of the instance, as associations count it."""
+        return "quarantined" if self.status & 0xF000 == 0xB000 else "refused"
+
+    @property
     def code(self) -> str:
         """The reason as it stands in logs and in the audit trail."""
         return self.name.lower()

@@ -46,7 +46,7 @@ _log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class _Received:
-    """A readable instance whose file is durable."""
+    """A readable instance whose file is at its place."""
 
     header: InstanceHeader
     digest: ContentDigest
@@ -85,9 +85,9 @@ class StoreHandler:
         else:
             self._tracker.count(event.assoc, outcome.value)
             return answer(None)
-        self._tracker.count(event.assoc, "refused")
+        self._tracker.count(event.assoc, failure.outcome)
         _log.warning(
-            "instance_refused",
+            f"instance_{failure.outcome}",
             reason=failure.code,
             status=f"0x{failure.status:04X}",
             instance=uid_tag(str(event.request.AffectedSOPInstanceUID)),
@@ -151,12 +151,6 @@ class StoreHandler:
         try:
             return self._recorder.record(_incoming_instance(received, tracked))
         except Quarantined as kept:
-            _log.warning(
-                "instance_quarantined",
-                reason=kept.reason,
-                quarantine=kept.quarantine_id,
-                instance=uid_tag(received.header.sop_instance_uid),
-            )
             raise StoreRefused(_QUARANTINED[kept.reason]) from kept
         except DatabaseUnavailable as error:
             raise StoreRefused(StoreFailure.DATABASE_UNAVAILABLE) from error
