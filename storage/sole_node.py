@@ -11,7 +11,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sqlalchemy import Connection, text
@@ -49,7 +49,9 @@ class SoleNode:
         session, self._session = self._session, None
         descriptor, self._descriptor = self._descriptor, None
         if session is not None:
-            # The lock is the session's: a pooled connection would keep it.
+            with suppress(StorageError), translated_errors(self._db.name):
+                session.execute(text("SELECT pg_advisory_unlock_all()"))
+            # The lock is the session's: a pooled connection must not carry one on.
             session.invalidate()
             session.close()
         if descriptor is not None:

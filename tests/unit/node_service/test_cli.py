@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from config.load import load_settings
-from node import cli
+from node import cli, command_settings
 from node.data_directory import kept_data
 from storage.deliveries import claim_next_delivery, list_deliveries, settle_dead
 from storage.dicom_records import StudyState
@@ -186,7 +186,10 @@ def test_migrating_makes_the_database_and_tells_its_revision(run: Run, config: P
 
     assert done.code == 0
     assert done.out.startswith("database revision ")
-    assert json.loads(run("status", "--json", "--config", str(config)).out) == {"studies": []}
+    assert json.loads(run("status", "--json", "--config", str(config)).out) == {
+        "studies": [],
+        "quarantine": {"count": 0, "instances": []},
+    }
 
 
 def test_the_status_of_a_node_that_never_ran_is_an_error_in_one_line(
@@ -319,7 +322,7 @@ def test_an_unforeseen_error_leaves_class_and_place_but_not_its_text(
     def broken(path: Path | None) -> None:
         raise ValueError("Doe^Jane")
 
-    monkeypatch.setattr(cli, "load_settings", broken)
+    monkeypatch.setattr(command_settings, "load_settings", broken)
 
     done = run("migrate", "--config", str(config))
 
