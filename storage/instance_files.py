@@ -183,6 +183,10 @@ class InstanceFiles:
             self.move_in(temporary, place)
         return place
 
+    def close(self) -> None:
+        """Hold nothing open any more; a later use opens it again."""
+        self._folders.close()
+
     def set_aside(self, place: PurePosixPath) -> PurePosixPath:
         """Move a kept file into the quarantine, durably; its place there.
 

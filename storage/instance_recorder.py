@@ -77,6 +77,10 @@ class InstanceRecorder:
         """
         self._unsettled.settle()
 
+    def close(self) -> None:
+        """Give back what is held open, when nothing more comes in."""
+        self._files.close()
+
     def _result(self, incoming: IncomingInstance) -> StoreOutcome | Exception:
         """Queue one instance and wait for its turn, or take the lead."""
         call = _Call(incoming)

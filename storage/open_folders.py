@@ -68,6 +68,11 @@ class OpenFolders:
             os.fsync(folder.descriptor)
             folder.is_entered = True
 
+    def close(self) -> None:
+        """Hold no folder open any more; a later use opens it again."""
+        with self._lock:
+            self._open.clear()
+
     def _folder(self, path: PurePosixPath) -> _Folder:
         with self._lock:
             if path not in self._open:

@@ -90,6 +90,7 @@ class Listener:
         for thread in self._threads:
             thread.join()
         self._tracker.tick()
+        self._recorder.close()
         self._server = None
 
     def _bind(self) -> Any:
