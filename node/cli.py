@@ -19,6 +19,7 @@ from config.errors import ConfigError, InvalidConfig
 from config.load import read_settings
 from config.setting_types import is_ae_title
 from config.settings import LogSettings
+from config.tls_settings import ClientTls
 from node.certificate_maker import KeyType
 from node.command_settings import ConfigOption, command_settings, config_path
 from node.data_directory import existing_data, kept_data, make_private, server_problems
@@ -26,8 +27,9 @@ from node.errors import NodeError
 from node.log_setup import configure_logging, describe_error
 from node.make_certificates import made_certificates
 from node.offered_pipelines import pipeline_problems
-from node.quarantine_cli import quarantine_app, quarantine_json, quarantine_table
+from node.quarantine_cli import quarantine_app, quarantine_json, quarantine_told
 from node.send_target import SendTarget
+from node.status_gate import MOST_ROWS, certificate_warnings, gate_json, rejections_table
 from node.status_table import status_json, status_table
 from pipelines.errors import InvalidBundle, InvalidDefinition, PipelineError
 from storage.deliveries import retry_delivery as retry_delivery_now
@@ -36,6 +38,7 @@ from storage.jobs import get_job, retry_job
 from storage.migrate import migrate as migrate_database
 from storage.overview import study_rows
 from storage.quarantine import list_quarantine, quarantine_count
+from storage.rejections import list_rejections
 from storage.studies import reopen_for_routing
 
 if TYPE_CHECKING:
@@ -72,6 +75,11 @@ def _quit(code: int, problems: Iterable[object]) -> NoReturn:
     for problem in problems:
         typer.echo(f"radnode: {problem}", err=True)
     raise SystemExit(code)
+
+
+def _warn(warnings: Iterable[str]) -> None:
+    for warning in warnings:
+        typer.echo(f"radnode: warning: {warning}", err=True)
 
 
 @app.command()
@@ -116,15 +124,22 @@ def send(
     calling: Annotated[
         str | None, typer.Option(help="AE title to send as.", callback=_ae_title)
     ] = None,
+    ca_file: Annotated[
+        Path | None, typer.Option(help="Send over TLS, and trust these CA certificates.")
+    ] = None,
+    certificate_file: Annotated[Path | None, typer.Option(help="Certificate to show.")] = None,
+    key_file: Annotated[Path | None, typer.Option(help="Its private key.")] = None,
     config: ConfigOption = None,
 ) -> None:
     """Send a folder of DICOM files, by default to this node as its first sender."""
     from node.send import send_folder
 
-    wanted = SendTarget(host, port, called, calling)
+    is_tls = any((ca_file, certificate_file, key_file))
+    files = {"ca_file": ca_file, "certificate_file": certificate_file, "key_file": key_file}
+    wanted = SendTarget(host, port, called, calling, ClientTls(enabled=is_tls, **files))
     if not wanted.is_complete:
         wanted = wanted.completed(command_settings(config, "send"))
-    report = send_folder(folder, *wanted.address())
+    report = send_folder(folder, *wanted.address(), wanted.tls)
     for failure in report.failed:
         typer.echo(f"radnode: {failure.path}: {_told(failure)}", err=True)
     failed, skipped = len(report.failed), len(report.skipped)
@@ -143,22 +158,22 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
     limit: Annotated[int, typer.Option(min=1, help="How many studies, newest first.")] = 50,
 ) -> None:
-    """Show studies, jobs and deliveries, and what is in quarantine."""
+    """Show studies, jobs and deliveries, who was turned away, and certificates that end soon."""
     settings = command_settings(config, "status")
     with existing_data(settings) as db:
-        studies = study_rows(db, limit)
+        studies, turned_away = study_rows(db, limit), list_rejections(db, MOST_ROWS)
         kept, count = list_quarantine(db, limit), quarantine_count(db)
+    warnings = certificate_warnings(settings)
     if as_json:
-        quarantined = {"count": count, "instances": [quarantine_json(one) for one in kept]}
-        typer.echo(json.dumps(status_json(studies) | {"quarantine": quarantined}, indent=2))
+        whole = status_json(studies) | gate_json(turned_away, warnings)
+        whole |= quarantine_json(kept, count)
+        typer.echo(json.dumps(whole, indent=2))
         return
     Console().print(status_table(studies))
-    if count:
-        typer.echo(f"{count} in quarantine, with what is known in contradiction:")
-        Console().print(quarantine_table(kept))
-        typer.echo(
-            "radnode quarantine release N accepts one, radnode quarantine discard N deletes it"
-        )
+    if turned_away:
+        Console().print(rejections_table(turned_away))
+    quarantine_told(kept, count)
+    _warn(warnings)
 
 
 @app.command()
@@ -195,6 +210,7 @@ def check_config(config: ConfigOption = None) -> None:
         problems += server_problems(reading.settings)
     if problems:
         _quit(2, problems)
+    _warn(certificate_warnings(reading.settings))
     offered = ", ".join(sorted(set(reading.settings.pipelines.enabled))) or "none"
     typer.echo(f"{path or 'defaults'}: ok; pipelines: {offered}")
 
@@ -232,3 +248,11 @@ def demo(
     from node.demo.run import run_demo
 
     raise typer.Exit(run_demo(out))
+
+
+@app.command()
+def jwks(config: ConfigOption = None) -> None:
+    """Print the public keys (JWKS) by which EHRs with SMART know this node."""
+    from node.jwks import jwks_json
+
+    typer.echo(jwks_json(command_settings(config, "jwks")))

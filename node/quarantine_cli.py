@@ -38,7 +38,7 @@ def show(
     with existing_data(command_settings(config, "quarantine")) as db:
         kept = list_quarantine(db, limit)
     if as_json:
-        typer.echo(json.dumps([quarantine_json(one) for one in kept], indent=2))
+        typer.echo(json.dumps([_plain(one) for one in kept], indent=2))
     else:
         Console().print(quarantine_table(kept))
 
@@ -78,7 +78,19 @@ def quarantine_table(kept: tuple[QuarantinedRecord, ...]) -> Table:
     return table
 
 
-def quarantine_json(one: QuarantinedRecord) -> dict[str, object]:
-    """The same as plain values."""
+def quarantine_told(kept: tuple[QuarantinedRecord, ...], count: int) -> None:
+    """Print the section of `radnode status`, if there is anything to tell."""
+    if count:
+        typer.echo(f"{count} in quarantine: they contradict what is known")
+        Console().print(quarantine_table(kept))
+        typer.echo("radnode quarantine release N accepts one, quarantine discard N deletes it")
+
+
+def quarantine_json(kept: tuple[QuarantinedRecord, ...], count: int) -> dict[str, object]:
+    """The section of `radnode status --json`."""
+    return {"quarantine": {"count": count, "instances": [_plain(one) for one in kept]}}
+
+
+def _plain(one: QuarantinedRecord) -> dict[str, object]:
     plain = asdict(one) | {"reason": one.reason.value, "tag": uid_tag(one.study_instance_uid)}
     return plain | {"quarantined_at": one.quarantined_at.isoformat()}
