@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -61,6 +61,9 @@ def _exact_network(value: object) -> object:
 
 Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_exact_network)]
 """A network in CIDR form; a single address is a network of one."""
+
+Durability = Literal["fsync", "os"]
+"""How safe an instance is when it is acknowledged: on the disk, or with the operating system."""
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0)]

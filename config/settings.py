@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, SecretStr, StringConstraints, field_validator
 
-from config.setting_types import AeTitle, HttpUrl, Network, Port, Seconds
+from config.setting_types import AeTitle, Durability, HttpUrl, Network, Port, Seconds
 from config.setting_types import Frozen as Frozen
 from config.setting_types import Name as Name
 from config.setting_types import is_ae_title as is_ae_title
@@ -47,6 +47,7 @@ class StorageSettings(Frozen):
     """Database, disk watermark and retention."""
 
     database_url: SecretStr | None = None
+    durability: Durability = "fsync"
     disk_low_mib: Annotated[int, Field(ge=0)] = 1024
     incoming_max_age_s: Seconds = 3600
     retention_days: Annotated[int, Field(ge=0)] = 30

@@ -16,16 +16,18 @@ import typer
 from rich.console import Console
 
 from config.errors import ConfigError, InvalidConfig
-from config.load import load_settings, read_settings
+from config.load import read_settings
 from config.setting_types import is_ae_title
-from config.settings import LogSettings, Settings
+from config.settings import LogSettings
 from config.tls_settings import ClientTls
 from node.certificate_maker import KeyType
+from node.command_settings import ConfigOption, command_settings, config_path
 from node.data_directory import existing_data, kept_data, make_private, server_problems
 from node.errors import NodeError
 from node.log_setup import configure_logging, describe_error
 from node.make_certificates import made_certificates
 from node.offered_pipelines import pipeline_problems
+from node.quarantine_cli import quarantine_app, quarantine_json, quarantine_told
 from node.send_target import SendTarget
 from node.status_gate import MOST_ROWS, certificate_warnings, gate_json, rejections_table
 from node.status_table import status_json, status_table
@@ -35,13 +37,12 @@ from storage.errors import StorageError
 from storage.jobs import get_job, retry_job
 from storage.migrate import migrate as migrate_database
 from storage.overview import study_rows
+from storage.quarantine import list_quarantine, quarantine_count
 from storage.rejections import list_rejections
 from storage.studies import reopen_for_routing
 
 if TYPE_CHECKING:
     from node.send import FileReport
-
-DEFAULT_CONFIG = Path("config/node.yaml")
 
 app = typer.Typer(
     name="radnode",
@@ -51,15 +52,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-ConfigOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--config",
-        envvar="RADNODE_CONFIG",
-        show_default=str(DEFAULT_CONFIG),
-        help="YAML file with settings; config/node.example.yaml explains every key.",
-    ),
-]
+app.add_typer(quarantine_app, name="quarantine")
 
 
 def main() -> NoReturn:
@@ -89,23 +82,12 @@ def _warn(warnings: Iterable[str]) -> None:
         typer.echo(f"radnode: warning: {warning}", err=True)
 
 
-def _config_path(given: Path | None) -> Path | None:
-    path = given or (DEFAULT_CONFIG if DEFAULT_CONFIG.is_file() else None)
-    return path.absolute() if path else None
-
-
-def _settings(given: Path | None, process: str) -> Settings:
-    settings = load_settings(_config_path(given))
-    configure_logging(settings.log, process=process)
-    return settings
-
-
 @app.command()
 def serve(config: ConfigOption = None) -> None:
     """Run the node until it is asked to stop (SIGTERM or Ctrl-C)."""
     from node.service import serve as run
 
-    run(_settings(config, "node"), _config_path(config))
+    run(command_settings(config, "node"), config_path(config))
 
 
 @app.command(hidden=True)
@@ -116,7 +98,7 @@ def worker(
     """Run models; `radnode serve` starts this by itself."""
     from node.worker_process import run_worker_process
 
-    run_worker_process(_settings(config, "worker"), parent_pid=parent)
+    run_worker_process(command_settings(config, "worker"), parent_pid=parent)
 
 
 def _ae_title(value: str | None) -> str | None:
@@ -156,7 +138,7 @@ def send(
     files = {"ca_file": ca_file, "certificate_file": certificate_file, "key_file": key_file}
     wanted = SendTarget(host, port, called, calling, ClientTls(enabled=is_tls, **files))
     if not wanted.is_complete:
-        wanted = wanted.completed(_settings(config, "send"))
+        wanted = wanted.completed(command_settings(config, "send"))
     report = send_folder(folder, *wanted.address(), wanted.tls)
     for failure in report.failed:
         typer.echo(f"radnode: {failure.path}: {_told(failure)}", err=True)
@@ -177,24 +159,27 @@ def status(
     limit: Annotated[int, typer.Option(min=1, help="How many studies, newest first.")] = 50,
 ) -> None:
     """Show studies, jobs and deliveries, who was turned away, and certificates that end soon."""
-    settings = _settings(config, "status")
+    settings = command_settings(config, "status")
     with existing_data(settings) as db:
         studies, turned_away = study_rows(db, limit), list_rejections(db, MOST_ROWS)
+        kept, count = list_quarantine(db, limit), quarantine_count(db)
     warnings = certificate_warnings(settings)
     if as_json:
         whole = status_json(studies) | gate_json(turned_away, warnings)
+        whole |= quarantine_json(kept, count)
         typer.echo(json.dumps(whole, indent=2))
         return
     Console().print(status_table(studies))
     if turned_away:
         Console().print(rejections_table(turned_away))
+    quarantine_told(kept, count)
     _warn(warnings)
 
 
 @app.command()
 def retry(job: Annotated[int, typer.Argument(min=1)], config: ConfigOption = None) -> None:
     """Try a failed or refused job again; a study that no pipeline took is routed again."""
-    with existing_data(_settings(config, "retry")) as db:
+    with existing_data(command_settings(config, "retry")) as db:
         found = get_job(db, job)
         if found.pipeline_name:
             retry_job(db, job, now=datetime.now(UTC))
@@ -209,7 +194,7 @@ def retry_delivery(
     delivery: Annotated[int, typer.Argument(min=1)], config: ConfigOption = None
 ) -> None:
     """Try a dead or waiting delivery now."""
-    with existing_data(_settings(config, "retry-delivery")) as db:
+    with existing_data(command_settings(config, "retry-delivery")) as db:
         retry_delivery_now(db, delivery, now=datetime.now(UTC))
     typer.echo(f"delivery {delivery} is pending, due now")
 
@@ -217,7 +202,7 @@ def retry_delivery(
 @app.command()
 def check_config(config: ConfigOption = None) -> None:
     """Check settings, pipelines and model bundles, and name every problem."""
-    path = _config_path(config)
+    path = config_path(config)
     reading = read_settings(path)
     configure_logging(reading.settings.log, process="check-config")
     problems = [*reading.problems, *pipeline_problems(reading.settings, reading.unsure)]
@@ -233,7 +218,7 @@ def check_config(config: ConfigOption = None) -> None:
 @app.command()
 def migrate(config: ConfigOption = None) -> None:
     """Bring the database to this version; `radnode serve` does it by itself."""
-    settings = _settings(config, "migrate")
+    settings = command_settings(config, "migrate")
     make_private(settings.node.data_dir)
     with kept_data(settings) as db:
         typer.echo(f"database revision {migrate_database(db)}")
@@ -270,4 +255,4 @@ def jwks(config: ConfigOption = None) -> None:
     """Print the public keys (JWKS) by which EHRs with SMART know this node."""
     from node.jwks import jwks_json
 
-    typer.echo(jwks_json(_settings(config, "jwks")))
+    typer.echo(jwks_json(command_settings(config, "jwks")))

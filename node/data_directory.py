@@ -79,7 +79,8 @@ def server_problems(settings: Settings) -> tuple[str, ...]:
 @contextmanager
 def kept_data(settings: Settings) -> Iterator[Database]:
     """Open the database: the configured one, or SQLite in the data directory."""
-    db = open_database(database_url(settings) or sqlite_url(settings.node.data_dir / DATABASE_FILE))
+    url = database_url(settings) or sqlite_url(settings.node.data_dir / DATABASE_FILE)
+    db = open_database(url, settings.storage.durability)
     try:
         yield db
     finally:

@@ -8,6 +8,7 @@ their order is of no other consequence.
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,9 +46,10 @@ from node.supervisor import Supervisor, worker_command
 from node.sweeps import Sweeps
 from pipelines.registry import Registry
 from storage.database import Database
-from storage.errors import StorageError
+from storage.errors import DatabaseInUse, StorageError
 from storage.instance_files import InstanceFiles, durable_write
 from storage.migrate import migrate
+from storage.sole_node import SoleNode, sole_node
 
 GRACE_S = 5.0
 """How long a job or delivery in hand may take to end before it goes back to its queue."""
@@ -73,10 +75,15 @@ def serve(settings: Settings, config_path: Path | None) -> None:
     """
     data_dir = settings.node.data_dir
     make_private(data_dir)
-    with stop_signals() as arrived, sole_user(data_dir), kept_data(settings) as db:
+    with (
+        stop_signals() as arrived,
+        sole_user(data_dir),
+        kept_data(settings) as db,
+        sole_node(db) as hold,
+    ):
         log.info("schema_ready", revision=migrate(db))
         recover(db, InstanceFiles(data_dir), settings.node.name)
-        with running(Service(settings, config_path, db, offered_pipelines(settings))):
+        with running(Service(settings, config_path, db, offered_pipelines(settings), hold)):
             log.info("stopping", signal=arrived.wait())
     log.info("stopped")
 
@@ -95,12 +102,18 @@ class Service:
     """The parts of one node, wired to each other."""
 
     def __init__(
-        self, settings: Settings, config_path: Path | None, db: Database, registry: Registry
+        self,
+        settings: Settings,
+        config_path: Path | None,
+        db: Database,
+        registry: Registry,
+        hold: SoleNode,
     ) -> None:
         self._settings = settings
         self._db = db
         self._registry = registry
-        self._files = InstanceFiles(settings.node.data_dir)
+        self._hold = hold
+        self._files = InstanceFiles(settings.node.data_dir, settings.storage.durability)
         self._worker_id = f"{worker_prefix(settings.node.name)}{os.getpid()}"
         self._assembly = Assembly(self._assemble, interval_s=settings.completeness.check_interval_s)
         self._completeness = Completeness(
@@ -204,6 +217,7 @@ class Service:
     def _schedule(self) -> None:
         sweeps = Sweeps(self._settings, self._db, self._files, worker_id=self._worker_id)
         every = self._scheduler.every
+        every(_LEASE_SWEEP_S, "database_hold", self._keep_hold)
         every(_LEASE_SWEEP_S, "expired_leases", sweeps.return_expired_leases)
         every(_HOUSEKEEPING_S, "incoming_sweep", sweeps.sweep_incoming)
         every(_DAILY_S, "orphaned_files", sweeps.sweep_orphaned_files)
@@ -214,6 +228,14 @@ class Service:
             every(_DAILY_S, "audit_retention", sweeps.prune_audit_trail)
         if self._settings.storage.retention_days:
             every(_PURGE_S, "retention", sweeps.purge_old_studies)
+
+    def _keep_hold(self) -> None:
+        """Make sure that this is the database's only node, or stop as on SIGTERM."""
+        try:
+            self._hold.keep()
+        except DatabaseInUse:
+            log.critical("database_taken_over")
+            os.kill(os.getpid(), signal.SIGTERM)
 
     def _assemble(self) -> None:
         """Find studies complete, and route those that are."""

@@ -54,6 +54,8 @@ def status_table(studies: tuple[StudyRow, ...], now: datetime | None = None) -> 
 
 def _lines(study: StudyRow, now: datetime) -> Iterator[tuple[str | Text, ...]]:
     tag, images = uid_tag(study.study_instance_uid), str(study.instance_count)
+    if study.replaced_count:
+        images += f" ({study.replaced_count} replaced)"
     state = _state(study)
     if not study.jobs:
         yield tag, images, state, "", "", "", ""

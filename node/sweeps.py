@@ -13,6 +13,7 @@ from storage.audit import prune_audit
 from storage.database import Database
 from storage.instance_files import InstanceFiles
 from storage.orphaned_files import sweep_orphans
+from storage.quarantine import purge_quarantine
 from storage.rejections import prune_rejections
 
 log = structlog.get_logger()
@@ -55,9 +56,13 @@ class Sweeps:
     def purge_old_studies(self) -> None:
         """Delete studies past the retention time whose jobs and deliveries are all settled."""
         age = timedelta(days=self._settings.storage.retention_days)
-        purged = retention.purge(self._db, self._files, older_than=datetime.now(UTC) - age)
+        older_than = datetime.now(UTC) - age
+        purged = retention.purge(self._db, self._files, older_than=older_than)
         if purged:
             log.info("old_studies_purged", studies=purged)
+        forgotten = purge_quarantine(self._db, self._files, older_than=older_than)
+        if forgotten:
+            log.warning("quarantine_purged", instances=forgotten)
 
     def prune_audit_trail(self) -> None:
         """Delete lines of the audit trail, and counts of rejections, past their retention."""

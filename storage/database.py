@@ -2,16 +2,18 @@
 
 A write transaction on SQLite starts with BEGIN IMMEDIATE, so that a reader never has to become a
 writer half way, which SQLite answers with a deadlock. A commit is on disk when `begin` returns
-(synchronous=FULL). A read sees one moment of the database throughout. Errors of the drivers are
-translated here and nowhere else, and their texts are dropped: they can quote whole rows.
+(synchronous=FULL), unless the durability asks for less. A read sees one moment of the database
+throughout. Errors of the drivers are translated here and nowhere else, and their texts are
+dropped: they can quote whole rows.
 """
 
 from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +29,19 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
-from storage.errors import DatabaseUnavailable, OutOfSpace, StorageError
+from config.setting_types import Durability
+from storage.errors import Contended, DatabaseUnavailable, OutOfSpace, StorageError
+from storage.write_turn import WriteTurn
 
 BUSY_TIMEOUT_S = 30
 CONNECT_TIMEOUT_S = 10
 POOL_SIZE = 5
 POOL_OVERFLOW = 43
 DISK_FULL = "53100"
+SYNCHRONOUS: Mapping[Durability, str] = {"fsync": "FULL", "os": "NORMAL"}
+"""NORMAL and not OFF: the log is still on disk before the file that it repairs is changed."""
+GAVE_WAY = frozenset({"40P01", "40001"})
+"""PostgreSQL's codes of a transaction that it ended for another: deadlock, serialization."""
 UNREADABLE_URL = (
     "the database URL cannot be read: write sqlite:///<file> or "
     "postgresql://<user>:<password>@<host>:<port>/<database>"
@@ -46,6 +54,7 @@ class Database:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._reading, self._writing = _engines(engine)
+        self._turn = None if self.is_postgresql else WriteTurn(Path(self.file))
 
     @property
     def dialect(self) -> Dialect:
@@ -65,11 +74,16 @@ class Database:
             return f"database file {url.database}"
         return f"PostgreSQL database {url.database} on {url.host or 'this host'}"
 
+    @property
+    def file(self) -> str:
+        """The file of a SQLite database, the name of another."""
+        return str(self._engine.url.database)
+
     @contextmanager
     def begin(self) -> Iterator[Session]:
         """A write transaction: committed at the end of the block, rolled back on any error."""
         opened = Session(self._writing, expire_on_commit=False)
-        with translated_errors(self.name), opened as session, session.begin():
+        with self._my_turn(), translated_errors(self.name), opened as session, session.begin():
             yield session
 
     @contextmanager
@@ -81,12 +95,21 @@ class Database:
     @contextmanager
     def connect(self) -> Iterator[Connection]:
         """A write transaction without the mapper, for migrations."""
-        with translated_errors(self.name), self._writing.begin() as connection:
+        with self._my_turn(), translated_errors(self.name), self._writing.begin() as connection:
             yield connection
+
+    def session_of_its_own(self) -> Connection:
+        """A connection without transactions, for what lasts as long as it; the caller closes it."""
+        return self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
 
     def close(self) -> None:
         """Give back every pooled connection."""
         self._engine.dispose()
+        if self._turn is not None:
+            self._turn.close()
+
+    def _my_turn(self) -> AbstractContextManager[None]:
+        return nullcontext() if self._turn is None else self._turn.taken(BUSY_TIMEOUT_S)
 
 
 def sqlite_url(path: Path) -> str:
@@ -94,8 +117,12 @@ def sqlite_url(path: Path) -> str:
     return URL.create("sqlite", database=str(path)).render_as_string()
 
 
-def open_database(url: str) -> Database:
+def open_database(url: str, durability: Durability = "fsync") -> Database:
     """Open `sqlite:///<file>` or `postgresql://...`; connects at first use.
+
+    `durability` is about SQLite: with `os` a commit is handed to the operating system, in order, so
+    that a power cut may take the last ones back, and never breaks the file. PostgreSQL's own
+    configuration decides for PostgreSQL.
 
     Raises:
         StorageError: the URL cannot be used (the text does not repeat it: it may hold a password).
@@ -105,7 +132,7 @@ def open_database(url: str) -> Database:
     except (ArgumentError, ValueError):
         raise StorageError(UNREADABLE_URL) from None
     if parsed.get_backend_name() == "sqlite":
-        return Database(_sqlite_engine(parsed))
+        return Database(_sqlite_engine(parsed, durability))
     if parsed.get_backend_name() == "postgresql":
         return Database(_postgresql_engine(parsed))
     raise StorageError("the database URL must begin with sqlite:/// or postgresql://")
@@ -134,6 +161,8 @@ def translated_errors(name: str) -> Iterator[None]:
 def _translated(error: DBAPIError) -> StorageError:
     if _code(error) in (sqlite3.SQLITE_FULL, DISK_FULL):
         return OutOfSpace("no space is left for the database")
+    if _code(error) in GAVE_WAY:
+        return Contended("the database was busy with the same rows")
     return DatabaseUnavailable(f"the database is not available: {_kind(error)}")
 
 
@@ -170,7 +199,7 @@ def _postgresql_engine(url: URL) -> Engine:
         raise StorageError("PostgreSQL needs psycopg: install radnode[postgresql]") from None
 
 
-def _sqlite_engine(url: URL) -> Engine:
+def _sqlite_engine(url: URL, durability: Durability) -> Engine:
     if url.database in (None, "", ":memory:"):
         raise StorageError("SQLite needs a file: a database in memory would lose everything")
     _create_private(Path(str(url.database)))
@@ -181,7 +210,7 @@ def _sqlite_engine(url: URL) -> Engine:
         connect_args={"timeout": BUSY_TIMEOUT_S},
         hide_parameters=True,
     )
-    event.listen(engine, "connect", _set_up_sqlite)
+    event.listen(engine, "connect", partial(_set_up_sqlite, SYNCHRONOUS[durability]))
     event.listen(engine, "begin", _begin_sqlite)
     return engine
 
@@ -195,10 +224,10 @@ def _create_private(path: Path) -> None:
         raise DatabaseUnavailable(f"the database file cannot be opened: {error.strerror}") from None
 
 
-def _set_up_sqlite(connection: sqlite3.Connection, _record: object) -> None:
+def _set_up_sqlite(synchronous: str, connection: sqlite3.Connection, _record: object) -> None:
     # None: the driver starts no transactions of its own, `_begin_sqlite` does.
     connection.isolation_level = None
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+    for pragma in ("journal_mode=WAL", f"synchronous={synchronous}", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
 
 

@@ -9,6 +9,7 @@ from sqlalchemy import BigInteger, Double, ForeignKey, Index
 from sqlalchemy.orm import Mapped, mapped_column
 
 from storage.dicom_records import StudyState
+from storage.errors import ConflictReason
 from storage.table_types import EnumText, JsonMap, PlainText, Table, UtcDateTime
 
 
@@ -77,6 +78,56 @@ class Instance(Table):
     size_bytes: Mapped[int] = mapped_column(BigInteger)
     sha256: Mapped[str] = mapped_column(PlainText)
     dataset_sha256: Mapped[str] = mapped_column(PlainText)
+    is_own_result: Mapped[bool]
+    received_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class ReplacedInstance(Table):
+    """The dataset that an instance had before another came under its UID; the file stays.
+
+    `generation` is the study's as of then: the first one that reads the newer dataset.
+    """
+
+    __tablename__ = "replaced_instance"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    study_instance_uid: Mapped[str] = mapped_column(
+        ForeignKey(Study.study_instance_uid, ondelete="CASCADE"), index=True
+    )
+    sop_instance_uid: Mapped[str] = mapped_column(PlainText)
+    path: Mapped[str] = mapped_column(PlainText)
+    dataset_sha256: Mapped[str] = mapped_column(PlainText)
+    generation: Mapped[int]
+    replaced_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class QuarantinedInstance(Table):
+    """One instance that contradicts what is known, kept aside; the headers are as they came."""
+
+    __tablename__ = "quarantine"
+    __table_args__ = (
+        Index(None, "quarantined_at"),
+        Index("uq_quarantine_content", "sop_instance_uid", "dataset_sha256", unique=True),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    reason: Mapped[ConflictReason] = mapped_column(EnumText(ConflictReason))
+    quarantined_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    study_instance_uid: Mapped[str] = mapped_column(PlainText, index=True)
+    series_instance_uid: Mapped[str] = mapped_column(PlainText)
+    sop_instance_uid: Mapped[str] = mapped_column(PlainText)
+    sop_class_uid: Mapped[str] = mapped_column(PlainText)
+    transfer_syntax_uid: Mapped[str] = mapped_column(PlainText)
+    instance_number: Mapped[int | None] = mapped_column(BigInteger)
+    study_header: Mapped[dict[str, Any]] = mapped_column(JsonMap)
+    series_header: Mapped[dict[str, Any]] = mapped_column(JsonMap)
+    path: Mapped[str] = mapped_column(PlainText)
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    sha256: Mapped[str] = mapped_column(PlainText)
+    dataset_sha256: Mapped[str] = mapped_column(PlainText)
+    calling_ae_title: Mapped[str] = mapped_column(PlainText)
     is_own_result: Mapped[bool]
     received_at: Mapped[datetime] = mapped_column(UtcDateTime)
 

@@ -34,8 +34,10 @@ def durable_write(path: Path, content: bytes) -> None:
         sync_dir(path.parent)
 
 
-def make_private_dir(path: Path, name: str) -> None:
-    """Make one directory that only we may enter, durably; one that exists stays as it is.
+def make_private_dir(path: Path, name: str, *, is_synced: bool = True) -> None:
+    """Make one directory that only we may enter; one that exists stays as it is.
+
+    `is_synced`: a new one survives a power cut; otherwise that is left to the caller.
 
     `name` stands for it in a message, free of UIDs: relative to the data directory.
 
@@ -50,7 +52,8 @@ def make_private_dir(path: Path, name: str) -> None:
                 f"{name} in the data directory is no directory: move what is there away"
             ) from None
     else:
-        sync_dir(path.parent)
+        if is_synced:
+            sync_dir(path.parent)
 
 
 def sync_dir(path: Path) -> None:

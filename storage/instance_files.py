@@ -1,10 +1,13 @@
 """Instance files on disk: durable before they are acknowledged, private, named by UIDs only.
 
-    <data_dir>/incoming/<random>.part                          being received
-    <data_dir>/instances/<study>/<series>/<sop>.<digest>.dcm   kept
-    <data_dir>/results/<job id>/                               made by a job
+    <data_dir>/incoming/<random>.part                                   being received
+    <data_dir>/instances/<study>/<series>/<sop>.<digest>.<random>.dcm   kept
+    <data_dir>/quarantine/<random>.dcm                                  contradicts what is known
+    <data_dir>/results/<job id>/                                        made by a job
 
-A kept file is never overwritten: what a job was pinned to stays as it was.
+A kept file is never overwritten: what a job was pinned to stays as it was. "Durable" means what
+the durability asks for: `fsync` brings files and directory entries to the disk, `os` leaves that
+to the operating system.
 """
 
 from __future__ import annotations
@@ -14,15 +17,16 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
-from itertools import count
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from storage.durable import durable_write, file_errors, make_private_dir, sync_dir
+from config.setting_types import Durability
+from storage.durable import durable_write, file_errors, make_private_dir
 from storage.errors import InvalidUid, StorageError
+from storage.open_folders import OpenFolders
 
 __all__ = ["IncomingFile", "InstanceFiles", "durable_write", "uid_tag", "validated_uid"]
 
@@ -69,27 +73,27 @@ class IncomingFile:
     def keep(
         self, study_uid: str, series_uid: str, sop_uid: str, content_sha256: str
     ) -> PurePosixPath:
-        """Make the file durable at its place and return that place, relative to the data dir.
+        """Move the file to its place, its content durable; the place is relative to the data dir.
 
+        The directory entry is durable only after `InstanceFiles.sync_folders`, which the recorder
+        calls for many files at once; until a row names it, the file is nobody's and may be swept.
         Nobody else has this place: even the same bytes received twice lie in two files, so a
         duplicate can be discarded without a look at what else there is.
 
         Raises:
             InvalidUid: a UID is none. OutOfSpace: the disk is full. StorageError: other failures.
         """
-        folder, stem = _place(study_uid, series_uid, sop_uid, content_sha256)
+        place = _place(study_uid, series_uid, sop_uid, content_sha256)
         with file_errors():
             self.file.flush()
-            os.fsync(self.file.fileno())
-            relative = self._files.reserve(folder, stem)
-            target = self._files.absolute(relative)
+            self._files.move_in(self.path, place)
             try:
-                self.path.replace(target)
+                # After the move: a journalling file system writes both by one commit.
+                self._files.sync_content(self.file.fileno())
             except BaseException:
-                target.unlink(missing_ok=True)
+                self._files.discard(place)
                 raise
-            sync_dir(target.parent)
-        return relative
+        return place
 
     def close(self) -> None:
         """Close the file and delete it unless it was kept."""
@@ -103,12 +107,14 @@ class IncomingFile:
 class InstanceFiles:
     """All files of one node under one data directory."""
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, durability: Durability = "fsync") -> None:
         self.data_dir = data_dir.absolute()
         self.incoming_dir = self.data_dir / "incoming"
+        self._is_synced = durability == "fsync"
+        self._folders = OpenFolders(self.data_dir)
         with file_errors():
             self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-            for name in ("incoming", "instances", "results"):
+            for name in ("incoming", "instances", "quarantine", "results"):
                 make_private_dir(self.data_dir / name, name)
 
     @contextmanager
@@ -143,14 +149,55 @@ class InstanceFiles:
             make_private_dir(path, f"results/{int(job_id)}")
         return path
 
-    def reserve(self, folder: PurePosixPath, stem: str) -> PurePosixPath:
-        """Take the first free name `<stem>.dcm`, `<stem>.2.dcm`, ... by an empty file there."""
-        for number in count(1):
-            relative = folder / (f"{stem}.dcm" if number == 1 else f"{stem}.{number}.dcm")
-            with suppress(FileExistsError):
-                self._create_empty(relative)
-                return relative
-        raise AssertionError("unreachable")
+    def move_in(self, path: Path, place: PurePosixPath) -> None:
+        """Move a file to a place that nobody else has; missing folders are made."""
+        self._folders.move_in(path, place)
+
+    def sync_content(self, descriptor: int) -> None:
+        """Make the content of an open file durable."""
+        if self._is_synced:
+            os.fsync(descriptor)
+
+    def sync_folders(self, places: Iterable[PurePosixPath]) -> None:
+        """Make the directory entries of these files durable.
+
+        Raises:
+            OutOfSpace: the disk is full. StorageError: any other failure.
+        """
+        if self._is_synced:
+            with file_errors():
+                self._folders.sync(sorted({place.parent for place in places}))
+
+    def link(
+        self, known: PurePosixPath, study_uid: str, series_uid: str, sop_uid: str, digest: str
+    ) -> PurePosixPath:
+        """Give a file a second place, as `IncomingFile.keep` would; its entry is not yet durable.
+
+        Raises:
+            InvalidUid: a UID is none. StorageError: the file is gone, or other failures.
+        """
+        place = _place(study_uid, series_uid, sop_uid, digest)
+        temporary = self.incoming_dir / f"{secrets.token_hex(16)}.part"
+        with file_errors():
+            os.link(self.absolute(known), temporary)
+            self.move_in(temporary, place)
+        return place
+
+    def close(self) -> None:
+        """Hold nothing open any more; a later use opens it again."""
+        self._folders.close()
+
+    def set_aside(self, place: PurePosixPath) -> PurePosixPath:
+        """Move a kept file into the quarantine, durably; its place there.
+
+        Raises:
+            StorageError: the file cannot be moved.
+        """
+        aside = PurePosixPath("quarantine") / f"{secrets.token_hex(16)}.dcm"
+        with file_errors():
+            self.move_in(self.absolute(place), aside)
+        self.sync_folders((aside,))
+        return aside
 
     def discard(self, relative: PurePosixPath) -> None:
         """Delete one file; one that is gone already is fine."""
@@ -179,36 +226,15 @@ class InstanceFiles:
         """Whether less than `limit_mib` is free."""
         return self.free_mib() < limit_mib
 
-    def _create_empty(self, relative: PurePosixPath) -> None:
-        path = self.absolute(relative)
-        # A second try, because the sweep of old studies may take an empty directory away.
-        for last in (False, True):
-            self._make_dirs(relative.parent)
-            try:
-                os.close(_private_opener(str(path), os.O_CREAT | os.O_EXCL | os.O_WRONLY))
-                return
-            except FileNotFoundError:
-                if last:
-                    raise
-
-    def _make_dirs(self, folder: PurePosixPath) -> None:
-        path = self.data_dir
-        for part in folder.parts:
-            path = path / part
-            name = part if path.parent == self.data_dir else f"a folder below {folder.parts[0]}"
-            make_private_dir(path, name)
-
 
 def _private_opener(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_CLOEXEC, 0o600)
 
 
-def _place(
-    study_uid: str, series_uid: str, sop_uid: str, content_sha256: str
-) -> tuple[PurePosixPath, str]:
-    """Folder and stem of a kept file, made of nothing but checked digits and dots."""
+def _place(study_uid: str, series_uid: str, sop_uid: str, content_sha256: str) -> PurePosixPath:
+    """A new path of a kept file, made of nothing but checked digits and dots."""
     study, series, sop = map(validated_uid, (study_uid, series_uid, sop_uid))
     if not SHA256.fullmatch(content_sha256):
         raise StorageError("a SHA-256 is 64 lower-case hexadecimal digits")
-    folder = PurePosixPath("instances") / study / series
-    return folder, f"{sop}.{content_sha256[:DIGEST_LENGTH]}"
+    name = f"{sop}.{content_sha256[:DIGEST_LENGTH]}.{secrets.token_hex(8)}.dcm"
+    return PurePosixPath("instances") / study / series / name

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from collections.abc import Sequence
 from pathlib import PurePosixPath
-from typing import Any
 
 from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
 from storage.database import Database
-from storage.dicom_records import IncomingInstance, InstanceRecord, StoreOutcome, StudyState
-from storage.dicom_tables import AssociationStudy, Instance, Series, Study
-from storage.errors import IdentityConflict
-from storage.instance_files import uid_tag
-from storage.job_tables import ResultObjectRow
-from storage.study_rows import instance_columns, instance_record, series_columns, study_columns
-from storage.table_types import storable
-from storage.upsert import insert_new, insert_or_lock
+from storage.dicom_records import IncomingInstance, InstanceRecord, StoreOutcome
+from storage.dicom_tables import Instance, Series
+from storage.errors import (
+    Contended,
+    DatabaseUnavailable,
+    IdentityConflict,
+    OutOfSpace,
+    StorageError,
+)
+from storage.instance_rows import Recorded, is_own_result, record_in
+from storage.known_series import KnownSeries
+from storage.study_rows import instance_record
 
-# Generation 0 exists only inside the transaction that creates a study.
-JUST_CREATED = 0
+TRIES = 3
+"""So often a transaction that gave way to another is begun."""
 
 
 def record_instance(db: Database, incoming: IncomingInstance) -> StoreOutcome:
@@ -29,7 +32,7 @@ def record_instance(db: Database, incoming: IncomingInstance) -> StoreOutcome:
     - DUPLICATE: the same dataset is here already; nothing of study, series and instance changes,
       and the caller discards its file.
     - REPLACED: another dataset under a known SOP Instance UID; the newest is the row, the old
-      file stays on disk.
+      file stays on disk, named by a `replaced_instance` and told in the audit trail.
     - OWN_RESULT: one of our results came back; it never opens or re-opens a study.
     - STORED: new. STORED and REPLACED (re-)open the study; a new generation begins if the study
       had been complete.
@@ -39,22 +42,116 @@ def record_instance(db: Database, incoming: IncomingInstance) -> StoreOutcome:
             under another study; nothing was recorded.
         DatabaseUnavailable: try again later. OutOfSpace: the database's disk is full.
     """
+    (result,) = record_instances(db, (incoming,))
+    if isinstance(result, StorageError):
+        raise result
+    return result
+
+
+def record_instances(
+    db: Database, batch: Sequence[IncomingInstance], known: KnownSeries | None = None
+) -> list[StoreOutcome | StorageError]:
+    """Record many instances in as few transactions as can be; what became of each, in order.
+
+    Each is recorded as by `record_instance`, or the error that this would raise stands in its
+    place: one that cannot be recorded does not hold the others. All is committed on return.
+    `known` is what the process remembers from call to call; without it every row is looked at.
+    """
+    results: dict[int, StoreOutcome | StorageError] = {}
+    short = [at for at, one in enumerate(batch) if known is not None and known.covers(one)]
+    if known is not None and short:
+        results |= _the_short_way(db, batch, short, known)
+    long = [at for at in range(len(batch)) if at not in results]
+    recorded = _the_long_way(db, [batch[at] for at in long], known)
+    results |= dict(zip(long, recorded, strict=True))
+    return [results[at] for at in range(len(batch))]
+
+
+def _the_short_way(
+    db: Database, batch: Sequence[IncomingInstance], places: list[int], known: KnownSeries
+) -> dict[int, StoreOutcome | StorageError]:
+    """Record the instances at these places together, or none of them: then nothing is returned."""
+    try:
+        if known.record(db, [batch[at] for at in places]):
+            return dict.fromkeys(places, StoreOutcome.STORED)
+    except StorageError as error:
+        if _concerns_all(error):
+            return dict.fromkeys(places, error)
+        known.forget(batch)
+    return {}
+
+
+def _the_long_way(
+    db: Database, batch: Sequence[IncomingInstance], known: KnownSeries | None
+) -> list[StoreOutcome | StorageError]:
+    """Record together; where one breaks the transaction of all, one after another."""
+    if not batch:
+        return []
+    if len(batch) == 1:
+        return [_alone(db, batch[0], known)]
+    try:
+        return _together(db, batch, known)
+    except StorageError as error:
+        if _concerns_all(error):
+            return [error] * len(batch)
+    return [_alone(db, one, known) for one in batch]
+
+
+def _concerns_all(error: StorageError) -> bool:
+    is_away = isinstance(error, DatabaseUnavailable) and not isinstance(error, Contended)
+    return is_away or isinstance(error, OutOfSpace)
+
+
+def _alone(
+    db: Database, incoming: IncomingInstance, known: KnownSeries | None
+) -> StoreOutcome | StorageError:
+    for tries_left in reversed(range(TRIES)):
+        try:
+            return _together(db, [incoming], known)[0]
+        except Contended as error:
+            if not tries_left:
+                return error
+        except StorageError as error:
+            return error
+    raise AssertionError("unreachable")
+
+
+def _together(
+    db: Database, batch: Sequence[IncomingInstance], known: KnownSeries | None
+) -> list[StoreOutcome | StorageError]:
+    """Record in one transaction, in the order in which all transactions lock their rows."""
+    recorded: dict[int, Recorded | IdentityConflict] = {}
     with db.begin() as session:
-        is_own = incoming.is_own_result or _is_own(session, incoming.sop_instance_uid)
-        study = _study(session, incoming, is_own)
-        series = _series(session, incoming)
-        outcome = _record(session, incoming, is_own)
-        if outcome in (StoreOutcome.STORED, StoreOutcome.REPLACED):
-            is_newer = outcome is StoreOutcome.REPLACED or study.state is StudyState.RESULTS_ONLY
-            _update(study, study_columns(incoming.study), is_newer)
-            _update(series, series_columns(incoming.series), is_newer)
-            _reopen(study, incoming)
-        if outcome is StoreOutcome.REPLACED:
-            study.replaced_at = incoming.received_at
-        study.generation = study.generation or 1
-        if not is_own:
-            _link(session, incoming)
-        return outcome
+        for at in sorted(range(len(batch)), key=lambda at: _lock_order(batch[at])):
+            recorded[at] = _in_savepoint(session, batch[at])
+    if known is not None:
+        for at, result in recorded.items():
+            _learn(known, batch[at], result)
+    results = (recorded[at] for at in range(len(batch)))
+    return [one.outcome if isinstance(one, Recorded) else one for one in results]
+
+
+def _lock_order(incoming: IncomingInstance) -> tuple[str, str, str]:
+    series_uid = incoming.series.series_instance_uid
+    return incoming.study.study_instance_uid, series_uid, incoming.sop_instance_uid
+
+
+def _in_savepoint(session: Session, incoming: IncomingInstance) -> Recorded | IdentityConflict:
+    try:
+        with session.begin_nested():
+            return record_in(session, incoming)
+    except IdentityConflict as conflict:
+        return conflict
+
+
+def _learn(
+    known: KnownSeries, incoming: IncomingInstance, result: Recorded | IdentityConflict
+) -> None:
+    if isinstance(result, Recorded) and result.outcome is StoreOutcome.STORED:
+        known.learn(result.study, result.series, incoming)
+    else:
+        # What is sent again is not new: the short way would be tried in vain for each.
+        known.forget((incoming,))
 
 
 def instances_of_series(db: Database, series_instance_uid: str) -> tuple[InstanceRecord, ...]:
@@ -79,111 +176,9 @@ def is_kept(db: Database, path: PurePosixPath) -> bool:
 def is_own_sop_instance(db: Database, sop_instance_uid: str) -> bool:
     """Whether this node made the instance, as far as storage remembers."""
     with db.read() as session:
-        return _is_own(session, sop_instance_uid)
+        return is_own_result(session, sop_instance_uid)
 
 
 def _order(record: InstanceRecord) -> tuple[bool, int, str]:
     number = record.instance_number
     return number is None, number or 0, record.sop_instance_uid
-
-
-def _is_own(session: Session, sop_instance_uid: str) -> bool:
-    made = exists().where(ResultObjectRow.sop_instance_uid == sop_instance_uid)
-    marked = exists().where(
-        Instance.sop_instance_uid == sop_instance_uid, Instance.is_own_result.is_(True)
-    )
-    return bool(session.scalar(select(made | marked)))
-
-
-def _study(session: Session, incoming: IncomingInstance, is_own: bool) -> Study:
-    """The study's row, locked: instances of one study are recorded one after another."""
-    values = study_columns(incoming.study) | {
-        "state": StudyState.RESULTS_ONLY if is_own else StudyState.RECEIVING,
-        "generation": JUST_CREATED,
-        "calling_ae_title": incoming.calling_ae_title,
-        "first_received_at": incoming.received_at,
-        "last_received_at": incoming.received_at,
-        "complete_evidence": "",
-    }
-    study = insert_or_lock(session, Study, values)
-    if not _is_same_patient(study, values):
-        raise IdentityConflict(
-            f"study {uid_tag(study.study_instance_uid)} is known with another patient"
-        )
-    return study
-
-
-def _is_same_patient(study: Study, values: dict[str, Any]) -> bool:
-    """Same Patient ID; an issuer is compared only where both sides name one."""
-    patient_id, issuer = (
-        storable(values[name]).strip() for name in ("patient_id", "issuer_of_patient_id")
-    )
-    known_issuer = study.issuer_of_patient_id.strip()
-    same_issuer = not issuer or not known_issuer or issuer == known_issuer
-    return patient_id == study.patient_id.strip() and same_issuer
-
-
-def _series(session: Session, incoming: IncomingInstance) -> Series:
-    study_uid = incoming.study.study_instance_uid
-    values = series_columns(incoming.series) | {"study_instance_uid": study_uid}
-    series = insert_or_lock(session, Series, values)
-    if series.study_instance_uid != study_uid:
-        raise IdentityConflict(
-            f"series {uid_tag(series.series_instance_uid)} is known in another study"
-        )
-    return series
-
-
-def _record(session: Session, incoming: IncomingInstance, is_own: bool) -> StoreOutcome:
-    columns = instance_columns(incoming) | {"is_own_result": is_own}
-    values = columns | {"sop_instance_uid": incoming.sop_instance_uid}
-    if insert_new(session, Instance, values) is not None:
-        return StoreOutcome.OWN_RESULT if is_own else StoreOutcome.STORED
-    known = session.get_one(Instance, incoming.sop_instance_uid, with_for_update=True)
-    _check_study(session, known, incoming)
-    if known.dataset_sha256 == incoming.dataset_sha256:
-        return StoreOutcome.DUPLICATE
-    for name, value in columns.items():
-        setattr(known, name, value)
-    return StoreOutcome.OWN_RESULT if is_own else StoreOutcome.REPLACED
-
-
-def _check_study(session: Session, known: Instance, incoming: IncomingInstance) -> None:
-    series = session.get_one(Series, known.series_instance_uid)
-    if series.study_instance_uid != incoming.study.study_instance_uid:
-        raise IdentityConflict(
-            f"instance {uid_tag(known.sop_instance_uid)} is known in another study"
-        )
-
-
-def _update(row: Study | Series, columns: dict[str, Any], is_newer: bool) -> None:
-    """Fill what was empty; a newer version of known content also corrects what was not."""
-    for name, value in columns.items():
-        if value not in ("", None) and (is_newer or getattr(row, name) in ("", None)):
-            setattr(row, name, value)
-
-
-def _reopen(study: Study, incoming: IncomingInstance) -> None:
-    if study.generation == JUST_CREATED:
-        return
-    if study.state is StudyState.RESULTS_ONLY:
-        study.first_received_at = incoming.received_at
-    if study.state in (StudyState.READY, StudyState.ROUTED):
-        study.generation += 1
-        study.complete_evidence, study.complete_at = "", None
-    study.state = StudyState.RECEIVING
-    study.calling_ae_title = incoming.calling_ae_title
-    study.last_received_at = _other_than(study.last_received_at, incoming.received_at)
-
-
-def _other_than(last: datetime, received_at: datetime) -> datetime:
-    """`received_at`, a hair later if need be: `mark_ready` must see that something came."""
-    return received_at + timedelta(microseconds=1) if received_at == last else received_at
-
-
-def _link(session: Session, incoming: IncomingInstance) -> None:
-    # Also for a duplicate: a sender that repeats a whole study is still at work on it.
-    if incoming.association_id is not None:
-        study_uid = incoming.study.study_instance_uid
-        link = {"association_id": incoming.association_id, "study_instance_uid": study_uid}
-        insert_new(session, AssociationStudy, link)

@@ -1,10 +1,10 @@
 """Files of instances and results that nothing names, as a killed process leaves them.
 
-A file below instances/ is named by the row of its instance, or by a job that was pinned to it,
-also when a newer dataset has replaced it in the row. What neither names was never acknowledged,
-or was replaced before any job looked at it; no later row or job can come to name it, since a job
-takes its paths from rows. Such a file is an orphan once it is too old to be still on its way into
-a row. A folder below results/ is an orphan when its job has no row any more.
+A file below instances/ is named by the row of its instance, by a job that was pinned to it, or,
+when a newer dataset has replaced it, by a `replaced_instance`. What none of them names was never
+acknowledged; no later row or job can come to name it, since a job takes its paths from rows. The
+same goes for quarantine/ and its rows. Such a file is an orphan once it is too old to be still on
+its way into a row. A folder below results/ is an orphan when its job has no row any more.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 from sqlalchemy import exists, select
 
 from storage.database import Database
-from storage.dicom_tables import Instance, Series, Study
+from storage.dicom_tables import Instance, QuarantinedInstance, ReplacedInstance, Series, Study
 from storage.durable import file_errors
 from storage.instance_files import InstanceFiles
 from storage.job_tables import Job
@@ -41,7 +41,20 @@ def sweep_orphans(db: Database, files: InstanceFiles, *, older_than: datetime | 
             _sweep_study(db, files, folder, older_than)
             for folder in sorted((files.data_dir / "instances").iterdir())
         )
-        return swept + _sweep_results(db, files)
+        return swept + _sweep_quarantine(db, files, older_than) + _sweep_results(db, files)
+
+
+def _sweep_quarantine(db: Database, files: InstanceFiles, older_than: datetime | None) -> int:
+    folder = files.data_dir / "quarantine"
+    old = [path for path in _files_below(folder) if _is_older(path, older_than)]
+    if not old:
+        return 0
+    with db.read() as session:
+        named = set(session.scalars(select(QuarantinedInstance.path)))
+    orphans = [path for path in old if path.relative_to(files.data_dir).as_posix() not in named]
+    for path in orphans:
+        path.unlink(missing_ok=True)
+    return len(orphans)
 
 
 def _sweep_results(db: Database, files: InstanceFiles) -> int:
@@ -102,9 +115,12 @@ def _named(db: Database, study_instance_uid: str) -> frozenset[str]:
         .join(Series, Series.series_instance_uid == Instance.series_instance_uid)
         .where(Series.study_instance_uid == study_instance_uid)
     )
+    replaced = select(ReplacedInstance.path).where(
+        ReplacedInstance.study_instance_uid == study_instance_uid
+    )
     pinned = select(Job.inputs).where(Job.study_instance_uid == study_instance_uid)
     with db.read() as session:
-        paths = set(session.scalars(rows))
+        paths = set(session.scalars(rows)) | set(session.scalars(replaced))
         for inputs in session.scalars(pinned):
             paths.update(one["path"] for given in inputs for one in given["instances"])
     return frozenset(paths)

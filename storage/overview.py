@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from storage.database import Database
 from storage.dicom_records import StudyState
-from storage.dicom_tables import Instance, Series, Study
+from storage.dicom_tables import Instance, ReplacedInstance, Series, Study
 from storage.evidence_tables import Confirmation
 from storage.job_tables import Delivery, Job
 from storage.records import DeliveryState, DestinationKind, JobState, Outcome
@@ -59,6 +59,7 @@ class StudyRow:
     """One study; `instance_count` is without our own results.
 
     `complete_waited_s` is how long after its last instance it was found complete.
+    `replaced_count` is how often an instance came again with other content.
     """
 
     study_instance_uid: str
@@ -66,6 +67,7 @@ class StudyRow:
     generation: int
     calling_ae_title: str
     instance_count: int
+    replaced_count: int
     last_received_at: datetime
     complete_evidence: str
     complete_at: datetime | None
@@ -81,18 +83,20 @@ def study_rows(db: Database, limit: int) -> tuple[StudyRow, ...]:
         uids = [study.study_instance_uid for study in studies]
         jobs = _jobs(session, uids)
         counts = _instance_counts(session, uids)
-        return tuple(
-            _study_row(study, counts.get(study.study_instance_uid, 0), jobs) for study in studies
-        )
+        replaced = _replaced_counts(session, uids)
+        return tuple(_study_row(study, counts, replaced, jobs) for study in studies)
 
 
-def _study_row(study: Study, instance_count: int, jobs: dict[str, list[JobRow]]) -> StudyRow:
+def _study_row(
+    study: Study, counts: dict[str, int], replaced: dict[str, int], jobs: dict[str, list[JobRow]]
+) -> StudyRow:
     return StudyRow(
         study_instance_uid=study.study_instance_uid,
         state=study.state,
         generation=study.generation,
         calling_ae_title=study.calling_ae_title,
-        instance_count=instance_count,
+        instance_count=counts.get(study.study_instance_uid, 0),
+        replaced_count=replaced.get(study.study_instance_uid, 0),
         last_received_at=study.last_received_at,
         complete_evidence=study.complete_evidence,
         complete_at=study.complete_at,
@@ -165,5 +169,14 @@ def _instance_counts(session: Session, study_uids: list[str]) -> dict[str, int]:
         .join(Instance, Instance.series_instance_uid == Series.series_instance_uid)
         .where(Series.study_instance_uid.in_(study_uids), Instance.is_own_result.is_(False))
         .group_by(Series.study_instance_uid)
+    )
+    return dict(session.execute(statement).all())
+
+
+def _replaced_counts(session: Session, study_uids: list[str]) -> dict[str, int]:
+    statement = (
+        select(ReplacedInstance.study_instance_uid, func.count())
+        .where(ReplacedInstance.study_instance_uid.in_(study_uids))
+        .group_by(ReplacedInstance.study_instance_uid)
     )
     return dict(session.execute(statement).all())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, Protocol
 
 from storage.dicom_records import (
     CodedConcept,
@@ -19,6 +19,7 @@ from storage.dicom_records import (
 )
 from storage.dicom_tables import Instance, Series, Study
 from storage.records import AlgorithmIdentity
+from storage.table_types import storable
 
 PATIENT = tuple(field.name for field in fields(PatientIdentity))
 SERIES = tuple(field.name for field in fields(SeriesHeader))
@@ -34,6 +35,26 @@ CONTENT = (
     "dataset_sha256",
     "received_at",
 )
+
+
+class PatientKey(Protocol):
+    """What tells one patient from another."""
+
+    @property
+    def patient_id(self) -> str: ...  # noqa: D102
+
+    @property
+    def issuer_of_patient_id(self) -> str: ...  # noqa: D102
+
+
+def is_same_patient(known: PatientKey, patient: PatientIdentity) -> bool:
+    """Same Patient ID; an issuer is compared only where both sides name one."""
+    patient_id, issuer = (
+        storable(text).strip() for text in (patient.patient_id, patient.issuer_of_patient_id)
+    )
+    known_issuer = known.issuer_of_patient_id.strip()
+    same_issuer = not issuer or not known_issuer or issuer == known_issuer
+    return patient_id == known.patient_id.strip() and same_issuer
 
 
 def concept(value: Mapping[str, str] | None) -> CodedConcept | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
@@ -84,6 +85,18 @@ def storable(text: str) -> str:
     surrogates from a wrong character set. An instance must not be lost for that.
     """
     return text.replace("\x00", "").encode("utf-8", "replace").decode("utf-8")
+
+
+def storable_map(values: Mapping[str, Any]) -> dict[str, Any]:
+    """`values` for a JSON column, every text in it as by `storable`."""
+    return {
+        name: storable_map(value)
+        if isinstance(value, Mapping)
+        else storable(value)
+        if isinstance(value, str)
+        else value
+        for name, value in values.items()
+    }
 
 
 JsonMap = JSON(none_as_null=True)

@@ -3,6 +3,10 @@
 The status decides what the sender does next: after 0xA7xx a PACS keeps the instance and sends
 it again later; after 0xA9xx and 0xCxxx it tells its operator. Error Comment (0000,0902) says
 more, within its 64 characters and without patient data.
+
+An instance in quarantine is answered the warning 0xB000: it is safe, so that nothing is gained by
+sending it again, and many senders would end the whole transfer at a failure. It is not taken into
+its study, so that a storage commitment request for it has to be answered as a failure.
 """
 
 from __future__ import annotations
@@ -24,12 +28,18 @@ class StoreFailure(Enum):
     TRUNCATED = (0xC000, "Cannot understand: data set ends before its last element")
     MISSING_UID = (0xC000, "Cannot understand: study, series or instance UID missing")
     INVALID_UID = (0xC000, "Cannot understand: study, series or instance UID invalid")
-    IDENTITY_CONFLICT = (0xC010, "Series or patient differs from what came before")
+    OTHER_PATIENT = (0xB000, "Quarantined: patient differs from what came before")
+    OTHER_STUDY = (0xB000, "Quarantined: known in another study")
     PROCESSING_FAILURE = (0x0110, "Processing failure: see the node's log")
 
     def __init__(self, status: int, comment: str) -> None:
         self.status = status
         self.comment = comment
+
+    @property
+    def outcome(self) -> str:
+        """What became of the instance, as associations count it."""
+        return "quarantined" if self.status & 0xF000 == 0xB000 else "refused"
 
     @property
     def code(self) -> str:

@@ -20,10 +20,10 @@ from node.receive.association_tracking import AssociationTracker
 from node.receive.service_messages import ServiceDesk
 from node.receive.services import Service, VerificationService, by_sop_class
 from node.receive.store_handler import StoreHandler
-from node.receive.unsettled_files import UnsettledFiles
 from storage.database import Database
 from storage.errors import StorageError
 from storage.instance_files import InstanceFiles
+from storage.instance_recorder import InstanceRecorder
 
 _HOUSEKEEPING_INTERVAL_S = 0.5
 _SPARE_CONNECTIONS = 16
@@ -52,13 +52,13 @@ class Listener:
     ) -> None:
         self._settings = settings
         self._tracker = AssociationTracker(db, on_change)
-        self._unsettled = UnsettledFiles(db, files)
+        self._recorder = InstanceRecorder(db, files)
         served = by_sop_class((VerificationService(), *services))
         self._parts = Parts(
             receive=settings.receive,
             gate=AdmissionGate(settings, db, files, served),
             tracker=self._tracker,
-            store=StoreHandler(settings, db, files, self._tracker, self._unsettled),
+            store=StoreHandler(settings, db, files, self._tracker, self._recorder),
             desk=ServiceDesk(served),
             tls=tls,
         )
@@ -100,12 +100,13 @@ class Listener:
         self._stop.set()
         self._housekeeping.join()
         self._tracker.tick()
+        self._recorder.close()
 
     def _keep_house(self) -> None:
         while not self._stop.wait(_HOUSEKEEPING_INTERVAL_S):
             try:
                 self._tracker.tick()
-                self._unsettled.settle()
+                self._recorder.settle()
             except StorageError as error:
                 _log.debug("housekeeping_postponed", reason=type(error).__name__)
             except Exception:  # noqa: BLE001 -- the thread's edge; the next round tries again

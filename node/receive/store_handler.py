@@ -28,16 +28,21 @@ from node.receive.dimse_status import StoreFailure, StoreRefused
 from node.receive.file_meta import file_head
 from node.receive.instance_header import InstanceHeader
 from node.receive.negotiation import AcceptedContext
-from node.receive.unsettled_files import UnsettledFiles
 from storage.database import Database
 from storage.dicom_records import IncomingInstance, StoreOutcome
-from storage.errors import DatabaseUnavailable, IdentityConflict, OutOfSpace, StorageError
+from storage.errors import ConflictReason, DatabaseUnavailable, OutOfSpace, Quarantined
 from storage.instance_files import IncomingFile, InstanceFiles, uid_tag
-from storage.instances import record_instance
+from storage.instance_recorder import InstanceRecorder
 from storage.records import AlgorithmIdentity
 
 _OWN_MANUFACTURER = AlgorithmIdentity("", "", "", "").manufacturer
 _RESULT_MODALITIES = frozenset({"SEG", "SR"})
+
+_QUARANTINED = {
+    ConflictReason.OTHER_PATIENT: StoreFailure.OTHER_PATIENT,
+    ConflictReason.SERIES_IN_OTHER_STUDY: StoreFailure.OTHER_STUDY,
+    ConflictReason.INSTANCE_IN_OTHER_STUDY: StoreFailure.OTHER_STUDY,
+}
 
 _log = structlog.get_logger()
 
@@ -54,7 +59,7 @@ class StoreRequest:
 
 @dataclass(frozen=True, slots=True)
 class _Received:
-    """A readable instance whose file is durable."""
+    """A readable instance whose file is at its place."""
 
     header: InstanceHeader
     digest: ContentDigest
@@ -71,13 +76,13 @@ class StoreHandler:
         db: Database,
         files: InstanceFiles,
         tracker: AssociationTracker,
-        unsettled: UnsettledFiles,
+        recorder: InstanceRecorder,
     ) -> None:
         self._disk_low_mib = settings.storage.disk_low_mib
         self._db = db
         self._files = files
         self._tracker = tracker
-        self._unsettled = unsettled
+        self._recorder = recorder
 
     def handle(self, request: StoreRequest) -> StoreFailure | None:
         """Take one instance, and return None, or why not; the data set is read to its end.
@@ -102,9 +107,9 @@ class StoreHandler:
             return None
         for _ in request.data_set:
             pass
-        tracked.outcomes["refused"] += 1
+        tracked.outcomes[failure.outcome] += 1
         _log.warning(
-            "instance_refused",
+            f"instance_{failure.outcome}",
             reason=failure.code,
             status=f"0x{failure.status:04X}",
             instance=uid_tag(request.command.sop_instance_uid.decode("latin-1")),
@@ -131,10 +136,7 @@ class StoreHandler:
             header, digest = _receive(incoming, request)
             association_id = self._association_id(request.tracked)
             received = _kept(incoming, header, digest, request.context.transfer_syntax)
-        outcome = self._record(received, request.tracked, association_id)
-        if outcome is StoreOutcome.DUPLICATE:
-            self._files.discard(received.path)
-        return outcome
+        return self._record(received, request.tracked, association_id)
 
     def _association_id(self, tracked: TrackedAssociation) -> int:
         try:
@@ -155,33 +157,13 @@ class StoreHandler:
     ) -> StoreOutcome:
         incoming = _incoming_instance(received, tracked, association_id)
         try:
-            return record_instance(self._db, incoming)
+            return self._recorder.record(incoming)
+        except Quarantined as kept:
+            raise StoreRefused(_QUARANTINED[kept.reason]) from kept
         except DatabaseUnavailable as error:
-            self._unsettled.add(received.path)
             raise StoreRefused(StoreFailure.DATABASE_UNAVAILABLE) from error
-        except IdentityConflict as error:
-            self._files.discard(received.path)
-            self._audit_conflict(received, tracked)
-            raise StoreRefused(StoreFailure.IDENTITY_CONFLICT) from error
         except OutOfSpace as error:
-            self._files.discard(received.path)
             raise StoreRefused(StoreFailure.DISK_FULL) from error
-        except StorageError:
-            self._files.discard(received.path)
-            raise
-
-    def _audit_conflict(self, received: _Received, tracked: TrackedAssociation) -> None:
-        record_audit(
-            self._db,
-            event="identity_conflict",
-            outcome="failure",
-            caller=tracked.caller,
-            detail={
-                "study": uid_tag(received.header.study.study_instance_uid),
-                "series": uid_tag(received.header.series.series_instance_uid),
-                "instance": uid_tag(received.header.sop_instance_uid),
-            },
-        )
 
 
 def _check_command(request: StoreRequest) -> None:

@@ -36,7 +36,7 @@ def test_no_log_line_and_no_audit_entry_tells_who_the_patient_is(
     paths.append(raw_file(tmp_path / "uid.dcm", content, sop_instance_uid=f"{SERIES}.5"))
 
     with association(running.port) as assoc:
-        assert store(assoc, *paths) == [0, 0, 0xC010, 0xC000, 0xC000]
+        assert store(assoc, *paths) == [0, 0, 0xB000, 0xC000, 0xC000]
     request(running.port, calling="STRANGER")
     assert running.changes.acquire(timeout=10)
 

@@ -112,8 +112,8 @@ def test_the_status_of_each_file_is_told(running: Running, tmp_path: Path) -> No
 
     report = send_folder(tmp_path, "127.0.0.1", running.port, CALLED, CALLING)
 
-    assert [file.status for file in report.files] == [0x0000, 0xC010]
-    assert report.stored == 1
+    assert [file.status for file in report.files] == [0x0000, 0xB000]
+    assert report.stored == 2  # a warning: it is safe in quarantine
 
 
 def test_a_folder_without_dicom_sends_nothing(tmp_path: Path) -> None:

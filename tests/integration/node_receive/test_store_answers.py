@@ -15,7 +15,9 @@ from pydicom.uid import (
 
 from storage.audit import list_audit
 from storage.dicom_records import StudyState
+from storage.errors import ConflictReason
 from storage.instances import instances_of_series
+from storage.quarantine import list_quarantine
 from storage.studies import get_study, list_studies, mark_ready
 from tests.integration.node_receive.mr_study import (
     ROOT,
@@ -37,7 +39,7 @@ from tests.integration.node_receive.sender import (
 SUCCESS = 0x0000
 MISMATCH = 0xA900
 CANNOT_UNDERSTAND = 0xC000
-IDENTITY_CONFLICT = 0xC010
+QUARANTINED = 0xB000
 
 INSTANCE = f"{SERIES}.1"
 
@@ -232,28 +234,33 @@ def test_a_changed_instance_is_taken_and_the_old_file_stays(
     (record,) = instances_of_series(running.db, SERIES)
     assert dataset_bytes(running.files.absolute(record.path)) == dataset_bytes(second)
     assert len(_kept(running)) == 2
+    assert "instance_replaced" in [entry.event for entry in list_audit(running.db, 10)]
 
 
-def test_a_series_under_a_second_study_is_refused_and_audited(
+def test_a_series_under_a_second_study_is_quarantined_and_audited(
     running: Running, tmp_path: Path
 ) -> None:
     first = write(mr_instance(1), tmp_path)
     stray = write(mr_instance(2, study=f"{ROOT}.2"), tmp_path)
 
     with association(running.port) as assoc:
-        assert store(assoc, first, stray) == [SUCCESS, IDENTITY_CONFLICT]
+        assert store(assoc, first, stray, stray) == [SUCCESS, QUARANTINED, QUARANTINED]
 
     assert len(_kept(running)) == 1
-    assert "identity_conflict" in [entry.event for entry in list_audit(running.db, 10)]
+    (kept,) = list_quarantine(running.db, 10)
+    assert kept.reason is ConflictReason.SERIES_IN_OTHER_STUDY
+    (file,) = (running.files.data_dir / "quarantine").iterdir()
+    assert dataset_bytes(file) == dataset_bytes(stray)
+    assert "instance_quarantined" in [entry.event for entry in list_audit(running.db, 10)]
 
 
-def test_another_patient_in_a_known_study_is_refused(running: Running, tmp_path: Path) -> None:
+def test_another_patient_in_a_known_study_is_quarantined(running: Running, tmp_path: Path) -> None:
     first = write(mr_instance(1), tmp_path)
     other = mr_instance(2)
     other.PatientID = "P2"
 
     with association(running.port) as assoc:
-        assert store(assoc, first, write(other, tmp_path)) == [SUCCESS, IDENTITY_CONFLICT]
+        assert store(assoc, first, write(other, tmp_path)) == [SUCCESS, QUARANTINED]
 
 
 @pytest.mark.parametrize("sop_class", ["1.2.840.113619.4.26", "1.2.840.10008.5.1.4.1.1.5"])

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from config.load import load_settings
-from node import cli
+from node import cli, command_settings
 from node.data_directory import kept_data
 from storage.deliveries import claim_next_delivery, list_deliveries, settle_dead
 from storage.dicom_records import StudyState
@@ -187,6 +187,7 @@ def test_migrating_makes_the_database_and_tells_its_revision(run: Run, config: P
     assert done.code == 0
     assert done.out.startswith("database revision ")
     told = json.loads(run("status", "--json", "--config", str(config)).out)
+    assert told.pop("quarantine") == {"count": 0, "instances": []}
     assert told == {"studies": [], "rejections": [], "certificate_warnings": []}
 
 
@@ -320,7 +321,7 @@ def test_an_unforeseen_error_leaves_class_and_place_but_not_its_text(
     def broken(path: Path | None) -> None:
         raise ValueError("Doe^Jane")
 
-    monkeypatch.setattr(cli, "load_settings", broken)
+    monkeypatch.setattr(command_settings, "load_settings", broken)
 
     done = run("migrate", "--config", str(config))
 

@@ -126,7 +126,8 @@ def test_sqlite_files_are_private(tmp_path: Path) -> None:
     migrate(db)
     _open(db)
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "kept").iterdir()}
-    assert set(modes) == {"radnode.db", "radnode.db-wal", "radnode.db-shm"}
+    names = {f"radnode.db{suffix}" for suffix in ("", "-wal", "-shm", ".turn")}
+    assert set(modes) == names
     assert set(modes.values()) == {0o600}
     assert stat.S_IMODE((tmp_path / "kept").stat().st_mode) == 0o700
     db.close()

@@ -6,10 +6,10 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from node.receive.unsettled_files import UnsettledFiles
 from storage.database import Database, open_database, sqlite_url
 from storage.instance_files import InstanceFiles
 from storage.migrate import migrate
+from storage.unsettled_files import UnsettledFiles
 from tests.unit.storage.samples import SERIES, STUDY, incoming, receive
 
 

@@ -1,0 +1,237 @@
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import storage.instance_recorder
+from storage.associations import open_association
+from storage.database import Database, open_database
+from storage.dicom_records import IncomingInstance, StoreOutcome
+from storage.errors import IdentityConflict, OutOfSpace, StorageError
+from storage.instance_files import InstanceFiles
+from storage.instance_recorder import InstanceRecorder
+from storage.instances import instances_of_series, record_instance, record_instances
+from storage.known_series import KnownSeries
+from storage.studies import get_study, mark_ready, open_studies, series_of_study
+from tests.unit.storage.samples import NOW, PATIENT, SERIES, STUDY, after, incoming, make_ready
+
+
+def _kept(files: InstanceFiles, instance: IncomingInstance) -> IncomingInstance:
+    with files.open_incoming() as part:
+        part.write(b"x" * 100)
+        uids = (instance.study.study_instance_uid, instance.series.series_instance_uid)
+        place = part.keep(*uids, instance.sop_instance_uid, instance.dataset_sha256)
+    return replace(instance, path=place)
+
+
+def _in_order(db: Database, batch: list[IncomingInstance]) -> list[str]:
+    """What a fresh database would say, one instance after another."""
+    told = []
+    for one in batch:
+        try:
+            told.append(str(record_instance(db, one)))
+        except StorageError as error:
+            told.append(type(error).__name__)
+    return told
+
+
+def _instances(study: str) -> st.SearchStrategy[IncomingInstance]:
+    return st.builds(
+        lambda number, series, content, patient: incoming(
+            number,
+            study=study,
+            series=f"{study}.{series}",
+            content=content,
+            patient=replace(PATIENT, patient_id=patient),
+        ),
+        st.integers(1, 4),
+        st.integers(1, 2),
+        st.sampled_from(["", "", "", "new"]),
+        st.sampled_from(["PID-1", "PID-1", "PID-1", "PID-2"]),
+    )
+
+
+@settings(
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.data())
+def test_groups_with_a_memory_end_as_single_instances_do(db: Database, data: st.DataObject) -> None:
+    with db.read() as session:
+        count = session.connection().exec_driver_sql("SELECT count(*) FROM study").scalar_one()
+    study, twin = f"1.7.{count}", f"1.8.{count}"
+    batch = data.draw(st.lists(_instances(study), max_size=12))
+    # The order within a group is the database's lock order, so a group holds no UID twice.
+    groups: list[list[IncomingInstance]] = [[]]
+    for one in batch:
+        size = data.draw(st.integers(1, 3))
+        uids = {each.sop_instance_uid for each in groups[-1]}
+        if len(groups[-1]) >= size or one.sop_instance_uid in uids or _differs(groups[-1], one):
+            groups.append([])
+        groups[-1].append(one)
+    known = KnownSeries()
+    told = [
+        str(result) if isinstance(result, StoreOutcome) else type(result).__name__
+        for group in groups
+        for result in record_instances(db, group, known)
+    ]
+    renamed = [_renamed(one, study, twin) for one in batch]
+    assert told == _in_order(db, renamed)
+    counts = [[one.instance_count for one in series_of_study(db, uid)] for uid in (study, twin)]
+    assert counts[0] == counts[1]
+
+
+def _differs(group: list[IncomingInstance], one: IncomingInstance) -> bool:
+    return any(each.study.patient != one.study.patient for each in group)
+
+
+def _renamed(one: IncomingInstance, study: str, twin: str) -> IncomingInstance:
+    series_uid = one.series.series_instance_uid.replace(study, twin)
+    return replace(
+        one,
+        study=replace(one.study, study_instance_uid=twin),
+        series=replace(one.series, series_instance_uid=series_uid),
+        sop_instance_uid=one.sop_instance_uid.replace(study, twin),
+    )
+
+
+def test_one_that_contradicts_does_not_hold_its_neighbours(db: Database) -> None:
+    record_instance(db, incoming(1))
+    stranger = incoming(2, patient=replace(PATIENT, patient_id="PID-2"))
+    nobody_s = incoming(5, association_id=4711)
+    batch = [incoming(3), stranger, nobody_s, incoming(1), incoming(4)]
+    first, second, third, fourth, fifth = record_instances(db, batch)
+    assert (first, fourth, fifth) == (
+        StoreOutcome.STORED,
+        StoreOutcome.DUPLICATE,
+        StoreOutcome.STORED,
+    )
+    assert isinstance(second, IdentityConflict)
+    assert isinstance(third, StorageError)
+    assert [one.instance_number for one in instances_of_series(db, SERIES)] == [1, 3, 4]
+
+
+def test_the_short_way_leaves_the_same_rows_and_links(db: Database) -> None:
+    association = open_association(
+        db, calling_ae_title="PACS", called_ae_title="RADNODE", address="", now=NOW
+    )
+    known = KnownSeries()
+    for number in range(1, 4):
+        one = incoming(number, association_id=association, received_at=after(number))
+        assert record_instances(db, [one], known) == [StoreOutcome.STORED]
+    assert known.covers(incoming(9))
+    (progress,) = open_studies(db)
+    assert progress.running_associations == 1
+    assert progress.study.last_received_at == after(3)
+    last = instances_of_series(db, SERIES)[-1]
+    assert (last.received_at, last.path) == (after(3), incoming(3).path)
+
+
+def test_a_study_that_another_process_completed_is_opened_again(db: Database, db_url: str) -> None:
+    known = KnownSeries()
+    record_instances(db, [incoming(1)], known)
+    other = open_database(db_url)
+    make_ready(other)
+    other.close()
+    assert known.covers(incoming(2))
+    assert record_instances(db, [incoming(2, received_at=after(9))], known) == [StoreOutcome.STORED]
+    assert get_study(db, STUDY).generation == 2
+
+
+def test_the_short_way_is_seen_by_who_completes_the_study(db: Database) -> None:
+    known = KnownSeries()
+    record_instances(db, [incoming(1)], known)
+    seen = get_study(db, STUDY)
+    record_instances(db, [incoming(2)], known)
+    assert not mark_ready(
+        db,
+        STUDY,
+        generation=seen.generation,
+        last_received_at=seen.last_received_at,
+        evidence="quiet time",
+        now=NOW,
+    )
+
+
+def test_our_own_results_never_take_the_short_way(db: Database) -> None:
+    known = KnownSeries()
+    record_instances(db, [incoming(1)], known)
+    assert not known.covers(incoming(2, is_own_result=True))
+
+
+def test_what_fills_an_empty_attribute_goes_the_long_way(db: Database) -> None:
+    known = KnownSeries()
+    record_instances(db, [incoming(1)], known)
+    fuller = replace(incoming(2), study=replace(incoming().study, study_description="head"))
+    record_instances(db, [fuller], known)
+    assert get_study(db, STUDY).header.study_description == "head"
+
+
+def test_threads_share_transactions_and_each_gets_its_own_outcome(
+    db: Database, files: InstanceFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+
+    def counted(
+        db: Database, batch: list[IncomingInstance], known: KnownSeries
+    ) -> list[StoreOutcome | StorageError]:
+        sizes.append(len(batch))
+        return record_instances(db, batch, known)
+
+    monkeypatch.setattr(storage.instance_recorder, "record_instances", counted)
+    recorder = InstanceRecorder(db, files)
+    sent = [_kept(files, incoming(number // 2)) for number in range(60)]
+    with ThreadPoolExecutor(12) as pool:
+        calls = [pool.submit(recorder.record, one) for one in sent]
+    outcomes = [call.result() for call in calls]
+    assert outcomes.count(StoreOutcome.STORED) == 30
+    assert outcomes.count(StoreOutcome.DUPLICATE) == 30
+    assert sum(sizes) == 60
+    assert max(sizes) > 1
+    assert sum(1 for path in files.data_dir.rglob("*.dcm") if path.is_file()) == 30
+
+
+def test_a_full_disk_gives_the_space_back_and_the_next_call_goes_on(
+    db: Database, files: InstanceFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = InstanceRecorder(db, files)
+    sent = _kept(files, incoming(1))
+    with monkeypatch.context() as patch:
+        error = OutOfSpace("no space is left for files")
+        patch.setattr(files, "sync_folders", lambda _places: (_ for _ in ()).throw(error))
+        with pytest.raises(OutOfSpace):
+            recorder.record(sent)
+    assert not files.absolute(sent.path).exists()
+    assert recorder.record(_kept(files, incoming(1))) is StoreOutcome.STORED
+
+
+def test_an_unexpected_error_reaches_every_caller_and_leaves_the_recorder_whole(
+    db: Database, files: InstanceFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = InstanceRecorder(db, files)
+    sent = _kept(files, incoming(1))
+
+    def fail(*_arguments: object) -> None:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(storage.instance_recorder, "record_instances", fail)
+        with pytest.raises((ZeroDivisionError, StorageError)):
+            recorder.record(sent)
+    assert recorder.record(_kept(files, incoming(2))) is StoreOutcome.STORED
+    recorder.settle()
+    assert instances_of_series(db, SERIES)[0].instance_number == 2
+
+
+def test_without_fsync_nothing_is_synced_and_all_is_kept(
+    tmp_path: Path, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = InstanceFiles(tmp_path / "fast", durability="os")
+    monkeypatch.setattr("os.fsync", lambda _descriptor: pytest.fail("synced"))
+    sent = _kept(files, incoming(1))
+    assert InstanceRecorder(db, files).record(sent) is StoreOutcome.STORED
+    assert files.absolute(sent.path).read_bytes() == b"x" * 100

@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from storage.audit import list_audit
+from storage.database import Database
+from storage.dicom_records import IncomingInstance, SeriesHeader, StoreOutcome, StudyState
+from storage.errors import ConflictReason, NotFound, Quarantined
+from storage.instance_files import InstanceFiles
+from storage.instance_recorder import InstanceRecorder
+from storage.instances import instances_of_series
+from storage.orphaned_files import sweep_orphans
+from storage.quarantine import discard, list_quarantine, purge_quarantine, quarantine_count
+from storage.quarantine_release import release
+from storage.retention import purge
+from storage.studies import get_study, series_of_study
+from tests.unit.storage.samples import NOW, PATIENT, SERIES, STUDY, incoming, make_ready
+
+OTHER_STUDY = "1.2.9"
+
+
+@pytest.fixture
+def recorder(db: Database, files: InstanceFiles) -> InstanceRecorder:
+    return InstanceRecorder(db, files)
+
+
+def _kept(files: InstanceFiles, instance: IncomingInstance) -> IncomingInstance:
+    with files.open_incoming() as part:
+        part.write(instance.dataset_sha256.encode())
+        place = part.keep(
+            instance.study.study_instance_uid,
+            instance.series.series_instance_uid,
+            instance.sop_instance_uid,
+            instance.dataset_sha256,
+        )
+    return replace(instance, path=place)
+
+
+def _refused(recorder: InstanceRecorder, files: InstanceFiles, one: IncomingInstance) -> int:
+    with pytest.raises(Quarantined) as caught:
+        recorder.record(_kept(files, one))
+    return caught.value.quarantine_id
+
+
+def _other_patient() -> IncomingInstance:
+    return incoming(2, patient=replace(PATIENT, patient_id="PID-2", patient_name="Roe^R"))
+
+
+def _moved_instance() -> IncomingInstance:
+    return replace(incoming(1, study=OTHER_STUDY), series=SeriesHeader("1.2.9.1", "MR"))
+
+
+CONTRADICTIONS = [
+    pytest.param(_other_patient(), ConflictReason.OTHER_PATIENT, id="patient"),
+    pytest.param(incoming(2, study=OTHER_STUDY), ConflictReason.SERIES_IN_OTHER_STUDY, id="series"),
+    pytest.param(_moved_instance(), ConflictReason.INSTANCE_IN_OTHER_STUDY, id="instance"),
+]
+
+
+def _content(files: InstanceFiles, folder: str) -> set[str]:
+    paths = (files.data_dir / folder).rglob("*")
+    return {path.read_text() for path in paths if path.is_file()}
+
+
+def _is_at_place(db: Database, files: InstanceFiles, one: IncomingInstance) -> bool:
+    """Whether the row of an instance names a file with its content, in its study's folder."""
+    kept = instances_of_series(db, one.series.series_instance_uid)
+    (record,) = [each for each in kept if each.sop_instance_uid == one.sop_instance_uid]
+    is_below = record.path.is_relative_to(f"instances/{one.study.study_instance_uid}")
+    return is_below and files.absolute(record.path).read_text() == one.dataset_sha256
+
+
+@pytest.mark.parametrize(("contradiction", "reason"), CONTRADICTIONS)
+def test_what_contradicts_is_kept_aside_and_told_without_patient_data(
+    db: Database,
+    files: InstanceFiles,
+    recorder: InstanceRecorder,
+    contradiction: IncomingInstance,
+    reason: ConflictReason,
+) -> None:
+    recorder.record(_kept(files, incoming(1)))
+    before = get_study(db, STUDY)
+    number = _refused(recorder, files, contradiction)
+
+    (kept,) = list_quarantine(db, 10)
+    assert (kept.quarantine_id, kept.reason, kept.calling_ae_title) == (number, reason, "PACS")
+    assert kept.sop_instance_uid == contradiction.sop_instance_uid
+    assert _content(files, "quarantine") == {contradiction.dataset_sha256}
+    assert get_study(db, STUDY) == before
+    (entry,) = list_audit(db, 10)
+    assert (entry.event, entry.detail["reason"]) == ("instance_quarantined", reason.value)
+    assert not any(word in str(entry) for word in ("PID", "Roe", STUDY, OTHER_STUDY))
+
+
+def test_a_sender_that_tries_again_fills_no_quarantine(
+    db: Database, files: InstanceFiles, recorder: InstanceRecorder
+) -> None:
+    recorder.record(_kept(files, incoming(1)))
+    numbers = {_refused(recorder, files, _other_patient()) for _ in range(3)}
+    assert len(numbers) == quarantine_count(db) == 1
+    assert len(list((files.data_dir / "quarantine").iterdir())) == 1
+
+
+@pytest.mark.parametrize(("contradiction", "reason"), CONTRADICTIONS)
+def test_a_person_accepts_it_as_the_truth(
+    db: Database,
+    files: InstanceFiles,
+    recorder: InstanceRecorder,
+    contradiction: IncomingInstance,
+    reason: ConflictReason,
+) -> None:
+    first = incoming(1)
+    recorder.record(_kept(files, first))
+    make_ready(db)
+    number = _refused(recorder, files, contradiction)
+
+    assert release(db, files, number, actor="person") is StoreOutcome.STORED
+    study_uid = contradiction.study.study_instance_uid
+    assert get_study(db, study_uid).header.patient == contradiction.study.patient
+    assert get_study(db, STUDY).state is StudyState.RECEIVING
+    assert get_study(db, STUDY).generation == 2
+    sweep_orphans(db, files, older_than=None)
+    assert _is_at_place(db, files, contradiction)
+    if reason is not ConflictReason.INSTANCE_IN_OTHER_STUDY:
+        assert _is_at_place(db, files, replace(first, study=contradiction.study))
+    assert list_quarantine(db, 10) == ()
+    assert _content(files, "quarantine") == set()
+    assert [entry.event for entry in list_audit(db, 1)] == ["quarantine_released"]
+
+
+def test_a_series_that_moves_leaves_nothing_in_its_former_study(
+    db: Database, files: InstanceFiles, recorder: InstanceRecorder
+) -> None:
+    recorder.record(_kept(files, incoming(1)))
+    release(db, files, _refused(recorder, files, incoming(2, study=OTHER_STUDY)), actor="person")
+    assert series_of_study(db, STUDY) == ()
+    (series,) = series_of_study(db, OTHER_STUDY)
+    assert (series.header.series_instance_uid, series.instance_count) == (SERIES, 2)
+
+
+def test_after_a_release_the_rest_of_the_sender_s_study_is_taken(
+    db: Database, files: InstanceFiles, recorder: InstanceRecorder
+) -> None:
+    """What the process remembered of the study's patient is no longer true."""
+    for number in (1, 3):
+        recorder.record(_kept(files, incoming(number)))
+    release(db, files, _refused(recorder, files, _other_patient()), actor="person")
+    patient = _other_patient().study.patient
+    sent = _kept(files, incoming(4, patient=patient))
+    assert recorder.record(sent) is StoreOutcome.STORED
+    _refused(recorder, files, incoming(5))
+
+
+def test_a_person_deletes_it(
+    db: Database, files: InstanceFiles, recorder: InstanceRecorder
+) -> None:
+    recorder.record(_kept(files, incoming(1)))
+    before = get_study(db, STUDY)
+    number = _refused(recorder, files, _other_patient())
+    discard(db, files, number, actor="person")
+    assert quarantine_count(db) == 0
+    assert _content(files, "quarantine") == set()
+    assert get_study(db, STUDY) == before
+    assert [entry.event for entry in list_audit(db, 1)] == ["quarantine_discarded"]
+
+
+def test_what_is_not_in_quarantine_is_neither_released_nor_deleted(
+    db: Database, files: InstanceFiles
+) -> None:
+    with pytest.raises(NotFound, match="quarantine 7"):
+        release(db, files, 7, actor="person")
+    with pytest.raises(NotFound, match="quarantine 7"):
+        discard(db, files, 7, actor="person")
+
+
+def test_the_quarantine_is_emptied_by_age_and_swept_of_files_without_a_row(
+    db: Database, files: InstanceFiles, recorder: InstanceRecorder
+) -> None:
+    recorder.record(_kept(files, incoming(1)))
+    _refused(recorder, files, _other_patient())
+    (files.data_dir / "quarantine" / "leftover.dcm").write_text("of a killed process")
+    assert sweep_orphans(db, files, older_than=None) == 1
+    hour = timedelta(hours=1)
+    assert purge_quarantine(db, files, older_than=datetime.now(UTC) - hour) == 0
+    assert purge_quarantine(db, files, older_than=datetime.now(UTC) + hour) == 1
+    assert _content(files, "quarantine") == set()
+
+
+def test_a_replaced_dataset_stays_with_its_study_and_goes_with_it(
+    db: Database, files: InstanceFiles, recorder: InstanceRecorder
+) -> None:
+    old, new = incoming(1), incoming(1, content="corrected")
+    recorder.record(_kept(files, old))
+    assert recorder.record(_kept(files, new)) is StoreOutcome.REPLACED
+    assert sweep_orphans(db, files, older_than=None) == 0
+    assert _content(files, "instances") == {old.dataset_sha256, new.dataset_sha256}
+    (entry,) = list_audit(db, 10)
+    assert entry.event == "instance_replaced"
+    assert purge(db, files, older_than=NOW + timedelta(days=1)) == 0  # it is being received
