@@ -164,7 +164,8 @@ def test_equals_are_settled_by_their_uid_so_that_the_choice_stays_the_same() -> 
 
 def test_a_series_fills_one_role_only() -> None:
     where = [{"tag": "Modality", "equals": "MR"}]
-    wanted = definition(inputs={"first": {"where": where}, "second": {"where": where}})
+    any_mr = {"where": where, "allow_derived": True}
+    wanted = definition(inputs={"first": any_mr, "second": any_mr})
     result = select_inputs(wanted, [candidate(1), candidate(2)])
     assert isinstance(result, Selection)
     numbers = {
@@ -182,7 +183,8 @@ def test_frames_of_multi_frame_images_count_as_slices() -> None:
 
 def test_orientation_can_be_asked_for() -> None:
     where = [{"tag": "Modality", "equals": "MR"}]
-    wanted = definition(inputs={"image": {"where": where, "orientation": ["coronal", "oblique"]}})
+    image = {"where": where, "allow_derived": True, "orientation": ["coronal", "oblique"]}
+    wanted = definition(inputs={"image": image})
     assert reasons(select_inputs(wanted, [candidate(1)])) == (
         "series 1, image: orientation axial is not one of coronal, oblique",
     )
