@@ -11,6 +11,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from config.setting_types import Frozen, Name
 from pipelines.criteria import Criterion, Keyword
+from pipelines.input_check import InputStatistics
 from storage.dicom_records import CodedConcept
 
 Orientation = Literal["axial", "coronal", "sagittal", "oblique"]
@@ -75,6 +76,7 @@ class InputCriteria(Frozen):
     allow_tilt: bool = False
     allow_no_frame_of_reference: bool = False
     several_volumes: Literal["refuse", "first", "most_slices"] = "refuse"
+    input_statistics: InputStatistics | None = None
 
 
 class SegmentDefinition(Frozen):

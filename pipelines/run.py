@@ -26,6 +26,7 @@ from pipelines.device import (
 from pipelines.errors import RefusalCode, Refused
 from pipelines.findings import Findings, find
 from pipelines.inference import infer
+from pipelines.input_check import refuse_unlike
 from pipelines.model_cache import loaded_model
 from pipelines.objects.identity import Origin
 from pipelines.objects.station import Station
@@ -108,10 +109,12 @@ def run_pipeline(request: RunRequest) -> JobResult:
 
 
 def _read_inputs(request: RunRequest) -> dict[str, SeriesVolume]:
-    return {
-        role: read_series(request.inputs[role], ReadingPolicy.of(criteria))
-        for role, criteria in request.registered.definition.inputs.items()
-    }
+    volumes = {}
+    for role, criteria in request.registered.definition.inputs.items():
+        volumes[role] = volume = read_series(request.inputs[role], ReadingPolicy.of(criteria))
+        if criteria.input_statistics is not None:
+            refuse_unlike(criteria.input_statistics, volume.voxels, volume.spacing_mm, role)
+    return volumes
 
 
 def _label_map(

@@ -15,6 +15,7 @@ from pydicom.dataset import Dataset
 
 from pipelines.criteria import attribute_values
 from pipelines.definition_schema import InputCriteria, PipelineDefinition, Preference
+from pipelines.image_kinds import is_derived
 from pipelines.orientation import plane_of
 from storage.dicom_records import SeriesRecord
 
@@ -123,6 +124,8 @@ def _failures(criteria: InputCriteria, candidate: SeriesCandidate) -> Iterable[F
         failure = criterion.failure(candidate.header)
         if failure:
             yield Failure(criterion.tag, failure)
+    if is_derived(candidate.header) and not criteria.allow_derived:
+        yield Failure("ImageType", "ImageType is DERIVED, which allow_derived does not allow")
     low, high = criteria.slices.min, criteria.slices.max
     if not low <= candidate.slice_count <= high:
         told = f"{candidate.slice_count} slices are not within {low} to {high}"

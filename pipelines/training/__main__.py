@@ -1,4 +1,4 @@
-"""Train and measure a bundle's model: `python -m pipelines.training train|evaluate --help`."""
+"""Train and measure a bundle's model: `python -m pipelines.training --help` lists the commands."""
 
 import argparse
 import json
@@ -13,6 +13,7 @@ from pipelines.training.datasets import choose, find_cases, load_volume, split_s
 from pipelines.training.errors import TrainingError
 from pipelines.training.evaluate import evaluate_bundle, write_evaluation
 from pipelines.training.export import export_weights
+from pipelines.training.input_statistics import as_yaml, input_statistics, passing
 from pipelines.training.model_card import write_card
 from pipelines.training.storage_variants import score_variants
 from pipelines.training.trainer import TrainingPlan, train
@@ -58,6 +59,16 @@ def evaluate_command(options: argparse.Namespace) -> None:
     _say(json.dumps(evaluation["structures"], indent=2))
 
 
+def statistics_command(options: argparse.Namespace) -> None:
+    """Print what the training part looks like, as lines for a pipeline definition."""
+    cases = find_cases(options.data, lambda _: None)
+    split = split_stems(case.stem for case in cases)
+    statistics = input_statistics(choose(cases, split.training))
+    within = passing(statistics, choose(cases, split.held_out))
+    _say(f"    # {sum(within)} of {len(within)} held-out cuts are within the limit.")
+    _say(as_yaml(statistics).rstrip())
+
+
 def _refuse_seen_cases(bundle: Path, held_out: set[str]) -> None:
     """A changed data folder splits otherwise; a case that was trained on proves nothing."""
     record = bundle / TRAINING_FILE
@@ -86,6 +97,10 @@ def _parser() -> argparse.ArgumentParser:
     _add_train(commands.add_parser("train", parents=[shared], help=train_command.__doc__))
     evaluate = commands.add_parser("evaluate", parents=[shared], help=evaluate_command.__doc__)
     evaluate.set_defaults(run=evaluate_command)
+    statistics = commands.add_parser(
+        "statistics", parents=[shared], help=statistics_command.__doc__
+    )
+    statistics.set_defaults(run=statistics_command)
     return parser
 
 

@@ -55,8 +55,9 @@ def _voxels() -> NDArray[np.uint16]:
     radius = np.where(y < 25, 5.5, 4.0)
     distance = np.hypot(x - middle_x, z - middle_z) / radius
     body = (distance < 1) & (np.abs(y - 25) < 18)
+    tissue = 260 + 80 * (np.sin(x / 5) + np.cos(y / 6) * np.sin(z / 7))  # shaded as a brain is
     noise = np.random.default_rng(1).normal(0, 12, _SHAPE)
-    return np.clip(np.where(body, 420, 260) + noise, 0, 4095).astype(np.uint16)
+    return np.clip(np.where(body, 420, tissue) + noise, 0, 4095).astype(np.uint16)
 
 
 def _slice(study_uid: str, series_uid: str, index: int, pixels: NDArray[np.uint16]) -> Dataset:

@@ -132,6 +132,17 @@ def test_a_leaning_stack_gets_its_labels_slice_by_slice_where_tilt_is_allowed(
     assert [m.value for m in result.measurements] == pytest.approx([0.280, 0.048])
 
 
+def test_an_input_unlike_the_training_images_is_refused_before_the_model_runs(
+    offered: RegisteredPipeline, tmp_path: Path
+) -> None:
+    statistics = {"cases": 9, "limit": 2, "features": {"longest_edge_mm": [100, 120]}}
+    careful = with_criteria(offered, input_statistics=statistics)
+    with pytest.raises(Refused, match="longest_edge_mm is 20, in training 100 to 120") as caught:
+        run(careful, tmp_path, write_series(tmp_path / "in", levels()))
+    assert caught.value.code is RefusalCode.OUT_OF_DISTRIBUTION
+    assert written(tmp_path) == {}
+
+
 def test_a_job_run_again_writes_the_same_bytes(offered: RegisteredPipeline, tmp_path: Path) -> None:
     paths = write_series(tmp_path / "in", levels())
     first = run(offered, tmp_path / "a", paths)

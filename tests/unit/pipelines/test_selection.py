@@ -131,13 +131,15 @@ def test_preferences_are_tried_in_order_until_one_decides() -> None:
 def test_a_series_that_does_not_say_loses_against_one_that_does() -> None:
     prefer = [{"tag": "EchoTime", "order": "ascending"}]
     where = [{"tag": "Modality", "equals": "MR"}]
-    wanted = definition(inputs={"image": {"where": where, "prefer": prefer}})
+    wanted = definition(inputs={"image": {"where": where, "allow_derived": True, "prefer": prefer}})
     assert chosen(select_inputs(wanted, [candidate(1), candidate(2, EchoTime=90)]))[0] == 2
 
 
 def test_fewest_slices_can_be_preferred() -> None:
     where = [{"tag": "Modality", "equals": "MR"}]
-    wanted = definition(inputs={"image": {"where": where, "prefer": [{"slices": "fewest"}]}})
+    wanted = definition(
+        inputs={"image": {"where": where, "allow_derived": True, "prefer": [{"slices": "fewest"}]}}
+    )
     assert chosen(select_inputs(wanted, [candidate(1, slices=9), candidate(2, slices=8)])) == (
         2,
         "2 of 2 series fit; chosen: fewest slices (8)",
@@ -152,7 +154,7 @@ def test_the_order_of_the_series_changes_nothing(series: list[SeriesCandidate]) 
 
 def test_equals_are_settled_by_their_uid_so_that_the_choice_stays_the_same() -> None:
     where = [{"tag": "Modality", "equals": "MR"}]
-    wanted = definition(inputs={"image": {"where": where, "prefer": []}})
+    wanted = definition(inputs={"image": {"where": where, "allow_derived": True, "prefer": []}})
     series = [candidate(8), candidate(7)]
     assert chosen(select_inputs(wanted, series)) == (
         7,
@@ -162,7 +164,8 @@ def test_equals_are_settled_by_their_uid_so_that_the_choice_stays_the_same() -> 
 
 def test_a_series_fills_one_role_only() -> None:
     where = [{"tag": "Modality", "equals": "MR"}]
-    wanted = definition(inputs={"first": {"where": where}, "second": {"where": where}})
+    any_mr = {"where": where, "allow_derived": True}
+    wanted = definition(inputs={"first": any_mr, "second": any_mr})
     result = select_inputs(wanted, [candidate(1), candidate(2)])
     assert isinstance(result, Selection)
     numbers = {
@@ -180,9 +183,22 @@ def test_frames_of_multi_frame_images_count_as_slices() -> None:
 
 def test_orientation_can_be_asked_for() -> None:
     where = [{"tag": "Modality", "equals": "MR"}]
-    wanted = definition(inputs={"image": {"where": where, "orientation": ["coronal", "oblique"]}})
+    image = {"where": where, "allow_derived": True, "orientation": ["coronal", "oblique"]}
+    wanted = definition(inputs={"image": image})
     assert reasons(select_inputs(wanted, [candidate(1)])) == (
         "series 1, image: orientation axial is not one of coronal, oblique",
     )
     turned = candidate(2, ImageOrientationPatient=[1, 0, 0, 0, 0, -1])
     assert chosen(select_inputs(wanted, [turned]))[0] == 2
+
+
+def test_a_derived_series_is_not_chosen_unless_the_definition_allows_it() -> None:
+    where = [{"tag": "Modality", "equals": "MR"}]
+    derived = candidate(1, slices=90)
+    original = candidate(2, ImageType=["ORIGINAL", "PRIMARY", "M"])
+    strict = definition(inputs={"image": {"where": where}})
+    assert chosen(select_inputs(strict, [derived, original]))[0] == 2
+    told = "series 1, image: ImageType is DERIVED, which allow_derived does not allow"
+    assert reasons(select_inputs(strict, [derived])) == (told,)
+    lenient = definition(inputs={"image": {"where": where, "allow_derived": True}})
+    assert chosen(select_inputs(lenient, [derived, original]))[0] == 1
