@@ -108,7 +108,7 @@ class Service:
             db,
             ask_pacs,
             on_answer=self._assembly.wake,
-            covered_pipeline=SliceCoverage(db, self._files, registry).covered_pipeline,
+            covered_pipeline=SliceCoverage(settings, db, self._files, registry).covered_pipeline,
         )
         self._scheduler = NodeScheduler()
         self._confirmations = self._rounds()
@@ -215,14 +215,15 @@ class Service:
         if self._settings.storage.retention_days:
             every(_PURGE_S, "retention", sweeps.purge_old_studies)
 
-    def _assemble(self) -> None:
-        """Find studies complete, and route those that are."""
+    def _assemble(self) -> float | None:
+        """Find studies complete, and route those; seconds until the next look, where known."""
         self._completeness.check(Moment.now())
         made = route_ready_studies(
             self._db, self._files, self._registry, self._settings, now=datetime.now(UTC)
         )
         if made:
             self._supervisor.wake()
+        return self._completeness.look_again_s
 
     def _take_back(self, *, is_attempt: bool = True) -> None:
         """The worker is dead: what it had in hand goes back to the queue at once."""
