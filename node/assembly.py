@@ -5,6 +5,7 @@ A thread of its own, because a scheduled act that is asked for while it runs is 
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -23,9 +24,12 @@ log = structlog.get_logger()
 
 
 class Assembly:
-    """Runs `look` after each `wake`, and every `interval_s` in any case."""
+    """Runs `look` after each `wake`, and every `interval_s` in any case.
 
-    def __init__(self, look: Callable[[], None], *, interval_s: float) -> None:
+    `look` may return in how many seconds it wants to be run again, should that be sooner.
+    """
+
+    def __init__(self, look: Callable[[], float | None], *, interval_s: float) -> None:
         self._look = look
         self._interval_s = interval_s
         self._woken = threading.Event()
@@ -53,24 +57,25 @@ class Assembly:
             # Before the look: what happens during it is seen by the next one.
             self._woken.clear()
             begin = time.monotonic()
-            pause_s = self._guarded_look()
+            pause_s, wanted_s = self._guarded_look()
             took_s = time.monotonic() - begin
             self._stopping.wait(max(pause_s, min(took_s * _PAUSE_FACTOR, _LONGEST_PAUSE_S)))
-            self._woken.wait(self._interval_s)
+            left_s = begin + min(self._interval_s, wanted_s) - time.monotonic()
+            self._woken.wait(max(0.0, left_s))
 
-    def _guarded_look(self) -> float:
-        """Look, and return how long to pause at least."""
+    def _guarded_look(self) -> tuple[float, float]:
+        """Look, and return how long to pause at least, and when another look is wanted."""
         try:
-            self._look()
+            wanted_s = self._look()
         except StorageError as error:
             if not self._is_postponed:
                 log.warning("act_postponed", act="assembly", error=type(error).__name__)
             self._is_postponed = True
-            return _STORAGE_WAIT_S
+            return _STORAGE_WAIT_S, math.inf
         except Exception:  # the thread's outermost edge; the next look tries again
             log.error("act_failed", act="assembly", exc_info=True)
-            return _STORAGE_WAIT_S
+            return _STORAGE_WAIT_S, math.inf
         if self._is_postponed:
             log.info("act_resumed", act="assembly")
         self._is_postponed = False
-        return _SHORTEST_PAUSE_S
+        return _SHORTEST_PAUSE_S, math.inf if wanted_s is None else wanted_s

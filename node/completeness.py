@@ -29,11 +29,12 @@ from datetime import datetime
 import structlog
 
 from config.settings import CompletenessSettings, Settings
-from node.count_inquiries import AskCounts, CountInquiries
+from node.count_inquiries import SETTLE_TIME_S, AskCounts, CountInquiries
 from node.counts_comparison import Comparison, compare
 from node.quiet_clock import Moment, QuietClock
 from storage import studies
 from storage.database import Database
+from storage.dicom_records import StudyRecord
 from storage.instance_files import uid_tag
 from storage.studies import StudyProgress
 
@@ -133,7 +134,7 @@ class Completeness:
         ask_counts: AskCounts,
         *,
         on_answer: Callable[[], None] = lambda: None,
-        covered_pipeline: Callable[[str], str | None] = lambda _: None,
+        covered_pipeline: Callable[[StudyRecord], str | None] = lambda _: None,
     ) -> None:
         self._settings = settings.completeness
         self._db = db
@@ -141,10 +142,17 @@ class Completeness:
         self._clock = QuietClock()
         self._covered_pipeline = covered_pipeline
         self._covered: dict[str, tuple[datetime, str | None]] = {}
+        self._look_again_s: float | None = None
+
+    @property
+    def look_again_s(self) -> float | None:
+        """In how many seconds the last look wants another one, whatever happens till then."""
+        return self._look_again_s
 
     def check(self, moment: Moment) -> tuple[str, ...]:
         """Mark studies as ready and return their UIDs."""
         open_studies = studies.open_studies(self._db)
+        self._look_again_s = None
         self._forget_all_but({_uid(progress) for progress in open_studies})
         return tuple(
             _uid(progress) for progress in open_studies if self._mark_if_complete(progress, moment)
@@ -195,8 +203,12 @@ class Completeness:
         )
 
     def _ask(self, progress: StudyProgress, quiet: Quiet, moment: Moment) -> None:
-        if not progress.lists.waits_for_more:
-            self._inquiries.ask(progress, quiet.instance_s, moment.monotonic_s)
+        if progress.lists.waits_for_more:
+            return
+        self._inquiries.ask(progress, quiet.instance_s, moment.monotonic_s)
+        settles_in_s = SETTLE_TIME_S - quiet.instance_s
+        if settles_in_s > 0:
+            self._look_again_s = min(settles_in_s, self._look_again_s or settles_in_s)
 
     def _comparison(self, progress: StudyProgress) -> Comparison:
         counts = self._inquiries.counts(progress)
@@ -210,7 +222,7 @@ class Completeness:
         uid, last = _uid(progress), progress.study.last_received_at
         known = self._covered.get(uid)
         if known is None or known[0] != last:
-            known = last, self._covered_pipeline(uid)
+            known = last, self._covered_pipeline(progress.study)
             self._covered[uid] = known
         return known[1]
 

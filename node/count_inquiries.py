@@ -20,7 +20,7 @@ from node.find_counts import PacsCounts
 from storage.studies import StudyProgress
 
 # A PACS that routes while it still receives has, between two instances, just what we have.
-SETTLE_TIME_S = 0.3
+SETTLE_TIME_S = 0.2
 _FIRST_BACK_OFF_S = 5.0
 _FIRST_BACK_OFF_WHILE_RUNNING_S = 1.0
 _LONGEST_BACK_OFF_S = 60.0

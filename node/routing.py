@@ -97,7 +97,7 @@ def _route(
     headers = _read_headers(db, files, study_uid)
     jobs: list[NewJob] = []
     reasons = list(headers.unreadable)
-    for pipeline in _offered_to(study.calling_ae_title, registry, settings):
+    for pipeline in offered_to(study.calling_ae_title, registry, settings):
         wanted = _job_or_reasons(pipeline, headers, study, settings)
         if isinstance(wanted, NewJob):
             jobs.append(wanted)
@@ -117,7 +117,7 @@ def _route(
     return len(job_ids) if jobs else 0
 
 
-def _offered_to(
+def offered_to(
     calling_ae_title: str, registry: Registry, settings: Settings
 ) -> list[RegisteredPipeline]:
     """Return the pipelines for studies of one sender (`receive.senders[].pipelines`)."""

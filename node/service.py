@@ -121,7 +121,7 @@ class Service:
             db,
             ask_pacs,
             on_answer=self._assembly.wake,
-            covered_pipeline=SliceCoverage(db, self._files, registry).covered_pipeline,
+            covered_pipeline=SliceCoverage(settings, db, self._files, registry).covered_pipeline,
         )
         self._scheduler = NodeScheduler()
         self._confirmations = self._rounds()
@@ -237,14 +237,15 @@ class Service:
             log.critical("database_taken_over")
             os.kill(os.getpid(), signal.SIGTERM)
 
-    def _assemble(self) -> None:
-        """Find studies complete, and route those that are."""
+    def _assemble(self) -> float | None:
+        """Find studies complete, and route those; seconds until the next look, where known."""
         self._completeness.check(Moment.now())
         made = route_ready_studies(
             self._db, self._files, self._registry, self._settings, now=datetime.now(UTC)
         )
         if made:
             self._supervisor.wake()
+        return self._completeness.look_again_s
 
     def _take_back(self, *, is_attempt: bool = True) -> None:
         """The worker is dead: what it had in hand goes back to the queue at once."""

@@ -14,12 +14,13 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 
+from config.settings import Settings
 from node.receive.parse_errors import PARSE_ERRORS
-from node.routing import read_candidates
+from node.routing import offered_to, read_candidates
 from pipelines.registry import Registry
 from pipelines.selection import NoMatch, select_inputs
 from storage.database import Database
-from storage.dicom_records import InstanceRecord
+from storage.dicom_records import InstanceRecord, StudyRecord
 from storage.instance_files import InstanceFiles
 
 _TAGS = ["ImagePositionPatient", "ImageOrientationPatient", "NumberOfFrames"]
@@ -32,15 +33,21 @@ _LARGEST_STEP = 1.5
 class SliceCoverage:
     """Finds a pipeline all of whose inputs are here, without a gap; a study is read once."""
 
-    def __init__(self, db: Database, files: InstanceFiles, registry: Registry) -> None:
+    def __init__(
+        self, settings: Settings, db: Database, files: InstanceFiles, registry: Registry
+    ) -> None:
+        self._settings = settings
         self._db = db
         self._files = files
         self._registry = registry
 
-    def covered_pipeline(self, study_instance_uid: str) -> str | None:
-        """Return the name of the first such pipeline."""
-        candidates = read_candidates(self._db, self._files, study_instance_uid)
-        for pipeline in self._registry.values():
+    def covered_pipeline(self, study: StudyRecord) -> str | None:
+        """Return the name of the first such pipeline among those for the study's sender."""
+        offered = offered_to(study.calling_ae_title, self._registry, self._settings)
+        if not offered:
+            return None
+        candidates = read_candidates(self._db, self._files, study.header.study_instance_uid)
+        for pipeline in offered:
             try:
                 selection = select_inputs(
                     pipeline.definition, [one.candidate for one in candidates.values()]

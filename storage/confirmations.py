@@ -15,6 +15,7 @@ from sqlalchemy import delete, exists, select, update
 from sqlalchemy.orm import Session
 
 from storage.database import Database
+from storage.deliveries import confirm_delivery
 from storage.delivery_state import change_delivery
 from storage.errors import IllegalTransition, NotFound
 from storage.evidence_records import ConfirmationRecord, ConfirmationState
@@ -131,17 +132,13 @@ def confirm(
     db: Database, delivery_id: int, *, worker_id: str, receipt: Mapping[str, str], now: datetime
 ) -> bool:
     """The PACS keeps all of it: the delivery is confirmed; False where it is not `sent`."""
-    step = Step(Actor.WORKER, now, worker_id)
-    states = DeliveryState.SENT, DeliveryState.CONFIRMED
+    try:
+        confirm_delivery(db, delivery_id, worker_id=worker_id, receipt=receipt, now=now)
+    except (IllegalTransition, NotFound):
+        return False
     with db.begin() as session:
-        former = session.scalar(select(Delivery.receipt).where(Delivery.id == delivery_id))
-        merged = {**(former or {}), **receipt}
-        try:
-            change_delivery(session, delivery_id, *states, step, receipt=merged)
-        except (IllegalTransition, NotFound):
-            return False
         _forget(session, delivery_id)
-        return True
+    return True
 
 
 def send_again(

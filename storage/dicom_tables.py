@@ -16,7 +16,7 @@ from storage.table_types import EnumText, JsonMap, PlainText, Table, UtcDateTime
 class Study(Table):
     """One study; attributes verbatim, `generation` counts its completions.
 
-    `replaced_at` is when an instance last came with another content than before.
+    `resent_count` is how often an instance came with another content in this generation.
     """
 
     __tablename__ = "study"
@@ -44,7 +44,7 @@ class Study(Table):
     complete_evidence: Mapped[str] = mapped_column(PlainText)
     complete_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     complete_waited_s: Mapped[float | None] = mapped_column(Double)
-    replaced_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    resent_count: Mapped[int | None]
 
 
 class Series(Table):

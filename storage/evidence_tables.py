@@ -59,6 +59,7 @@ class Completion(Table):
         ForeignKey(Study.study_instance_uid, ondelete="CASCADE"), primary_key=True
     )
     generation: Mapped[int] = mapped_column(primary_key=True)
+    instance_count: Mapped[int]
     evidence: Mapped[str] = mapped_column(PlainText)
     decided_at: Mapped[datetime] = mapped_column(UtcDateTime)
     waited_s: Mapped[float] = mapped_column(Double)

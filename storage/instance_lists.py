@@ -28,7 +28,7 @@ def add_list(session: Session, incoming: IncomingList) -> int | None:
     if row is None:
         return None
     _add_instances(session, row.id, incoming.instances)
-    _forget_unavailable(session, incoming)
+    _forget_unavailable(session, row.id)
     return row.id
 
 
@@ -107,15 +107,17 @@ def _add_instances(
         session.execute(insert(ListedInstance), list(rows.values()))
 
 
-def _forget_unavailable(session: Session, incoming: IncomingList) -> None:
+def _forget_unavailable(session: Session, list_id: int) -> None:
     """What a sender calls unavailable now is not waited for, whatever it said before."""
-    for each in incoming.instances:
-        if not each.is_required:
-            session.execute(
-                update(ListedInstance)
-                .where(ListedInstance.sop_instance_uid == each.sop_instance_uid)
-                .values(is_required=False)
-            )
+    newly = select(ListedInstance.sop_instance_uid).where(
+        ListedInstance.list_id == list_id, ListedInstance.is_required.is_(False)
+    )
+    statement = update(ListedInstance).where(
+        ListedInstance.sop_instance_uid.in_(newly), ListedInstance.is_required.is_(True)
+    )
+    session.execute(
+        statement.values(is_required=False), execution_options={"synchronize_session": False}
+    )
 
 
 def _locked(session: Session, incoming: IncomingList) -> InstanceList | None:

@@ -45,7 +45,7 @@ def record_in(session: Session, incoming: IncomingInstance) -> Recorded:
         _update(series, series_columns(incoming.series), is_newer)
         reopen(study, incoming)
     if outcome is StoreOutcome.REPLACED:
-        study.replaced_at = incoming.received_at
+        study.resent_count = (study.resent_count or 0) + 1
     study.generation = study.generation or 1
     if not is_own:
         _link(session, incoming)
@@ -160,6 +160,7 @@ def reopen(study: Study, incoming: IncomingInstance) -> None:
     if study.state in (StudyState.READY, StudyState.ROUTED):
         study.generation += 1
         study.complete_evidence, study.complete_at = "", None
+        study.resent_count = 0
     study.state = StudyState.RECEIVING
     study.calling_ae_title = incoming.calling_ae_title
     study.last_received_at = _other_than(study.last_received_at, incoming.received_at)

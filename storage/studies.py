@@ -106,7 +106,8 @@ def mark_ready(
             session.execute(statement.values(**columns, complete_waited_s=waited_s))
         ):
             return False
-        decision = {"evidence": evidence, "decided_at": now, "waited_s": waited_s}
+        decision: dict[str, Any] = {"evidence": evidence, "decided_at": now, "waited_s": waited_s}
+        decision["instance_count"] = sum(series_counts(session, study_instance_uid).values())
         key = {"study_instance_uid": study_instance_uid, "generation": generation}
         insert_new(session, Completion, key | decision)
         return True

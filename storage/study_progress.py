@@ -93,22 +93,16 @@ def _progress(session: Session, study: Study) -> StudyProgress:
 
 
 def _is_resent(session: Session, study: Study) -> bool:
-    former = session.scalar(
-        select(func.max(Completion.decided_at)).where(
-            Completion.study_instance_uid == study.study_instance_uid
-        )
-    )
-    if former is None or study.replaced_at is None or study.replaced_at < former:
+    """Counted, not timed: a clock that is set must not make old instances look new."""
+    if not study.resent_count:
         return False
-    older = select(Instance.sop_instance_uid).join(
-        Series, Series.series_instance_uid == Instance.series_instance_uid
+    former = session.scalar(
+        select(Completion.instance_count)
+        .where(Completion.study_instance_uid == study.study_instance_uid)
+        .order_by(Completion.generation.desc())
+        .limit(1)
     )
-    older = older.where(
-        Series.study_instance_uid == study.study_instance_uid,
-        Instance.is_own_result.is_(False),
-        Instance.received_at < former,
-    )
-    return session.scalar(older.limit(1)) is not None
+    return former is not None and study.resent_count < former
 
 
 def series_counts(session: Session, study_instance_uid: str) -> dict[str, int]:

@@ -18,7 +18,7 @@ depends_on = None
 def upgrade() -> None:
     """Add the tables, and what a study remembers of its completion."""
     op.add_column("study", sa.Column("complete_waited_s", sa.Double()))
-    op.add_column("study", sa.Column("replaced_at", sa.DateTime(timezone=True)))
+    op.add_column("study", sa.Column("resent_count", sa.Integer()))
     _instance_lists()
     _completions()
     _commitment_reports()
@@ -85,7 +85,7 @@ def _completions() -> None:
     op.create_table(
         "completion",
         *_texts("study_instance_uid"),
-        *_integers("generation"),
+        *_integers("generation", "instance_count"),
         *_texts("evidence"),
         *_times("decided_at"),
         sa.Column("waited_s", sa.Double(), nullable=False),

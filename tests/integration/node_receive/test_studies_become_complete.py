@@ -100,6 +100,30 @@ def test_equal_counts_make_a_study_ready_at_once(
     assert get_study(running.db, STUDY).complete_evidence == "pacs_counts"
 
 
+def _corrected(number: int, folder: Path) -> Path:
+    dataset = mr_instance(number)
+    dataset.SeriesDescription = "T1 3D corrected"
+    return write(dataset, folder)
+
+
+def test_counts_prove_nothing_while_a_study_is_sent_again_with_another_content(
+    start_listener: StartListener, tmp_path: Path
+) -> None:
+    with CountingPacs({SERIES: ("MR", 2)}) as pacs:
+        running = start_listener(_settings(pacs.port))
+        _send(running, *mr_series(tmp_path, 2))
+        completeness = _completeness(running)
+        assert _look(completeness, _in(1.5)) == (STUDY,)
+
+        _send(running, _corrected(1, tmp_path / "again"))
+        assert _look(completeness, _in(5)) == ()
+        _send(running, _corrected(2, tmp_path / "again"))
+        assert _look(completeness, _in(5)) == (STUDY,)
+
+    study = get_study(running.db, STUDY)
+    assert (study.generation, study.complete_evidence) == (2, "pacs_counts")
+
+
 def test_a_pacs_with_more_is_waited_for_and_asked_again_when_more_has_come(
     start_listener: StartListener, tmp_path: Path
 ) -> None:

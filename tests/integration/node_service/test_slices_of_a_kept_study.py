@@ -5,16 +5,19 @@ from pathlib import Path
 
 import pytest
 
+from config.settings import ReceiveSettings, SenderSettings, Settings
 from node.slice_coverage import SliceCoverage
 from pipelines.definition_schema import PipelineDefinition
-from pipelines.registry import RegisteredPipeline
+from pipelines.registry import RegisteredPipeline, Registry
 from storage.database import Database, open_database, sqlite_url
 from storage.instance_files import InstanceFiles
 from storage.migrate import migrate
 from storage.records import AlgorithmIdentity
+from storage.studies import get_study
 from tests.integration.node_receive.mr_study import STUDY, mr_series
 from tests.integration.node_service.kept_study import keep
 
+DEFAULTS = Settings()
 CODE = {"value": "1", "scheme": "99TEST", "meaning": "Test"}
 SEGMENT = {
     "label_value": 1,
@@ -55,13 +58,23 @@ def _pipeline(name: str, *modalities: str) -> RegisteredPipeline:
     return RegisteredPipeline(definition, Path("brain"), f"{name}-digest", "0" * 64, algorithm)
 
 
+def _coverage(
+    db: Database, files: InstanceFiles, registry: Registry, settings: Settings
+) -> SliceCoverage:
+    return SliceCoverage(settings, db, files, registry)
+
+
 def _covered(
-    db: Database, tmp_path: Path, paths: list[Path], *pipelines: RegisteredPipeline
+    db: Database,
+    tmp_path: Path,
+    paths: list[Path],
+    *pipelines: RegisteredPipeline,
+    settings: Settings = DEFAULTS,
 ) -> str | None:
     files = InstanceFiles(tmp_path / "data")
     keep(db, files, paths)
     registry = {pipeline.definition.name: pipeline for pipeline in pipelines}
-    return SliceCoverage(db, files, registry).covered_pipeline(STUDY)
+    return _coverage(db, files, registry, settings).covered_pipeline(get_study(db, STUDY))
 
 
 def test_the_pipeline_that_has_all_its_inputs_covers_the_study(
@@ -87,6 +100,14 @@ def test_a_file_that_is_lost_is_not_covered(db: Database, tmp_path: Path) -> Non
     keep(db, files, mr_series(tmp_path, 5))
     next((files.data_dir / "instances").rglob("*.dcm")).unlink()
 
-    coverage = SliceCoverage(db, files, {"one": _pipeline("one", "MR")})
+    coverage = _coverage(db, files, {"one": _pipeline("one", "MR")}, DEFAULTS)
 
-    assert coverage.covered_pipeline(STUDY) is None
+    assert coverage.covered_pipeline(get_study(db, STUDY)) is None
+
+
+def test_only_the_pipelines_for_the_sender_count(db: Database, tmp_path: Path) -> None:
+    sender = SenderSettings(ae_title="PACS", pipelines=("two",))
+    settings = Settings(receive=ReceiveSettings(senders=(sender,)))
+    one, two = _pipeline("one", "MR"), _pipeline("two", "MR")
+
+    assert _covered(db, tmp_path, mr_series(tmp_path, 5), one, two, settings=settings) == "two"

@@ -70,3 +70,17 @@ def test_after_the_stop_there_is_no_look() -> None:
 
     assembly.wake()
     assert len(looks) == number
+
+
+def test_a_look_may_want_another_one_soon() -> None:
+    looks = threading.Semaphore(0)
+
+    def look() -> float:
+        looks.release()
+        return 0.01
+
+    assembly = Assembly(look, interval_s=3600)
+    assembly.start()
+
+    assert all(looks.acquire(timeout=10) for _ in range(3))
+    assembly.stop()

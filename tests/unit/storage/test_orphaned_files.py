@@ -41,7 +41,7 @@ def test_our_own_result_that_came_back_stays(db: Database, files: InstanceFiles)
     assert files.absolute(own).exists()
 
 
-def test_a_replaced_file_stays_while_a_job_is_pinned_to_it(
+def test_replaced_files_stay_whether_a_job_is_pinned_to_them_or_not(
     db: Database, files: InstanceFiles
 ) -> None:
     pinned, skipped, newest = _keep(files, 1), _keep(files, 2), _keep(files, 3)
@@ -50,8 +50,8 @@ def test_a_replaced_file_stays_while_a_job_is_pinned_to_it(
     make_job(db, replace(new_job(), inputs=(replace(given, instances=(instance,)),)))
     for content, path in (("second", skipped), ("third", newest)):
         receive(db, replace(incoming(1, content=content), path=path))
-    assert sweep_orphans(db, files, older_than=None) == 1
-    assert _left(files) == {files.absolute(pinned), files.absolute(newest)}
+    assert sweep_orphans(db, files, older_than=None) == 0
+    assert _left(files) == {files.absolute(path) for path in (pinned, skipped, newest)}
 
 
 def test_a_file_that_may_still_be_on_its_way_into_a_row_stays(
