@@ -25,6 +25,7 @@ class StoreFailure(Enum):
     MISSING_UID = (0xC000, "Cannot understand: study, series or instance UID missing")
     INVALID_UID = (0xC000, "Cannot understand: study, series or instance UID invalid")
     IDENTITY_CONFLICT = (0xC010, "Series or patient differs from what came before")
+    TOO_LARGE = (0x0124, "Not authorized: larger than this sender may send")
     PROCESSING_FAILURE = (0x0110, "Processing failure: see the node's log")
 
     def __init__(self, status: int, comment: str) -> None:
