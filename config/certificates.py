@@ -76,13 +76,7 @@ def certificate_files(settings: Settings) -> Iterator[CertificateFiles]:
         if isinstance(destination, FhirDestination):
             identity = destination.certificate_file, destination.key_file
             yield CertificateFiles(key, *identity, destination.ca_file)
-        elif isinstance(destination, Hl7Destination):
-            identity = destination.certificate_file, destination.key_file
-            is_on = destination.tls
-            yield CertificateFiles(
-                key, *identity, destination.ca_file, is_enabled=is_on, switch="tls"
-            )
-        elif isinstance(destination, DicomDestination):
+        elif isinstance(destination, DicomDestination | Hl7Destination):
             yield _of_client(f"{key}.tls", destination.tls)
 
 

@@ -175,9 +175,9 @@ def _messages_are_encrypted(settings: Settings) -> Iterable[Problem]:
     for number, destination in enumerate(settings.destinations):
         if not isinstance(destination, Hl7Destination):
             continue
-        if not destination.tls and not is_loopback(destination.host):
+        if not destination.tls.enabled and not is_loopback(destination.host):
             yield _problem(
-                f"destinations[{number}].tls",
+                f"destinations[{number}].tls.enabled",
                 "false",
                 f"patient data in clear text to {destination.host}: set true",
             )

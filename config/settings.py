@@ -233,10 +233,7 @@ class Hl7Destination(Frozen):
     name: Name
     host: str
     port: Port
-    tls: bool = False
-    ca_file: Path | None = None
-    certificate_file: Path | None = None
-    key_file: Path | None = None
+    tls: ClientTls = ClientTls()
     timeout_s: Seconds = 30
     sending_application: str = "RADNODE"
     sending_facility: str = ""

@@ -15,7 +15,7 @@ from config.certificates import (
     read_private_key,
 )
 from config.errors import Problem
-from config.settings import DicomDestination, FhirDestination, Settings
+from config.settings import DicomDestination, FhirDestination, Hl7Destination, Settings
 from config.tls_settings import ClientTls
 
 
@@ -118,7 +118,7 @@ def peers_are_verified(settings: Settings) -> Iterable[Problem]:
     """Where the host's name is not checked, the CA must be the site's own."""
     for key, tls in _clients(settings):
         if tls.enabled and not tls.verify_host_name and tls.ca_file is None:
-            text = "anybody with a public certificate could stand in for the PACS: give a ca_file"
+            text = "anybody with a public certificate could stand in for the peer: give a ca_file"
             yield _problem(f"{key}.verify_host_name", "false", text)
 
 
@@ -126,5 +126,5 @@ def _clients(settings: Settings) -> Iterator[tuple[str, ClientTls]]:
     for number, sender in enumerate(settings.receive.senders):
         yield f"receive.senders[{number}].find_tls", sender.find_tls
     for number, destination in enumerate(settings.destinations):
-        if isinstance(destination, DicomDestination):
+        if isinstance(destination, DicomDestination | Hl7Destination):
             yield f"destinations[{number}].tls", destination.tls

@@ -5,9 +5,11 @@ from __future__ import annotations
 import ssl
 from collections.abc import Mapping
 
+from config.certificates import UnusableFile
 from config.settings import Hl7Destination
+from config.tls_context import client_context
 from fhir.bundle import finished_at
-from fhir.errors import PermanentFhirError
+from fhir.errors import TransientFhirError
 from fhir.hl7_acknowledgement import check_acknowledgement
 from fhir.hl7_report import build_oru
 from fhir.mllp import exchange
@@ -20,14 +22,16 @@ class Hl7Client:
     """One receiver of ORU^R01, such as a RIS or a reporting system; connects for each message."""
 
     def __init__(self, destination: Hl7Destination, timezone: str) -> None:
+        self._destination = destination
+        self._timezone = timezone
+
+    def check(self) -> None:
         """Read the certificates.
 
         Raises:
-            PermanentFhirError: they cannot be used.
+            TransientFhirError: they cannot be used; the reports wait until they can.
         """
-        self._destination = destination
-        self._timezone = timezone
-        self._tls = _tls_context(destination)
+        self._tls()
 
     def deliver(self, finished: FinishedJob) -> Mapping[str, str]:
         """Send the report and return what the receiver acknowledged (`control_id`, `ack`).
@@ -51,21 +55,18 @@ class Hl7Client:
             # A receiver of Latin-1 cannot hold other letters: it reads a question mark.
             message.content.encode(_CODECS[destination.character_set], "replace"),
             timeout_s=destination.timeout_s,
-            tls=self._tls,
+            tls=self._tls(),
+            host_name=destination.tls.host_name,
         )
         code = check_acknowledgement(answer.decode("utf-8", "replace"), message.control_id)
         return {"control_id": message.control_id, "ack": code}
 
-
-def _tls_context(destination: Hl7Destination) -> ssl.SSLContext | None:
-    """Verifies always; shows a certificate of our own where the site asks for one."""
-    if not destination.tls:
-        return None
-    try:
-        context = ssl.create_default_context(cafile=destination.ca_file)
-        if destination.certificate_file:
-            context.load_cert_chain(destination.certificate_file, destination.key_file)
-    except OSError as error:
-        text = f"certificates cannot be used: {type(error).__name__}"
-        raise PermanentFhirError("certificates", text) from None
-    return context
+    def _tls(self) -> ssl.SSLContext | None:
+        """Made for each message, so that renewed certificates are used without a restart."""
+        if not self._destination.tls.enabled:
+            return None
+        try:
+            return client_context(self._destination.tls)
+        except UnusableFile as error:
+            text = f"certificates cannot be used: {error}"
+            raise TransientFhirError("certificates", text) from None

@@ -22,9 +22,16 @@ LONGEST_EXCHANGE: Final = 4
 
 
 def exchange(
-    address: tuple[str, int], message: bytes, *, timeout_s: float, tls: ssl.SSLContext | None
+    address: tuple[str, int],
+    message: bytes,
+    *,
+    timeout_s: float,
+    tls: ssl.SSLContext | None = None,
+    host_name: str | None = None,
 ) -> bytes:
     """Send a message and return the answer, both without their framing.
+
+    `host_name` is what the certificate has to name, where that is not the host.
 
     Raises:
         TransientFhirError: no connection, no trust, no answer in time, or one that is no MLLP.
@@ -32,7 +39,7 @@ def exchange(
     deadline = time.monotonic() + LONGEST_EXCHANGE * timeout_s
     try:
         with socket.create_connection(address, timeout_s) as plain:
-            line = tls.wrap_socket(plain, server_hostname=address[0]) if tls else plain
+            line = tls.wrap_socket(plain, server_hostname=host_name or address[0]) if tls else plain
             with line:
                 line.sendall(START + message + END)
                 return _answer(line, deadline)

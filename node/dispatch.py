@@ -61,7 +61,8 @@ def sender_for(destination: Destination, node: NodeSettings, files: InstanceFile
         case FolderDestination():
             return Sender(_at_once(partial(_write_report, destination, node)), confirms=True)
         case Hl7Destination():
-            return Sender(_at_once(_hl7_client(destination, node).deliver), confirms=True)
+            receiver = Hl7Client(destination, node.timezone)
+            return Sender(_at_once(receiver.deliver), confirms=True, check=receiver.check)
         case _:
             assert_never(destination)
 
@@ -75,13 +76,6 @@ def _at_once(
 def _client(destination: FhirDestination, node: NodeSettings) -> FhirClient:
     try:
         return FhirClient(destination, node.organization_name, node.timezone)
-    except FhirError as error:
-        raise CannotStart(f"destination {destination.name}: {error.text}") from error
-
-
-def _hl7_client(destination: Hl7Destination, node: NodeSettings) -> Hl7Client:
-    try:
-        return Hl7Client(destination, node.timezone)
     except FhirError as error:
         raise CannotStart(f"destination {destination.name}: {error.text}") from error
 

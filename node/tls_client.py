@@ -6,8 +6,8 @@ import ssl
 from typing import Any
 
 from config.certificates import UnusableFile
+from config.tls_context import client_context
 from config.tls_settings import ClientTls
-from node.tls_context import client_context
 from node.tls_failure import EXPLANATIONS, TlsFailure, failure_of
 
 

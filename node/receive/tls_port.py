@@ -18,10 +18,10 @@ from typing import Any
 import structlog
 
 from config.certificates import UnusableFile
+from config.tls_context import server_context
 from config.tls_settings import ServerTls
 from node.errors import ListenerFailed
 from node.receive.admission import PeerCertificate
-from node.tls_context import server_context
 from node.tls_failure import TlsFailure, failure_of
 
 _LAST_WORD_S = 0.5

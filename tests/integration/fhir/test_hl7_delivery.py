@@ -2,16 +2,18 @@ from __future__ import annotations
 
 import socket
 import ssl
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import hl7
 import pytest
 
-from fhir.errors import FhirError, PermanentFhirError, TransientFhirError
+from fhir.bundle import finished_at
+from fhir.errors import PermanentFhirError, TransientFhirError
 from fhir.hl7_delivery import Hl7Client
+from fhir.hl7_report import build_oru
 from storage.records import FinishedJob
+from tests.peers.certificates import Site, make_site
 from tests.peers.dripping_http import DrippingServer
 from tests.peers.mllp import END, START, Hl7Receiver, raw_receiver
 from tests.peers.ports import free_port
@@ -93,61 +95,69 @@ def test_an_answer_that_drips_for_ever_is_given_up() -> None:
     assert not server.has_ended
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    folder = tmp_path_factory.mktemp("tls")
-    cert, key = folder / "cert.pem", folder / "key.pem"
-    subject = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
-    files = ["-keyout", str(key), "-out", str(cert), "-days", "2"]
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", *subject, *files],
-        check=True,
-        capture_output=True,
-    )
-    return cert, key
+@pytest.fixture
+def certificates(tmp_path: Path) -> Site:
+    return make_site(tmp_path / "site")
 
 
-def _server_tls(certificate: tuple[Path, Path], *, asks: bool = False) -> ssl.SSLContext:
+def _server_tls(site: Site, *, asks: bool = False) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(*certificate)
+    context.load_cert_chain(site.pacs.certificate_file, site.pacs.key_file)
     if asks:
         context.verify_mode = ssl.CERT_REQUIRED
-        context.load_verify_locations(certificate[0])
+        context.load_verify_locations(site.ca_file)
     return context
 
 
 @pytest.mark.parametrize("asks", [False, True], ids=["TLS", "mutual TLS"])
-def test_the_report_travels_over_tls(certificate: tuple[Path, Path], asks: bool) -> None:
-    cert, key = certificate
-    answer = framed("MSH|^~\\&|RIS\rMSA|AE|someone else\r")
-    own: dict[str, Any] = {"certificate_file": cert, "key_file": key} if asks else {}
-    tls = _server_tls(certificate, asks=asks)
-    with raw_receiver(answer, tls) as port, pytest.raises(TransientFhirError) as caught:
-        deliver(port, tls=True, ca_file=cert, **own)
-    # It came as far as the answer, which is one to another message.
-    assert caught.value.code == "bad_response"
+def test_the_report_travels_over_tls(certificates: Site, asks: bool) -> None:
+    job = with_findings()
+    control_id = build_oru(
+        job, destination=destination(), timezone="UTC", issued=finished_at(job)
+    ).control_id
+    answer = framed(f"MSH|^~\\&|RIS\rMSA|AA|{control_id}\r")
+    with raw_receiver(answer, _server_tls(certificates, asks=asks)) as port:
+        assert deliver(port, job, tls=certificates.client())["ack"] == "AA"
 
 
-def test_a_receiver_that_is_not_trusted_gets_nothing(certificate: tuple[Path, Path]) -> None:
+def test_a_receiver_of_another_ca_gets_nothing(certificates: Site, tmp_path: Path) -> None:
+    other = make_site(tmp_path / "other")
+    tls = certificates.client(ca_file=other.ca_file)
     with (
-        raw_receiver(b"", _server_tls(certificate)) as port,
+        raw_receiver(b"", _server_tls(certificates)) as port,
         pytest.raises(TransientFhirError) as caught,
     ):
-        deliver(port, tls=True)
+        deliver(port, tls=tls)
     assert caught.value.code == "tls"
 
 
 def test_a_receiver_that_asks_for_a_certificate_is_not_reached_without(
-    certificate: tuple[Path, Path],
+    certificates: Site,
 ) -> None:
+    tls = certificates.client(certificate_file=None, key_file=None)
     with (
-        raw_receiver(b"", _server_tls(certificate, asks=True)) as port,
-        pytest.raises(FhirError) as caught,
+        raw_receiver(b"", _server_tls(certificates, asks=True)) as port,
+        pytest.raises(TransientFhirError) as caught,
     ):
-        deliver(port, tls=True, ca_file=certificate[0])
+        deliver(port, tls=tls)
     assert caught.value.code in ("tls", "no_connection", "no_answer")
 
 
-def test_certificates_that_cannot_be_used_are_told_at_once(tmp_path: Path) -> None:
-    with pytest.raises(PermanentFhirError, match="certificates cannot be used"):
-        deliver(1, tls=True, ca_file=tmp_path / "none.pem")
+def test_a_receiver_may_be_known_by_another_name(certificates: Site) -> None:
+    known = certificates.client(host_name="pacs.example")
+    unknown = certificates.client(host_name="ris.example")
+    for tls, code in ((known, "no_answer"), (unknown, "tls")):
+        with (
+            raw_receiver(b"", _server_tls(certificates)) as port,
+            pytest.raises(TransientFhirError) as caught,
+        ):
+            deliver(port, tls=tls)
+        assert caught.value.code == code
+
+
+def test_certificates_that_cannot_be_used_wait_for_better_ones(certificates: Site) -> None:
+    certificates.node.key_file.chmod(0o644)
+    with pytest.raises(TransientFhirError) as caught:
+        deliver(1, tls=certificates.client())
+    assert caught.value.code == "certificates"
+    assert "chmod 600" in caught.value.text

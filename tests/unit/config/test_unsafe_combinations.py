@@ -52,6 +52,10 @@ UNSAFE: dict[str, dict[str, Any]] = {
         "destinations": [{"type": "folder", "name": "out", "folder": f"{__file__}/a/b"}],
     },
     "start with sqlite:///": {**SAFE, "storage": {"database_url": "mysql://u:p@h/d"}},
+    "patient data in clear text to ris.example: set true": {
+        **SAFE,
+        "destinations": [{**HL7, "host": "ris.example"}],
+    },
     "add it to pipelines.enabled": {"receive": {"senders": [{**PACS, "pipelines": ["other"]}]}},
     "no port at all": {"receive": {"senders": [PACS], "port": None}},
     "could never send": {"receive": {"senders": [{**PACS, "certificate_names": ["pacs"]}]}},
@@ -62,14 +66,6 @@ UNSAFE: dict[str, dict[str, Any]] = {
     "anybody with a public certificate": {
         **SAFE,
         "destinations": [{**DICOM, "tls": {"enabled": True, "verify_host_name": False}}],
-    },
-    "patient data in clear text to ris.example: set true": {
-        **SAFE,
-        "destinations": [{**HL7, "host": "ris.example"}],
-    },
-    "give certificate_file and key_file together": {
-        **SAFE,
-        "destinations": [{**HL7, "tls": True, "key_file": __file__}],
     },
     "at least retry.first_s": {
         **SAFE,
