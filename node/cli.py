@@ -263,3 +263,11 @@ def demo(
     from node.demo.run import run_demo
 
     raise typer.Exit(run_demo(out))
+
+
+@app.command()
+def jwks(config: ConfigOption = None) -> None:
+    """Print the public keys (JWKS) by which EHRs with SMART know this node."""
+    from node.jwks import jwks_json
+
+    typer.echo(jwks_json(_settings(config, "jwks")))
