@@ -31,10 +31,7 @@ class UnusableFile(Exception):
 
 @dataclass(frozen=True, slots=True)
 class CertificateFiles:
-    """The files of one end of TLS and the settings that name them, such as `receive.tls`.
-
-    `switch` is the setting beside them that turns TLS on.
-    """
+    """The files of one end of TLS and the settings that name them, such as `receive.tls`."""
 
     key: str
     certificate_file: Path | None
@@ -42,7 +39,6 @@ class CertificateFiles:
     ca_file: Path | None
     ca_key: str = "ca_file"
     is_enabled: bool = True
-    switch: str = "enabled"
 
 
 @dataclass(frozen=True, slots=True)

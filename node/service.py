@@ -24,7 +24,7 @@ from node.audit_trail import AuditEvent, note
 from node.commitment_reports import CommitmentReports, reported_sender
 from node.completeness import Completeness
 from node.confirmation import CommitmentResults, Confirmation
-from node.data_directory import PORT_FILE, kept_data, make_private, sole_user
+from node.data_directory import PORT_FILE, TLS_PORT_FILE, kept_data, make_private, sole_user
 from node.delivery import DeliveryLoop
 from node.dispatch import sender_for
 from node.offered_pipelines import offered_pipelines
@@ -137,7 +137,7 @@ class Service:
         Raises `ListenerFailed` when the port is taken.
         """
         self._note(AuditEvent.APPLICATION_START)
-        self._port_file.unlink(missing_ok=True)
+        self._forget_ports()
         port = self._listener.start()
         self._outbox.start()
         for each in self._confirmations:
@@ -147,9 +147,13 @@ class Service:
         self._schedule()
         self._scheduler.start()
         self._assembly.start()
-        if self._settings.receive.port == 0:
-            durable_write(self._port_file, f"{port}\n".encode())
-        log.info("ready", port=port, destinations=[d.name for d in self._settings.destinations])
+        self._tell_ports(port, self._listener.tls_port)
+        log.info(
+            "ready",
+            port=port,
+            tls_port=self._listener.tls_port,
+            destinations=[d.name for d in self._settings.destinations],
+        )
 
     def stop(self) -> None:
         """Stop every part; may be called after a half start.
@@ -169,7 +173,7 @@ class Service:
         for each in self._confirmations:
             each.stop(until - time.monotonic())
         self._stop_worker(until - time.monotonic())
-        self._port_file.unlink(missing_ok=True)
+        self._forget_ports()
         self._note(AuditEvent.APPLICATION_STOP)
         self._completeness.close()
 
@@ -178,9 +182,17 @@ class Service:
             log.warning("worker_killed")
         self._take_back(is_attempt=False)
 
-    @property
-    def _port_file(self) -> Path:
-        return self._settings.node.data_dir / PORT_FILE
+    def _tell_ports(self, port: int, tls_port: int) -> None:
+        """Write down the ports that the system has chosen."""
+        receive, data_dir = self._settings.receive, self._settings.node.data_dir
+        if receive.port == 0:
+            durable_write(data_dir / PORT_FILE, f"{port}\n".encode())
+        if receive.tls.enabled and receive.tls.port == 0:
+            durable_write(data_dir / TLS_PORT_FILE, f"{tls_port}\n".encode())
+
+    def _forget_ports(self) -> None:
+        for name in (PORT_FILE, TLS_PORT_FILE):
+            (self._settings.node.data_dir / name).unlink(missing_ok=True)
 
     def _delivery_loops(self) -> list[DeliveryLoop]:
         node = self._settings.node

@@ -11,7 +11,6 @@ from typing import Protocol
 
 import structlog
 
-from config.settings import ReceiveSettings
 from node.errors import ListenerFailed
 
 _BACKLOG = 128
@@ -32,19 +31,22 @@ class Served(Protocol):
         """Have `run` come to an end soon; from another thread."""
 
 
-def listening_socket(receive: ReceiveSettings) -> socket.socket:
-    """Take the configured address.
+def listening_socket(host: str, port: int) -> socket.socket:
+    """Take an address; `::` is every interface, of IPv4, too.
 
     Raises:
         ListenerFailed: it cannot be taken.
     """
     try:
         family, _, _, _, address = socket.getaddrinfo(
-            receive.host, receive.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        listening = socket.create_server(address[:2], family=family, backlog=_BACKLOG)
+        is_every = address[0] == "::" and socket.has_dualstack_ipv6()
+        listening = socket.create_server(
+            address[:2], family=family, backlog=_BACKLOG, dualstack_ipv6=is_every
+        )
     except OSError as error:
-        text = f"cannot listen on {receive.host}:{receive.port}: {error.strerror}"
+        text = f"cannot listen on {host}:{port}: {error.strerror}"
         raise ListenerFailed(text) from error
     listening.setblocking(False)
     return listening

@@ -5,18 +5,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 
-import structlog
 from pynetdicom.presentation import PresentationContext
 
 from config.settings import Settings
 from node.receive.admission import Caller, Rejection, rejection
-from node.receive.association_tracking import record_audit
+from node.receive.rejection_book import RejectionBook
+from node.receive.sender_policy import AssociationPolicy, SenderPolicy
 from node.receive.services import Service
 from node.receive.transfer_syntaxes import supported_contexts
-from storage.database import Database
+from node.tls_failure import TlsFailure
 from storage.instance_files import InstanceFiles
-
-_log = structlog.get_logger()
 
 
 class AdmissionGate:
@@ -25,18 +23,19 @@ class AdmissionGate:
     def __init__(
         self,
         settings: Settings,
-        db: Database,
+        book: RejectionBook,
         files: InstanceFiles,
         services: Mapping[str, Service],
     ) -> None:
         self._settings = settings
-        self._db = db
         self._files = files
         self._services = services
+        self._book = book
+        self._senders = SenderPolicy(settings.receive)
         self._lock = threading.Lock()
         self._inside = 0
 
-    def enter(self, caller: Caller) -> Rejection | None:
+    def enter(self, caller: Caller) -> AssociationPolicy | Rejection:
         """Admit a caller and count it, or tell why not."""
         settings = self._settings
         disk_is_low = self._files.is_low(settings.storage.disk_low_mib)
@@ -48,33 +47,29 @@ class AdmissionGate:
         with self._lock:
             if self._inside >= settings.receive.max_associations:
                 return Rejection.TOO_MANY_ASSOCIATIONS
+            policy = self._senders.begin(caller.calling_ae_title)
+            if policy is None:
+                return Rejection.TOO_MANY_OF_SENDER
             self._inside += 1
-        return None
+        return policy
 
-    def leave(self, caller: Caller) -> None:
+    def leave(self, policy: AssociationPolicy) -> None:
         """Count an admitted caller no longer."""
+        policy.end()
         with self._lock:
             self._inside -= 1
 
+    def not_secured(self, address: str, failure: TlsFailure) -> None:
+        """Count a failed TLS handshake; log and audit trail are told at a bearable rate."""
+        self._book.note(failure.value, Caller("", "", address))
+
     def rejected(self, caller: Caller, reason: Rejection) -> None:
-        """Tell it in log and audit trail."""
-        _log.warning(
-            "association_rejected",
-            reason=reason.code,
-            calling_ae_title=caller.calling_ae_title,
-            called_ae_title=caller.called_ae_title,
-            address=caller.address,
-        )
-        record_audit(
-            self._db,
-            event="association_rejected",
-            outcome="failure",
-            caller=caller,
-            detail={"reason": reason.code},
-        )
+        """Count a rejection; log and audit trail are told at a bearable rate."""
+        self._book.note(reason.code, caller)
 
     def supported(
-        self, caller: Caller, abstract_syntaxes: tuple[str, ...]
+        self, policy: AssociationPolicy, abstract_syntaxes: tuple[str, ...]
     ) -> list[PresentationContext]:
-        """Return what is supported of what a caller proposes."""
-        return supported_contexts(abstract_syntaxes, self._services)
+        """Return what is supported of what a caller proposes, and may send."""
+        allowed = [uid for uid in abstract_syntaxes if uid in self._services or policy.allows(uid)]
+        return supported_contexts(allowed, self._services)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,10 +17,15 @@ from node.receive.association_tracking import AssociationTracker
 from node.receive.conversation import Conversation
 from node.receive.message_stream import MessageStream
 from node.receive.negotiation import AssociationRequest, Proposal, read_request
+from node.receive.pacing import Pace
+from node.receive.sender_policy import AssociationPolicy
 from node.receive.service_messages import ServiceDesk
 from node.receive.store_handler import StoreHandler
+from node.receive.tls_port import HandshakeFailed, TlsPort, peer_certificate
 from node.receive.upper_layer import UpperLayer
+from node.tls_failure import TlsFailure
 
+_HANDSHAKE_S = 15.0
 _VERSION_NOT_SUPPORTED = (1, 2, 2)
 _APPLICATION_CONTEXT_NOT_SUPPORTED = (1, 1, 2)
 _APPLICATION_CONTEXT = "1.2.840.10008.3.1.1.1"
@@ -31,38 +36,50 @@ _log = structlog.get_logger()
 class Gate(Protocol):
     """Decides who may come in, and what is negotiated with whom."""
 
-    def enter(self, caller: Caller) -> Rejection | None:
+    def enter(self, caller: Caller) -> AssociationPolicy | Rejection:
         """Admit a caller and count it, or tell why not; an admitted one leaves in any case."""
 
     def rejected(self, caller: Caller, reason: Rejection) -> None:
         """Put on record that a caller was told `reason`."""
 
-    def leave(self, caller: Caller) -> None:
+    def not_secured(self, address: str, failure: TlsFailure) -> None:
+        """Put on record that a TLS handshake failed."""
+
+    def leave(self, policy: AssociationPolicy) -> None:
         """The association of an admitted caller is over."""
 
     def supported(
-        self, caller: Caller, abstract_syntaxes: tuple[str, ...]
+        self, policy: AssociationPolicy, abstract_syntaxes: tuple[str, ...]
     ) -> list[PresentationContext]:
         """Return what is supported of what this caller proposes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What all associations of a listener have in common."""
+    """What all associations of a listener have in common.
+
+    `pause` waits, and returns early when the listener stops.
+    """
 
     receive: ReceiveSettings
     gate: Gate
     tracker: AssociationTracker
     store: StoreHandler
     desk: ServiceDesk
-    tls: ssl.SSLContext | None = None
+    pause: Callable[[float], object]
 
 
 class Association:
-    """Serves one connection, in the thread that calls `run`; `stop` may come from another."""
+    """Serves one connection, in the thread that calls `run`; `stop` may come from another.
 
-    def __init__(self, connection: socket.socket, address: str, parts: Parts) -> None:
+    With `tls` a handshake comes first, in that thread, too.
+    """
+
+    def __init__(
+        self, connection: socket.socket, address: str, parts: Parts, tls: TlsPort | None = None
+    ) -> None:
         self._connection = connection
+        self._tls = tls
         self._address = address
         self._parts = parts
         self._layer: UpperLayer | None = None
@@ -78,7 +95,11 @@ class Association:
         """Serve the connection until it is over, and close it; never raises."""
         try:
             self._connection.settimeout(self._parts.receive.network_timeout_s)
+            if self._tls is not None:
+                self._secure(self._tls)
             self._serve()
+        except HandshakeFailed as error:
+            self._parts.gate.not_secured(self._address, error.failure)
         except OSError as error:
             _log.debug("connection_lost", reason=type(error).__name__)
         except Exception:  # noqa: BLE001 -- the thread's edge; others receive on
@@ -86,9 +107,12 @@ class Association:
         finally:
             self._connection.close()
 
+    def _secure(self, tls: TlsPort) -> None:
+        timeout_s = self._parts.receive.network_timeout_s
+        self._connection = tls.handshake(self._connection, min(timeout_s, _HANDSHAKE_S))
+        self._connection.settimeout(timeout_s)
+
     def _serve(self) -> None:
-        if self._parts.tls is not None:
-            self._connection = self._parts.tls.wrap_socket(self._connection, server_side=True)
         receive = self._parts.receive
         layer = self._layer = UpperLayer(
             self._connection,
@@ -109,27 +133,41 @@ class Association:
         if not request.speaks_our_version:
             layer.reject(*_VERSION_NOT_SUPPORTED)
             raise Rejected
-        caller = Caller(request.calling_ae_title, request.called_ae_title, self._address)
+        caller = Caller(
+            request.calling_ae_title,
+            request.called_ae_title,
+            self._address,
+            peer_certificate(self._connection),
+        )
         gate = self._parts.gate
-        reason = gate.enter(caller)
-        if reason is not None:
-            layer.reject(*reason.primitive)
-            gate.rejected(caller, reason)
+        answer = gate.enter(caller)
+        if isinstance(answer, Rejection):
+            layer.reject(*answer.primitive)
+            gate.rejected(caller, answer)
             raise Rejected
         try:
-            self._serve_caller(layer, request, caller)
+            self._serve_caller(layer, request, caller, answer)
         finally:
-            gate.leave(caller)
+            gate.leave(answer)
 
-    def _serve_caller(self, layer: UpperLayer, request: AssociationRequest, caller: Caller) -> None:
+    def _serve_caller(
+        self,
+        layer: UpperLayer,
+        request: AssociationRequest,
+        caller: Caller,
+        policy: AssociationPolicy,
+    ) -> None:
         parts = self._parts
         proposal = Proposal(request)
         if proposal.application_context_name != _APPLICATION_CONTEXT:
             layer.reject(*_APPLICATION_CONTEXT_NOT_SUPPORTED)
             raise Rejected
-        supported = parts.gate.supported(caller, proposal.abstract_syntaxes)
+        supported = parts.gate.supported(policy, proposal.abstract_syntaxes)
         agreement = proposal.agree(supported, max_pdu_bytes=parts.receive.max_pdu_bytes)
         tracked = parts.tracker.established(caller)
         messages = MessageStream(layer, agreement.contexts, timeout_s=parts.receive.dimse_timeout_s)
-        talk = Conversation(layer, messages, agreement.contexts, tracked, parts.store, parts.desk)
+        pace = Pace(policy, parts.pause)
+        talk = Conversation(
+            layer, messages, agreement.contexts, tracked, parts.store, parts.desk, pace
+        )
         talk.run(parts.tracker, agreement)

@@ -16,6 +16,7 @@ from node.receive.command_set import RESPONSE, Command, CommandField, response
 from node.receive.dimse_status import SUCCESS
 from node.receive.message_stream import MessageStream
 from node.receive.negotiation import AcceptedContext, Agreement
+from node.receive.pacing import Pace
 from node.receive.service_messages import ServiceDesk
 from node.receive.store_handler import StoreHandler, StoreRequest
 from node.receive.upper_layer import UpperLayer
@@ -34,6 +35,7 @@ class Conversation:
         tracked: TrackedAssociation,
         store: StoreHandler,
         desk: ServiceDesk,
+        pace: Pace,
     ) -> None:
         self._layer = layer
         self._messages = messages
@@ -41,6 +43,7 @@ class Conversation:
         self._tracked = tracked
         self._store = store
         self._desk = desk
+        self._pace = pace
 
     def run(self, tracker: AssociationTracker, agreement: Agreement) -> None:
         """Accept the association, serve it, and put its end on record.
@@ -76,8 +79,10 @@ class Conversation:
             self._answer_service(context_id, command, context)
 
     def _answer_store(self, context_id: int, command: Command, context: AcceptedContext) -> None:
-        data_set = self._messages.data_set()
-        failure = self._store.handle(StoreRequest(command, context, data_set, self._tracked))
+        data_set, most = self._pace.data_set(self._messages), self._pace.max_instance_bytes
+        request = StoreRequest(command, context, data_set, self._tracked, most)
+        failure = self._store.handle(request)
+        self._pace.before_answer(self._messages)
         if failure is None:
             answer = response(command, SUCCESS)
         else:

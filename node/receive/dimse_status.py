@@ -30,6 +30,7 @@ class StoreFailure(Enum):
     INVALID_UID = (0xC000, "Cannot understand: study, series or instance UID invalid")
     OTHER_PATIENT = (0xB000, "Quarantined: patient differs from what came before")
     OTHER_STUDY = (0xB000, "Quarantined: known in another study")
+    TOO_LARGE = (0x0124, "Not authorized: larger than this sender may send")
     PROCESSING_FAILURE = (0x0110, "Processing failure: see the node's log")
 
     def __init__(self, status: int, comment: str) -> None:

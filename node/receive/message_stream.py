@@ -66,6 +66,10 @@ class MessageStream:
             self.is_in_message = not control & LAST
             yield fragment
 
+    def excuse(self, wait_s: float) -> None:
+        """Give the peer more time, because we wait for so long before we read on."""
+        self._deadline += wait_s
+
     def _begin(self, context_id: int) -> None:
         self._context_id = context_id
         self._deadline = time.monotonic() + self._timeout_s

@@ -30,6 +30,11 @@ class Allowance:
         self._level = 0.0
         self._at_s: float | None = None
 
+    @property
+    def is_limited(self) -> bool:
+        """Whether there is a limit at all."""
+        return self._per_s is not None
+
     def take(self, amount: float, now_s: float) -> float:
         """Book `amount` at `now_s` (monotonic); return the seconds to wait before going on."""
         if self._per_s is None:
@@ -96,6 +101,12 @@ class AssociationPolicy:
         self._usage = usage
         self._lock = lock
         self._has_ended = False
+
+    @property
+    def is_paced(self) -> bool:
+        """Whether there is any limit of speed."""
+        usage = self._usage
+        return usage is not None and (usage.instances.is_limited or usage.data_bytes.is_limited)
 
     @property
     def max_instance_bytes(self) -> int | None:

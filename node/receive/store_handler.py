@@ -49,12 +49,16 @@ _log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class StoreRequest:
-    """A C-STORE request, the context it came on, and the data set that is yet to come."""
+    """A C-STORE request, the context it came on, and the data set that is yet to come.
+
+    `max_bytes` is the largest data set that is taken; None: any.
+    """
 
     command: Command
     context: AcceptedContext
     data_set: Iterator[memoryview]
     tracked: TrackedAssociation
+    max_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +186,11 @@ def _receive(incoming: IncomingFile, request: StoreRequest) -> tuple[InstanceHea
     arriving = ArrivingInstance(head, transfer_syntax_uid)
     # Past `IncomingFile.write`, because the error's number goes into the audit trail.
     incoming.file.write(head)
+    received, most = 0, request.max_bytes
     for fragment in request.data_set:
+        received += len(fragment)
+        if most is not None and received > most:
+            raise StoreRefused(StoreFailure.TOO_LARGE)
         incoming.file.write(fragment)
         arriving.take(fragment)
     incoming.file.flush()

@@ -164,6 +164,12 @@ class Orthanc:
         query = {"Resources": wanted, "Synchronous": True}
         return dict(self._post(f"/modalities/{name}/store", json=query))
 
+    def try_to_send(self, name: str, resource: str) -> bool:
+        """Send as `send_to_modality` does; tell whether Orthanc says that it failed."""
+        query = {"Resources": [resource], "Synchronous": True}
+        url = f"{self.http_url}/modalities/{name}/store"
+        return not httpx.post(url, json=query, timeout=120).is_success
+
     def _routing(self, auto_route: AutoRoute | None) -> str:
         if auto_route is None:
             return ""

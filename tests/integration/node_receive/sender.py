@@ -26,6 +26,7 @@ def request(
     *,
     calling: str = CALLING,
     called: str = CALLED,
+    host: str = "127.0.0.1",
 ) -> Any:
     """Request an association and return it, accepted or not."""
     apply_dimse_policy()
@@ -33,9 +34,7 @@ def request(
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 60
     proposed: list[PresentationContext] = [build_context(uid, syntax) for uid, syntax in contexts]
     handlers = [(evt.EVT_CONN_OPEN, prepare_requestor)]
-    return ae.associate(
-        "127.0.0.1", port, contexts=proposed, ae_title=called, evt_handlers=handlers
-    )
+    return ae.associate(host, port, contexts=proposed, ae_title=called, evt_handlers=handlers)
 
 
 @contextmanager

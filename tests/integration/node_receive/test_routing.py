@@ -182,6 +182,35 @@ def test_every_offered_pipeline_gets_its_job(
     assert {job.pipeline_name for job in jobs.list_jobs(db, limit=10)} == {"one", "two"}
 
 
+def _of_sender(*pipelines: str) -> Settings:
+    sender = SenderSettings(ae_title="PACS", pipelines=pipelines)
+    return Settings(receive=ReceiveSettings(senders=(sender,)))
+
+
+def test_a_sender_may_have_pipelines_of_its_own(
+    db: Database, files: InstanceFiles, tmp_path: Path
+) -> None:
+    _receive_study(db, files, tmp_path)
+    _ready(db)
+
+    assert _route(db, files, [_pipeline("one"), _pipeline("two")], _of_sender("two")) == 1
+
+    assert _only_job(db).pipeline_name == "two"
+
+
+def test_a_sender_without_any_pipeline_is_told_where_to_change_that(
+    db: Database, files: InstanceFiles, tmp_path: Path
+) -> None:
+    _receive_study(db, files, tmp_path)
+    _ready(db)
+
+    assert _route(db, files, [_pipeline()], _of_sender()) == 0
+
+    job = _only_job(db)
+    assert job.state is JobState.REFUSED
+    assert "the sender's pipelines" in job.reason_text
+
+
 def test_a_study_that_no_pipeline_takes_is_refused_with_every_reason(
     db: Database, files: InstanceFiles, tmp_path: Path
 ) -> None:

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from config.setting_types import is_ae_title
 from config.settings import ReceiveSettings, SenderSettings
-from node.receive.admission import Caller, Rejection, rejection
+from node.receive.admission import Caller, PeerCertificate, Rejection, printable_ae_title, rejection
 
 RECEIVE = ReceiveSettings(
     senders=(
@@ -78,3 +79,59 @@ def test_only_what_may_pass_by_itself_is_rejected_as_transient() -> None:
         Rejection.TOO_MANY_ASSOCIATIONS,
         Rejection.TOO_MANY_OF_SENDER,
     }
+
+
+BOUND = ReceiveSettings(
+    senders=(
+        SenderSettings(
+            ae_title="PACS",
+            addresses=(ip_network("10.1.0.0/16"),),
+            certificate_fingerprints=("ab" * 32,),
+            certificate_names=("pacs.example",),
+        ),
+    )
+)
+
+
+def _with_certificate(certificate: PeerCertificate | None, address: str = "10.1.2.3") -> object:
+    caller = Caller("PACS", "RADNODE", address, certificate)
+    return rejection(caller, BOUND, "RADNODE", disk_is_low=False)
+
+
+def test_a_bound_sender_is_known_by_fingerprint_or_name_and_address() -> None:
+    pinned = PeerCertificate("ab" * 32)
+    named = PeerCertificate("cd" * 32, frozenset({"other", "pacs.example"}))
+    assert _with_certificate(pinned) is None
+    assert _with_certificate(named) is None
+    assert _with_certificate(pinned, "10.2.2.3") is Rejection.ADDRESS_NOT_ALLOWED
+
+
+@pytest.mark.parametrize(
+    "certificate",
+    [None, PeerCertificate("cd" * 32), PeerCertificate("cd" * 32, frozenset({"PACS.EXAMPLE"}))],
+    ids=["none", "another", "another name"],
+)
+def test_a_bound_sender_needs_its_certificate(certificate: PeerCertificate | None) -> None:
+    assert _with_certificate(certificate) is Rejection.CERTIFICATE_NOT_OF_SENDER
+
+
+def test_an_address_that_is_none_is_not_allowed() -> None:
+    assert _reason(address="unknown") is Rejection.ADDRESS_NOT_ALLOWED
+
+
+def test_all_wrong_identities_get_the_same_answer() -> None:
+    answers = {
+        Rejection.CALLING_AE_TITLE_NOT_RECOGNISED.primitive,
+        Rejection.ADDRESS_NOT_ALLOWED.primitive,
+        Rejection.CERTIFICATE_NOT_OF_SENDER.primitive,
+    }
+    assert len(answers) == 1
+
+
+@given(raw=st.binary(min_size=16, max_size=16))
+def test_a_printable_title_is_a_valid_one_only_if_it_came_as_that(raw: bytes) -> None:
+    told = printable_ae_title(raw)
+    assert all(" " <= sign <= "~" for sign in told)
+    assert len(told) <= 64
+    if is_ae_title(told):
+        assert raw.strip(b" ") == told.encode("ascii")
