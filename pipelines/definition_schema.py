@@ -59,8 +59,9 @@ class Preference(Frozen):
 
 
 class InputCriteria(Frozen):
-    """Which series may fill one input role of the model."""
+    """Which series may fill one input role of the model, and which channel of it that is."""
 
+    channel: LongString | None = None
     where: Annotated[tuple[Criterion, ...], Field(min_length=1)]
     slices: SliceLimits = SliceLimits()
     orientation: Annotated[tuple[Orientation, ...], Field(min_length=1)] = (

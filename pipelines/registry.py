@@ -9,13 +9,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import config
 from config.errors import Problem
 from config.settings import PipelineSettings
-from pipelines.bundle_files import BundleMetadata, bundle_digests, bundle_metadata
+from pipelines.bundle_files import bundle_digests, bundle_metadata
+from pipelines.bundle_metadata import BundleMetadata
+from pipelines.channel_roles import roles_by_channel
 from pipelines.definition import load_definition
 from pipelines.definition_schema import PipelineDefinition
 from pipelines.errors import InvalidBundle, InvalidDefinition
@@ -32,6 +34,8 @@ class RegisteredPipeline:
     """One offered pipeline; digests are SHA-256 in hex.
 
     `model_digest` covers the bundle's files, `pipeline_digest` those and the definition.
+    `files` holds the digest of each file of the bundle by its relative path; `channel_roles` are
+    the definition's inputs in the order of the network's channels.
     """
 
     definition: PipelineDefinition
@@ -39,6 +43,8 @@ class RegisteredPipeline:
     pipeline_digest: str
     model_digest: str
     algorithm: AlgorithmIdentity
+    channel_roles: tuple[str, ...] = ()
+    files: Mapping[str, str] = field(default_factory=dict)
 
 
 Registry = Mapping[str, RegisteredPipeline]
@@ -70,7 +76,7 @@ def register(definition: PipelineDefinition, bundles_dir: Path) -> RegisteredPip
     """Pin one definition to the bundle it names. Raises `InvalidBundle`."""
     bundle_dir = bundles_dir / definition.bundle
     metadata = bundle_metadata(bundle_dir)
-    _check_channels(definition, metadata)
+    roles = _channel_roles(definition, metadata)
     if metadata.has_background:  # otherwise label values are not channel indices
         _check_labels(definition, metadata)
     digests = bundle_digests(bundle_dir)
@@ -87,6 +93,8 @@ def register(definition: PipelineDefinition, bundles_dir: Path) -> RegisteredPip
             model_digest=model_digest,
             device_uid=device_uid(model_digest),
         ),
+        channel_roles=roles,
+        files=digests,
     )
 
 
@@ -96,12 +104,13 @@ def digest_of(value: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _check_channels(definition: PipelineDefinition, metadata: BundleMetadata) -> None:
-    if len(definition.inputs) != metadata.input_channels:
-        raise InvalidBundle(
-            f"bundle {definition.bundle}: the network takes {metadata.input_channels} channels, "
-            f"definition {definition.name} names {len(definition.inputs)} inputs; they must agree"
-        )
+def _channel_roles(definition: PipelineDefinition, metadata: BundleMetadata) -> tuple[str, ...]:
+    named = {role: criteria.channel for role, criteria in definition.inputs.items()}
+    try:
+        return roles_by_channel(named, metadata)
+    except InvalidBundle as error:
+        text = f"bundle {definition.bundle}, definition {definition.name}: {error}"
+        raise InvalidBundle(text) from None
 
 
 def _check_labels(definition: PipelineDefinition, metadata: BundleMetadata) -> None:

@@ -26,13 +26,14 @@ from pipelines.device import (
 from pipelines.errors import RefusalCode, Refused
 from pipelines.findings import Findings, find
 from pipelines.inference import infer
+from pipelines.labels import Labels
 from pipelines.model_cache import loaded_model
 from pipelines.objects.identity import Origin
 from pipelines.objects.station import Station
 from pipelines.objects.uids import result_uids
 from pipelines.preprocessing import preprocessed
 from pipelines.registry import SHIPPED_BUNDLES, RegisteredPipeline, load_registry, register
-from pipelines.restore import LabelMap, restored_label_map
+from pipelines.restore import restored_label_map
 from pipelines.results import ResultWriter
 from pipelines.selection import NoMatch, select_inputs
 from pipelines.series_volume import SeriesVolume, read_series
@@ -128,18 +129,18 @@ def _refuse_unfit(volume: SeriesVolume, criteria: InputCriteria) -> None:
 
 def _label_map(
     request: RunRequest, volumes: Mapping[str, SeriesVolume], times: StageTimes
-) -> LabelMap:
+) -> Labels:
     with times.stage("load_model"):
         bundle = loaded_model(request.registered, chosen_device(request.device))
     with times.stage("preprocess"):
-        data = preprocessed(volumes, bundle)
+        data = preprocessed(volumes, bundle, request.registered.channel_roles)
     with times.stage("inference"):
         answer = infer(data, bundle)
     with times.stage("restore"):
         return restored_label_map(data, answer, next(iter(volumes.values())), bundle)
 
 
-def _find(request: RunRequest, label_map: LabelMap, source: SeriesVolume) -> Findings:
+def _find(request: RunRequest, label_map: Labels, source: SeriesVolume) -> Findings:
     return find(
         request.registered.definition,
         label_map,

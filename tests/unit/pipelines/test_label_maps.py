@@ -23,9 +23,10 @@ from pipelines.bundle import LoadedBundle, load_bundle
 from pipelines.errors import InferenceFailed, RefusalCode, Refused
 from pipelines.geometry import SlicePlane, arrange
 from pipelines.inference import infer
+from pipelines.labels import LabelMap
 from pipelines.objects.source_series import SourceSeries
 from pipelines.preprocessing import affine_ras, preprocessed
-from pipelines.restore import LabelMap, restored_label_map
+from pipelines.restore import restored_label_map
 from pipelines.series_volume import SeriesVolume
 from tests.unit.pipelines.threshold_bundle import (
     ARGMAX,
@@ -67,7 +68,9 @@ def volume(
 
 def label_map(source: SeriesVolume, bundle: LoadedBundle) -> LabelMap:
     data = preprocessed({"image": source}, bundle)
-    return restored_label_map(data, infer(data, bundle), source, bundle)
+    labels = restored_label_map(data, infer(data, bundle), source, bundle)
+    assert isinstance(labels, np.ndarray)
+    return labels
 
 
 def axial(voxels: NDArray[Any], **changes: Any) -> SeriesVolume:
