@@ -22,7 +22,7 @@ SAME_AFFINE = 1e-3  # MONAI resamples nothing below that
 PARALLEL_WITHIN_VOXELS = 1e-4
 AXES = 3
 
-Affine = NDArray[np.float64]
+Affine = NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,12 +56,13 @@ def grid_inverse(image: MetaTensor, *, nearest: bool) -> GridInverse | None:
     if image.ndim != AXES + 1 or image.pending_operations:
         return None
     start = GridInverse((0, 1, 2), tuple(identity_taps(n) for n in image.shape[1:]))
-    state: _State | None = _State(start, np.asarray(image.affine.cpu(), dtype=np.float64))
+    state = _State(start, np.asarray(image.affine.cpu(), dtype=np.float64))
     for operation in reversed(image.applied_operations):
-        state = _undone(state, operation, nearest=nearest)
-        if state is None:
+        before = _undone(state, operation, nearest=nearest)
+        if before is None:
             return None
-    return state.inverse if state else None
+        state = before
+    return state.inverse
 
 
 def _undone(state: _State, operation: Mapping[str, Any], *, nearest: bool) -> _State | None:

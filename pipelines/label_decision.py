@@ -32,14 +32,14 @@ def decided_labels(values: NDArray[Any], bundle: LoadedBundle) -> Labels:
             f"the bundle answers {len(values)} channels, its channel_def has {known}"
         )
     if _excludes(values, bundle):
-        return _whole_numbers(np.argmax(values, axis=0), bundle)
+        return checked_label_map(np.argmax(values, axis=0), bundle)
     return _masks(values, bundle)
 
 
 def _label_map(values: NDArray[Any], bundle: LoadedBundle) -> LabelMap:
     if bundle.chain.head == "sigmoid" and not _is_whole(values):
-        return _whole_numbers(values >= EVEN_ODDS, bundle)
-    return _whole_numbers(values, bundle)
+        return checked_label_map(values >= EVEN_ODDS, bundle)
+    return checked_label_map(values, bundle)
 
 
 def _excludes(values: NDArray[Any], bundle: LoadedBundle) -> bool:
@@ -72,11 +72,16 @@ def _is_whole(values: NDArray[Any]) -> bool:
     return bool(np.all(np.abs(values - np.rint(values)) <= WHOLE_NUMBER_WITHIN))
 
 
-def _whole_numbers(values: NDArray[Any], bundle: LoadedBundle) -> LabelMap:
+def checked_label_map(values: NDArray[Any], bundle: LoadedBundle) -> LabelMap:
+    """Label values [slice, row, column], checked to be whole, and values of the bundle.
+
+    Raises `InferenceFailed`.
+    """
     if values.dtype.kind == "f" and not _is_whole(values):
         raise InferenceFailed("the bundle's answer is no label map: its values are not whole")
-    whole = np.rint(values) if values.dtype.kind == "f" else values.astype(np.int64)
-    found = {int(value) for value in np.unique(whole)}
+    whole = np.rint(values) if values.dtype.kind == "f" else values
+    # Slice by slice: a sorted or wider copy of a whole volume would cost gigabytes.
+    found = {int(value) for plane in whole for value in np.unique(plane)}
     lowest, highest = min(found), max(found)
     if lowest < 0 or highest > np.iinfo(np.uint16).max:
         raise InferenceFailed(f"label values from {lowest} to {highest} cannot be kept")

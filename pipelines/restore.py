@@ -6,6 +6,8 @@ and affine are compared with the source, and an answer on another grid is resamp
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -15,13 +17,14 @@ from monai.transforms import SpatialResample
 from numpy.typing import NDArray
 
 from pipelines.bundle import LoadedBundle
-from pipelines.errors import InferenceFailed
+from pipelines.errors import DeviceOutOfMemory, InferenceFailed
 from pipelines.label_decision import decided_labels
 from pipelines.labels import Labels
 from pipelines.preprocessing import affine_ras
 from pipelines.series_volume import SeriesVolume
 
 SAME_AFFINE_MM = 1e-3
+BROKEN_POSTPROCESSING = (RuntimeError, ValueError, TypeError, KeyError, IndexError, AttributeError)
 
 
 def restored_label_map(
@@ -32,12 +35,33 @@ def restored_label_map(
     Raises `InferenceFailed` when the bundle's postprocessing breaks or gives values that are
     no label values of the bundle.
     """
+    with told_postprocessing(bundle), torch.inference_mode():
+        processed = bundle.postprocessing({**data, "pred": answer})["pred"]
+    return labels_after(processed, source, bundle)
+
+
+@contextmanager
+def told_postprocessing(bundle: LoadedBundle) -> Iterator[None]:
+    """Translate what a bundle's postprocessing raises."""
     try:
-        with torch.inference_mode():
-            processed = bundle.postprocessing({**data, "pred": answer})["pred"]
-            on_grid = _on_source_grid(processed, source)
-    except (RuntimeError, ValueError, TypeError, KeyError, IndexError) as error:
+        yield
+    except torch.OutOfMemoryError as error:
+        text = f"out of memory on {bundle.device} in the bundle's postprocessing"
+        raise DeviceOutOfMemory(text) from error
+    except BROKEN_POSTPROCESSING as error:
         text = f"the bundle's postprocessing broke ({type(error).__name__})"
+        raise InferenceFailed(text) from error
+
+
+def labels_after(processed: MetaTensor, source: SeriesVolume, bundle: LoadedBundle) -> Labels:
+    """Labels of a postprocessed answer [channel, x, y, z], put on the grid of `source`.
+
+    Raises `InferenceFailed`.
+    """
+    try:
+        on_grid = _on_source_grid(processed, source)
+    except BROKEN_POSTPROCESSING as error:
+        text = f"the postprocessed answer has no place in the series ({type(error).__name__})"
         raise InferenceFailed(text) from error
     return decided_labels(on_grid.transpose(0, 3, 2, 1), bundle)
 

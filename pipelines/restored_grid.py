@@ -77,7 +77,7 @@ class RestoredGrid:
 
     def add(self, planes: torch.Tensor) -> None:
         """The next planes, float [plane, y, z, channel], logits, on any device."""
-        for chunk in planes.split(PLANES_AT_ONCE):
+        for chunk in torch.split(planes, PLANES_AT_ONCE):
             block = chunk if self._carry is None else torch.cat([self._carry, chunk])
             first = self._next_plane - (len(block) - len(chunk))
             self._add_block(first, block, new_from=self._next_plane)
@@ -126,7 +126,7 @@ class RestoredGrid:
             return
         table, entry = self._table(block, codes)
         corners = _Corners(self._taps, rows, first, block.shape[:3], block.device)
-        for chunk in places.split(PLACES_AT_ONCE):
+        for chunk in torch.split(places, PLACES_AT_ONCE):
             index, weights = corners.of(chunk)
             index = index if entry is None else entry[index]
             values = embedding_bag(

@@ -25,7 +25,6 @@ from pipelines.device import (
 )
 from pipelines.errors import RefusalCode, Refused
 from pipelines.findings import Findings, find
-from pipelines.inference import infer
 from pipelines.labels import Labels
 from pipelines.model_cache import loaded_model
 from pipelines.objects.identity import Origin
@@ -33,8 +32,8 @@ from pipelines.objects.station import Station
 from pipelines.objects.uids import result_uids
 from pipelines.preprocessing import preprocessed
 from pipelines.registry import SHIPPED_BUNDLES, RegisteredPipeline, load_registry, register
-from pipelines.restore import restored_label_map
 from pipelines.results import ResultWriter
+from pipelines.segmenting import segmented
 from pipelines.selection import NoMatch, select_inputs
 from pipelines.series_volume import SeriesVolume, read_series
 from pipelines.stages import StageTimes
@@ -134,10 +133,7 @@ def _label_map(
         bundle = loaded_model(request.registered, chosen_device(request.device))
     with times.stage("preprocess"):
         data = preprocessed(volumes, bundle, request.registered.channel_roles)
-    with times.stage("inference"):
-        answer = infer(data, bundle)
-    with times.stage("restore"):
-        return restored_label_map(data, answer, next(iter(volumes.values())), bundle)
+    return segmented(data, bundle, next(iter(volumes.values())), times)
 
 
 def _find(request: RunRequest, label_map: Labels, source: SeriesVolume) -> Findings:
