@@ -7,7 +7,7 @@ of halves) are met by construction.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -36,6 +36,23 @@ class AxisTaps:
     def is_single(self) -> bool:
         """Whether each index reads one place at most, and that as it is."""
         return bool((self.fraction == 0).all() and ((self.scale == 1) | (self.scale == 0)).all())
+
+    @property
+    def is_partial(self) -> torch.Tensor:
+        """Where the answer fades to nothing; bool [n]."""
+        return (self.scale > 0) & (self.scale < 1)
+
+    def weights(self) -> torch.Tensor:
+        """Of `lower` and `upper`, [n, 2]."""
+        return torch.stack([1 - self.fraction, self.fraction], dim=1) * self.scale[:, None]
+
+    def as_tuples(self) -> list[tuple[int, int, float, float]]:
+        """(lower, upper, fraction, scale) of each index."""
+        return list(zip(*(part.tolist() for part in self._parts), strict=True))
+
+    def moved(self, by: int) -> AxisTaps:
+        """Taps of a grid whose first place is at `-by`."""
+        return replace(self, lower=self.lower + by, upper=self.upper + by)
 
     def at(self, index: torch.Tensor) -> AxisTaps:
         """The taps of some indices."""
