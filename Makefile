@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 CONSTRAINTS := docker/constraints.txt
 
-.PHONY: demo test check format install peers clean
+.PHONY: demo test check format install peers clean bench-receive bench-completeness crash-test
 
 demo: $(VENV)/.installed
 	$(BIN)/radnode demo
@@ -22,6 +22,16 @@ check: $(VENV)/.installed-dev
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# Options by ARGS, as in `make bench-receive ARGS="--rounds 9 --write docs/benchmarks.md"`.
+bench-receive: $(VENV)/.installed-dev peers
+	$(BIN)/python -m tests.benchmarks.receive $(ARGS)
+
+bench-completeness: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.benchmarks.completeness $(ARGS)
+
+crash-test: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.crash $(ARGS)
 
 install: $(VENV)/.installed
 

@@ -13,11 +13,17 @@ from urllib.parse import urlsplit
 
 from config.errors import Problem
 from config.place_checks import (
-    certificates_can_be_read,
     database_can_be_addressed,
     folders_can_be_made,
 )
-from config.settings import DicomDestination, FhirDestination, Settings
+from config.settings import DicomDestination, FhirDestination, Hl7Destination, Settings
+from config.tls_checks import (
+    bound_senders_can_prove_themselves,
+    certificates_can_be_used,
+    peers_are_verified,
+    the_tls_port_is_whole,
+    tls_is_meant_where_it_is_set_up,
+)
 
 Check = Callable[[Settings], Iterable[Problem]]
 
@@ -75,11 +81,13 @@ def _senders_have_addresses(settings: Settings) -> Iterable[Problem]:
     if is_loopback(settings.receive.host):
         return
     for number, sender in enumerate(settings.receive.senders):
-        if not sender.addresses:
+        is_bound = sender.certificate_fingerprints or sender.certificate_names
+        if not sender.addresses and not is_bound:
             yield _problem(
                 f"receive.senders[{number}].addresses",
                 "[]",
-                "an AE title proves nothing: give the sender's addresses, such as 10.1.2.3/32",
+                "an AE title proves nothing: give the sender's addresses, such as 10.1.2.3/32, "
+                "or bind it to its TLS certificate (certificate_fingerprints, certificate_names)",
             )
         for place, network in enumerate(sender.addresses):
             if network.prefixlen == 0:
@@ -102,6 +110,14 @@ def _senders_are_distinct(settings: Settings) -> Iterable[Problem]:
     for title, count in counts.items():
         if count > 1:
             yield _problem("receive.senders", title, "listed more than once")
+
+
+def _senders_pipelines_are_enabled(settings: Settings) -> Iterable[Problem]:
+    for number, sender in enumerate(settings.receive.senders):
+        for name in sorted(set(sender.pipelines or ()) - set(settings.pipelines.enabled)):
+            yield _problem(
+                f"receive.senders[{number}].pipelines", name, "add it to pipelines.enabled, too"
+            )
 
 
 def _leases_outlive_heartbeats(settings: Settings) -> Iterable[Problem]:
@@ -132,7 +148,7 @@ def _results_do_not_loop(settings: Settings) -> Iterable[Problem]:
         if (
             isinstance(destination, DicomDestination)
             and destination.ae_title == settings.node.ae_title
-            and destination.port == settings.receive.port
+            and destination.port in (settings.receive.port, settings.receive.tls.port)
             and is_loopback(destination.host)
         ):
             yield _problem(
@@ -152,6 +168,18 @@ def _patient_data_is_encrypted(settings: Settings) -> Iterable[Problem]:
                 f"destinations[{number}].base_url",
                 f"http://{parts.hostname}",
                 "patient data in clear text: use https",
+            )
+
+
+def _messages_are_encrypted(settings: Settings) -> Iterable[Problem]:
+    for number, destination in enumerate(settings.destinations):
+        if not isinstance(destination, Hl7Destination):
+            continue
+        if not destination.tls.enabled and not is_loopback(destination.host):
+            yield _problem(
+                f"destinations[{number}].tls.enabled",
+                "false",
+                f"patient data in clear text to {destination.host}: set true",
             )
 
 
@@ -175,8 +203,14 @@ CHECKS: Mapping[Check, tuple[str, ...]] = {
     _destinations_are_distinct: ("destinations",),
     _results_do_not_loop: ("node", "receive", "destinations"),
     _patient_data_is_encrypted: ("destinations",),
+    _messages_are_encrypted: ("destinations",),
     _retries_grow: ("destinations",),
     database_can_be_addressed: ("storage",),
     folders_can_be_made: ("node", "destinations"),
-    certificates_can_be_read: ("destinations",),
+    _senders_pipelines_are_enabled: ("receive", "pipelines"),
+    certificates_can_be_used: ("receive", "destinations"),
+    the_tls_port_is_whole: ("receive",),
+    bound_senders_can_prove_themselves: ("receive",),
+    tls_is_meant_where_it_is_set_up: ("receive", "destinations"),
+    peers_are_verified: ("receive", "destinations"),
 }

@@ -20,6 +20,7 @@ from pydantic_settings.exceptions import SettingsError
 
 from config.checks import unsafe_combinations
 from config.errors import InvalidConfig, Problem
+from config.paths import resolve_paths
 from config.settings import Settings
 from config.yaml_source import KeyPath, YamlSource, dotted, read_yaml
 
@@ -190,31 +191,6 @@ def _placed(problem: Problem, source: YamlSource, environment: Mapping[str, Any]
         for part in problem.key.replace("[", ".").replace("]", "").split(".")
     )
     return Problem(problem.key, problem.value, _place(key, source, environment), problem.message)
-
-
-def resolve_paths(settings: Settings, base: Path) -> Settings:
-    """The same settings with every relative path made absolute under `base`."""
-    node = settings.node.model_copy(update={"data_dir": base / settings.node.data_dir})
-    pipelines = settings.pipelines.model_copy(
-        update={
-            name: base / folder
-            for name in ("definitions_dir", "bundles_dir")
-            if (folder := getattr(settings.pipelines, name)) is not None
-        }
-    )
-    destinations = tuple(
-        destination.model_copy(
-            update={
-                name: base / path
-                for name in ("folder", "ca_file")
-                if (path := getattr(destination, name, None)) is not None
-            }
-        )
-        for destination in settings.destinations
-    )
-    return settings.model_copy(
-        update={"node": node, "pipelines": pipelines, "destinations": destinations}
-    )
 
 
 def database_url(settings: Settings) -> str | None:

@@ -1,8 +1,7 @@
-"""Whether the places that settings name (database, folders, files) can be what they must be."""
+"""Whether the places that settings name (database, folders) can be what they must be."""
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -10,7 +9,7 @@ from stat import S_ISDIR
 from urllib.parse import urlsplit
 
 from config.errors import Problem
-from config.settings import FhirDestination, FolderDestination, Settings
+from config.settings import FolderDestination, Settings
 
 POSTGRESQL = ("postgresql", "postgresql+psycopg")
 
@@ -78,23 +77,3 @@ def _file_in_the_way(folder: Path) -> Path | None:
         with suppress(OSError, ValueError):  # not there, or not to be seen: its parent tells
             return None if S_ISDIR(path.stat().st_mode) else path
     return None
-
-
-def certificates_can_be_read(settings: Settings) -> Iterable[Problem]:
-    """Every file of CA certificates holds one."""
-    for number, destination in enumerate(settings.destinations):
-        if isinstance(destination, FhirDestination) and destination.ca_file:
-            fault = _certificate_fault(destination.ca_file)
-            if fault:
-                yield _problem(f"destinations[{number}].ca_file", destination.ca_file, fault)
-
-
-def _certificate_fault(path: Path) -> str:
-    try:
-        context = ssl.create_default_context(cafile=path)
-    except (ssl.SSLError, ValueError):  # an SSLError is an OSError, with texts of its own
-        return "holds no certificate: give CA certificates in PEM form"
-    except OSError as error:
-        return f"cannot be read: {(error.strerror or 'unreadable').lower()}"
-    found = context.cert_store_stats()["x509"]
-    return "" if found else "holds no certificate: give CA certificates in PEM form"

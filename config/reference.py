@@ -18,6 +18,7 @@ from config.settings import (
     DicomDestination,
     FhirDestination,
     FolderDestination,
+    Hl7Destination,
     SenderSettings,
     Settings,
 )
@@ -30,9 +31,10 @@ LISTED: dict[str, tuple[tuple[str, type[BaseModel]], ...]] = {
         ("destinations[dicom]", DicomDestination),
         ("destinations[fhir]", FhirDestination),
         ("destinations[folder]", FolderDestination),
+        ("destinations[hl7]", Hl7Destination),
     ),
 }
-DESTINATION_ORDER = ("dicom", "fhir", "folder")
+DESTINATION_ORDER = ("dicom", "fhir", "folder", "hl7")
 NESTED_LIST = "patient_systems"
 
 HEADER = """# Configuration

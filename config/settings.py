@@ -6,73 +6,22 @@ Names carry their unit (`_s` seconds, `_mib` 2**20 bytes, `_days`).
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    SecretStr,
-    StringConstraints,
-    TypeAdapter,
-    ValidationError,
-    field_validator,
-)
+from pydantic import Field, SecretStr, StringConstraints, field_validator
 
-AeTitle = Annotated[
-    str,
-    StringConstraints(
-        pattern=r"^[\x21-\x5b\x5d-\x7e]([\x20-\x5b\x5d-\x7e]{0,14}[\x21-\x5b\x5d-\x7e])?$"
-    ),
-]
-"""An AE title (PS3.5 6.2): 1 to 16 printable ASCII characters, no backslash, no outer space."""
-
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
-"""A name of our own (destination, pipeline): safe in file names, logs and metric labels."""
-
-
-def is_ae_title(text: str) -> bool:
-    """Whether the text is an `AeTitle`."""
-    try:
-        TypeAdapter(AeTitle).validate_python(text)
-    except ValidationError:
-        return False
-    return True
-
-
-def _exact_network(value: object) -> object:
-    # Both kinds at once: a union would tell one mistake twice.
-    if isinstance(value, IPv4Network | IPv6Network):
-        return value
-    try:
-        network = ip_network(value if isinstance(value, str) else "", strict=False)
-    except ValueError:
-        raise ValueError("write a network such as 10.1.2.3/32") from None
-    address = str(value).split("/")[0]
-    if ip_network(address).network_address != network.network_address:
-        raise ValueError(f"host bits set: write {network}")
-    return network
-
-
-Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_exact_network)]
-"""A network in CIDR form; a single address is a network of one."""
-
-Port = Annotated[int, Field(ge=1, le=65535)]
-Seconds = Annotated[float, Field(gt=0)]
+from config.setting_types import AeTitle, Network, Port, Seconds
+from config.setting_types import Frozen as Frozen
+from config.setting_types import Name as Name
+from config.setting_types import is_ae_title as is_ae_title
+from config.sop_classes import SopClasses
+from config.tls_settings import ClientTls, Fingerprint, ServerTls
 
 EXPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
 IMPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2"
-
-
-class Frozen(BaseModel):
-    """Frozen, and strict about keys: a misspelt key is an error, not a default."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class NodeSettings(Frozen):
@@ -102,30 +51,41 @@ class StorageSettings(Frozen):
     disk_low_mib: Annotated[int, Field(ge=0)] = 1024
     incoming_max_age_s: Seconds = 3600
     retention_days: Annotated[int, Field(ge=0)] = 30
+    audit_retention_days: Annotated[int, Field(ge=0)] = 365
 
 
 class SenderSettings(Frozen):
-    """One system that may send to us, and how to ask it for counts."""
+    """One system that may send to us, what it may send, and how to ask it for counts."""
 
     ae_title: AeTitle
     addresses: tuple[Network, ...] = ()
+    certificate_fingerprints: tuple[Fingerprint, ...] = ()
+    certificate_names: tuple[str, ...] = ()
     priority: Literal["stat", "high", "routine"] = "routine"
+    sop_classes: tuple[SopClasses, ...] = ()
+    pipelines: tuple[Name, ...] | None = None
+    max_associations: Annotated[int, Field(ge=1, le=1000)] | None = None
+    max_instances_per_s: Annotated[float, Field(gt=0)] | None = None
+    max_mib_per_s: Annotated[float, Field(gt=0)] | None = None
+    max_instance_mib: Annotated[int, Field(ge=1)] = 4096
     find_host: str | None = None
     find_port: Port | None = None
     find_ae_title: AeTitle | None = None
+    find_tls: ClientTls = ClientTls()
 
 
 class ReceiveSettings(Frozen):
     """The C-STORE and C-ECHO listener."""
 
     host: str = "127.0.0.1"
-    port: Annotated[int, Field(ge=0, le=65535)] = 11112
+    port: Annotated[int, Field(ge=0, le=65535)] | None = 11112
     max_pdu_bytes: Annotated[int, Field(ge=4096, le=1 << 20)] = 131072
     max_associations: Annotated[int, Field(ge=1, le=1000)] = 32
     network_timeout_s: Seconds = 60
     dimse_timeout_s: Seconds = 60
     require_called_ae_title: bool = True
     allow_any_sender: bool = False
+    tls: ServerTls = ServerTls()
     senders: tuple[SenderSettings, ...] = ()
 
 
@@ -176,6 +136,7 @@ class DicomDestination(Frozen):
     port: Port
     ae_title: AeTitle
     calling_ae_title: AeTitle | None = None
+    tls: ClientTls = ClientTls()
     timeout_s: Seconds = 30
     transfer_syntaxes: tuple[str, ...] = (EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN)
     retry: RetrySettings = RetrySettings()
@@ -219,8 +180,12 @@ class FhirDestination(FhirContent):
     type: Literal["fhir"]
     name: Name
     base_url: str
+    mode: Literal["transaction", "sequential", "documentreference"] = "transaction"
+    most_entries: Annotated[int, Field(ge=2)] | None = None
     bearer_token: SecretStr | None = None
     ca_file: Path | None = None
+    certificate_file: Path | None = None
+    key_file: Path | None = None
     timeout_s: Seconds = 30
     wait_for_dicom_s: Annotated[float, Field(ge=0)] = 300
     retry: RetrySettings = RetrySettings()
@@ -245,8 +210,46 @@ class FolderDestination(FhirContent):
     retry: RetrySettings = RetrySettings()
 
 
+class PatientAuthority(Frozen):
+    """Maps an issuer of Patient ID (0010,0021) to the assigning authority of HL7 v2 (CX-4)."""
+
+    issuer: str = ""
+    namespace: Annotated[str, StringConstraints(min_length=1, max_length=20)]
+    oid: Annotated[str, StringConstraints(pattern=r"^[0-2](\.(0|[1-9][0-9]*))+$")] | None = None
+
+
+class Hl7Service(Frozen):
+    """What is reported (OBR-4), for studies without a procedure code of their own."""
+
+    code: str = "18748-4"
+    text: str = "Diagnostic imaging study"
+    coding_system: str = "LN"
+
+
+class Hl7Destination(Frozen):
+    """A RIS or reporting system that takes HL7 v2.5.1 ORU^R01 over MLLP."""
+
+    type: Literal["hl7"]
+    name: Name
+    host: str
+    port: Port
+    tls: ClientTls = ClientTls()
+    timeout_s: Seconds = 30
+    sending_application: str = "RADNODE"
+    sending_facility: str = ""
+    receiving_application: str = ""
+    receiving_facility: str = ""
+    processing_id: Literal["P", "T", "D"] = "P"
+    character_set: Literal["UNICODE UTF-8", "8859/1"] = "UNICODE UTF-8"
+    service: Hl7Service = Hl7Service()
+    patient_authorities: tuple[PatientAuthority, ...] = ()
+    wait_for_dicom_s: Annotated[float, Field(ge=0)] = 300
+    retry: RetrySettings = RetrySettings()
+
+
 Destination = Annotated[
-    DicomDestination | FhirDestination | FolderDestination, Field(discriminator="type")
+    DicomDestination | FhirDestination | FolderDestination | Hl7Destination,
+    Field(discriminator="type"),
 ]
 
 

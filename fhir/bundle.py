@@ -7,7 +7,7 @@ the same bytes.
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import datetime
 from typing import Final
 
 from pydantic import ValidationError
@@ -17,24 +17,26 @@ from fhir.codes import BundleType, HttpVerb
 from fhir.device import build_device
 from fhir.diagnostic_report import REPORT_ROLE, build_report
 from fhir.errors import PermanentFhirError
-from fhir.identifiers import ResultIdentity, if_none_exist, measurement_role, result_identity
+from fhir.identifiers import if_none_exist, measurement_role
 from fhir.imaging_study import build_imaging_study
 from fhir.observation import build_observation
 from fhir.provenance import build_provenance
-from fhir.references import References, inside_bundle, organization
-from fhir.report_context import ReportContext
+from fhir.references import References, inside_bundle
+from fhir.report_context import (
+    DEVICE_ROLE,
+    IMAGING_STUDY_ROLE,
+    ReportContext,
+    creates_imaging_study,
+    report_context,
+)
 from fhir.resources.R4B.bundle import Bundle, BundleEntry, BundleEntryRequest
 from fhir.resources.R4B.device import Device
 from fhir.resources.R4B.diagnosticreport import DiagnosticReport
 from fhir.resources.R4B.domainresource import DomainResource
 from fhir.resources.R4B.imagingstudy import ImagingStudy
 from fhir.resources.R4B.observation import Observation
-from fhir.resources.R4B.reference import Reference
-from fhir.study_time import fhir_study_time, issued_at
 from storage.records import FinishedJob
 
-DEVICE_ROLE: Final = "device"
-IMAGING_STUDY_ROLE: Final = "imaging study"
 PROVENANCE_ROLE: Final = "provenance"
 
 
@@ -58,18 +60,23 @@ def build_bundle(
     Raises:
         PermanentFhirError: something in the job cannot be said in FHIR.
     """
-    effective = fhir_study_time(finished.study.header, timezone)
     try:
-        context = _context(finished, content, references, organization_name, effective, issued)
-        with_study = _creates_imaging_study(content, references)
+        context = report_context(
+            finished, content, references, organization_name, timezone=timezone, issued=issued
+        )
+        with_study = creates_imaging_study(content, references)
         sources = _source_entries(finished, content, context, with_study=with_study)
         entries = [*sources, *_report_entries(finished, context, is_repeatable)]
         return Bundle(type=BundleType.TRANSACTION, entry=entries)
     except ValidationError as error:
-        # The error's own text quotes the values; only where it went wrong may be told.
-        places = sorted({".".join(map(str, each["loc"])) for each in error.errors()})
-        text = f"the job cannot be told in FHIR R4: {error.title}: {', '.join(places)}"
-        raise PermanentFhirError("not_representable", text) from None
+        raise not_representable(error) from None
+
+
+def not_representable(error: ValidationError) -> PermanentFhirError:
+    """Where a model refused a value; its own text would quote the value."""
+    places = sorted({".".join(map(str, each["loc"])) for each in error.errors()})
+    text = f"the job cannot be told in FHIR R4: {error.title}: {', '.join(places)}"
+    return PermanentFhirError("not_representable", text)
 
 
 def finished_at(finished: FinishedJob) -> datetime:
@@ -82,39 +89,6 @@ def finished_at(finished: FinishedJob) -> datetime:
 def bundle_json(bundle: Bundle) -> str:
     """The Bundle as JSON text (R4 JSON format), the same for the same Bundle."""
     return str(bundle.model_dump_json())
-
-
-def _context(
-    finished: FinishedJob,
-    content: FhirContent,
-    references: References,
-    organization_name: str,
-    effective: datetime | date | None,
-    issued: datetime,
-) -> ReportContext:
-    identity = result_identity(finished, content.identifier_system)
-    return ReportContext(
-        identity=identity,
-        subject=references.patient,
-        device=inside_bundle("Device", identity.full_url(DEVICE_ROLE)),
-        performer=organization(organization_name),
-        based_on=references.based_on,
-        imaging_study=_imaging_study_reference(content, references, identity),
-        effective=effective,
-        issued=issued_at(issued),
-    )
-
-
-def _creates_imaging_study(content: FhirContent, references: References) -> bool:
-    return content.imaging_study == "create" and references.imaging_study is None
-
-
-def _imaging_study_reference(
-    content: FhirContent, references: References, identity: ResultIdentity
-) -> Reference | None:
-    if _creates_imaging_study(content, references):
-        return inside_bundle("ImagingStudy", identity.full_url(IMAGING_STUDY_ROLE))
-    return references.imaging_study
 
 
 def _source_entries(

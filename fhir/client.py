@@ -1,31 +1,36 @@
-"""Delivering a finished job to a FHIR R4 server, once however often it is tried."""
+"""Delivering a finished job to a FHIR R4 server, once however often it is tried.
+
+Three modes: one transaction (or several, for servers that limit them), resources one by one, or
+one DocumentReference.
+"""
 
 from __future__ import annotations
 
-import re
+import json
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Final, Self
+from typing import Self
 
 from config.settings import FhirDestination
 from fhir.bundle import build_bundle, bundle_json, finished_at
+from fhir.capability import check_capability
 from fhir.diagnostic_report import report_identifier
-from fhir.errors import PermanentFhirError, TransientFhirError
+from fhir.document_reference import build_document
+from fhir.errors import PermanentFhirError
 from fhir.identifiers import result_identity
-from fhir.json_reading import Json, child, objects, string
-from fhir.operation_outcome import summary
+from fhir.json_reading import Json, objects, string
+from fhir.parts import parts_of, with_places
+from fhir.places import places_of_answer, receipt_of
+from fhir.progress import Progress
 from fhir.resolution import resolve_references
-from fhir.resources.R4B.bundle import Bundle
 from fhir.search import search_by_identifier
+from fhir.sequence import create_one_by_one
 from fhir.transport import FhirTransport
 from storage.records import FinishedJob
 
-_FHIR_4_0: Final = re.compile(r"4\.0\.\d+")
-_LOCATION: Final = re.compile(r"(?:^|/)([A-Z][A-Za-z]+/[A-Za-z0-9\-.]{1,64})(?:/_history/[^/]+)?$")
-
 
 class FhirClient:
-    """One EHR. Asks before it writes, writes one transaction, and reads the answer.
+    """One EHR. Asks before it writes, writes in the configured mode, and reads the answers.
 
     Use as a context manager, or `close` it. Not for several threads at once.
     """
@@ -35,7 +40,7 @@ class FhirClient:
         self._organization_name = organization_name
         self._timezone = timezone
         self._transport = FhirTransport(destination)
-        self._speaks_r4 = False
+        self._is_capable = False
 
     def __enter__(self) -> Self:
         return self
@@ -53,29 +58,20 @@ class FhirClient:
         self._transport.close()
 
     def check_capability(self) -> None:
-        """Make sure, once, that the server speaks FHIR 4.0.
-
-        Another version is no verdict on the report: the EHR may be in the middle of an upgrade,
-        or `base_url` name the wrong endpoint. The reports wait, rather than die one by one.
+        """Make sure, once, that the server can take what the settings say.
 
         Raises:
-            TransientFhirError: it cannot be asked now; code `fhir_version`: it speaks another one.
+            TransientFhirError: it cannot be asked now, or it says that it cannot.
         """
-        if self._speaks_r4:
-            return
-        statement = self._transport.read_metadata()
-        if statement.get("resourceType") != "CapabilityStatement":
-            text = "metadata: the answer is no CapabilityStatement"
-            raise TransientFhirError("bad_response", text)
-        if _FHIR_4_0.fullmatch(string(statement, "fhirVersion")) is None:
-            text = "the server does not speak FHIR R4 (4.0.x), the only version that is sent"
-            raise TransientFhirError("fhir_version", text)
-        self._speaks_r4 = True
+        if not self._is_capable:
+            check_capability(self._transport.read_metadata(), self._destination)
+            self._is_capable = True
 
-    def deliver(self, finished: FinishedJob) -> Mapping[str, str]:
+    def deliver(self, finished: FinishedJob, progress: Progress | None = None) -> Mapping[str, str]:
         """Deliver the report and return its ids on the server (`report`, `observations`).
 
         A report that the server already has is not sent again: the same ids come back.
+        `progress` is what an earlier try has made, and where to keep what this one makes.
 
         Raises:
             TransientFhirError: try again later.
@@ -83,19 +79,41 @@ class FhirClient:
             PatientNotResolved: nothing was sent; the right patient is not known yet.
         """
         self.check_capability()
+        made = progress or Progress()
+        if self._destination.mode == "transaction":
+            return self._by_transaction(finished, made)
+        entries = self._entries(finished)
+        create_one_by_one(self._transport, entries, made)
+        return receipt_of(_places(entries, made))
+
+    def _by_transaction(self, finished: FinishedJob, progress: Progress) -> Mapping[str, str]:
         delivered = self._delivered_report(finished)
         if delivered is not None:
             return _receipt_of_report(delivered)
-        content = self._destination
-        bundle = build_bundle(
+        entries = self._entries(finished)
+        for part in parts_of(entries, self._destination.most_entries):
+            if not all(string(each, "fullUrl") in progress.places for each in part):
+                progress.add(self._transact(part, progress.places))
+        return receipt_of(_places(entries, progress))
+
+    def _transact(self, part: list[Json], places: Mapping[str, str]) -> dict[str, str]:
+        entry = with_places(part, places)
+        bundle = {"resourceType": "Bundle", "type": "transaction", "entry": entry}
+        answer = self._transport.transaction(json.dumps(bundle, ensure_ascii=False))
+        return places_of_answer(part, answer)
+
+    def _entries(self, finished: FinishedJob) -> list[Json]:
+        """What is told, as the entries of a Bundle."""
+        build = build_bundle if self._destination.mode != "documentreference" else build_document
+        bundle = build(
             finished,
-            content=content,
+            content=self._destination,
             organization_name=self._organization_name,
             timezone=self._timezone,
-            references=resolve_references(self._transport, finished, content),
+            references=resolve_references(self._transport, finished, self._destination),
             issued=finished_at(finished),
         )
-        return _receipt_of_answer(bundle, self._transport.transaction(bundle_json(bundle)))
+        return objects(json.loads(bundle_json(bundle))["entry"])
 
     def _delivered_report(self, finished: FinishedJob) -> Json | None:
         identity = result_identity(finished, self._destination.identifier_system)
@@ -110,37 +128,9 @@ class FhirClient:
 
 def _receipt_of_report(report: Json) -> dict[str, str]:
     references = [string(each, "reference") for each in objects(report.get("result"))]
-    return _receipt(f"DiagnosticReport/{report['id']}", references)
+    return {"report": f"DiagnosticReport/{report['id']}", "observations": " ".join(references)}
 
 
-def _receipt_of_answer(bundle: Bundle, answer: Json) -> dict[str, str]:
-    """The receipt from a transaction-response, whose entries stand in the order of the Bundle."""
-    sent = bundle.entry or []
-    entries = objects(answer.get("entry"))
-    if answer.get("resourceType") != "Bundle" or len(entries) != len(sent):
-        # It may be stored all the same; the next try will find the report.
-        text = "transaction: the answer does not tell what became of each entry"
-        raise TransientFhirError("bad_response", text)
-    kinds = [str(each.request.url) if each.request else "" for each in sent]
-    made = [_location(kind, entry) for kind, entry in zip(kinds, entries, strict=True)]
-    reports = [each for each in made if each.startswith("DiagnosticReport/")]
-    return _receipt(reports[0], [each for each in made if each.startswith("Observation/")])
-
-
-def _location(kind: str, entry: Json) -> str:
-    """`Type/id` of an entry that was created or found."""
-    response = child(entry, "response")
-    if not string(response, "status").startswith("2"):
-        text = f"transaction: {kind} was refused: {summary(response.get('outcome'))}"
-        raise PermanentFhirError("entry_refused", text)
-    match = _LOCATION.search(string(response, "location"))
-    resource_id = string(child(entry, "resource"), "id")
-    place = match[1] if match else f"{kind}/{resource_id}"
-    if not place.startswith(f"{kind}/") or place == f"{kind}/":
-        text = f"transaction: the answer does not say where the {kind} is"
-        raise TransientFhirError("bad_response", text)
-    return place
-
-
-def _receipt(report: str, observations: list[str]) -> dict[str, str]:
-    return {"report": report, "observations": " ".join(observations)}
+def _places(entries: list[Json], progress: Progress) -> list[str]:
+    places = progress.places
+    return [places[string(each, "fullUrl")] for each in entries]

@@ -82,6 +82,18 @@ class BundleType(StrEnum):
     TRANSACTION = "transaction"
 
 
+class DocumentReferenceStatus(StrEnum):
+    """http://hl7.org/fhir/ValueSet/document-reference-status."""
+
+    CURRENT = "current"
+
+
+class DocumentStatus(StrEnum):
+    """http://hl7.org/fhir/ValueSet/composition-status, for DocumentReference.docStatus."""
+
+    PRELIMINARY = "preliminary"
+
+
 class HttpVerb(StrEnum):
     """http://hl7.org/fhir/ValueSet/http-verb."""
 

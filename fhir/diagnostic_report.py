@@ -47,7 +47,7 @@ def build_report(
     `performer` is the Organization, since R4 allows no Device there; nobody is named as
     `resultsInterpreter`, because nobody has read it.
     """
-    outcome = _outcome(finished)
+    outcome = outcome_of(finished)
     code = diagnostic_imaging_study()
     code.text = title(finished)
     return DiagnosticReport(
@@ -69,7 +69,12 @@ def build_report(
     )
 
 
-def _outcome(finished: FinishedJob) -> Outcome:
+def outcome_of(finished: FinishedJob) -> Outcome:
+    """What the job found.
+
+    Raises:
+        PermanentFhirError: it has no outcome.
+    """
     if finished.job.outcome is None:
         raise PermanentFhirError("not_finished", "the job has no outcome to report")
     return finished.job.outcome

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date, datetime
+from typing import Final
 
-from fhir.identifiers import ResultIdentity
+from config.settings import FhirContent
+from fhir.identifiers import ResultIdentity, result_identity
+from fhir.references import References, inside_bundle, organization
 from fhir.resources.R4B.reference import Reference
+from fhir.study_time import fhir_study_time, issued_at
+from storage.records import FinishedJob
+
+DEVICE_ROLE: Final = "device"
+IMAGING_STUDY_ROLE: Final = "imaging study"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,3 +32,39 @@ class ReportContext:
     imaging_study: Reference | None
     effective: datetime | date | None
     issued: datetime
+
+
+def report_context(
+    finished: FinishedJob,
+    content: FhirContent,
+    references: References,
+    organization_name: str,
+    *,
+    timezone: str,
+    issued: datetime,
+) -> ReportContext:
+    """What the resources of one job share; see `fhir.bundle.build_bundle` for the arguments."""
+    identity = result_identity(finished, content.identifier_system)
+    return ReportContext(
+        identity=identity,
+        subject=references.patient,
+        device=inside_bundle("Device", identity.full_url(DEVICE_ROLE)),
+        performer=organization(organization_name),
+        based_on=references.based_on,
+        imaging_study=_imaging_study(content, references, identity),
+        effective=fhir_study_time(finished.study.header, timezone),
+        issued=issued_at(issued),
+    )
+
+
+def creates_imaging_study(content: FhirContent, references: References) -> bool:
+    """Whether the report brings an ImagingStudy of its own: the site says so, and none is there."""
+    return content.imaging_study == "create" and references.imaging_study is None
+
+
+def _imaging_study(
+    content: FhirContent, references: References, identity: ResultIdentity
+) -> Reference | None:
+    if creates_imaging_study(content, references):
+        return inside_bundle("ImagingStudy", identity.full_url(IMAGING_STUDY_ROLE))
+    return references.imaging_study

@@ -46,19 +46,20 @@ class Hits:
 
 def search_by_identifier(server: Searchable, resource_type: str, system: str, value: str) -> Hits:
     """Resources that carry this very identifier."""
-    found = _search(server, resource_type, {"identifier": token(system, value)})
+    found = search(server, resource_type, {"identifier": token(system, value)})
     matching = (each for each in found.resources if _carries(each, system, value))
     return Hits(tuple(matching), found.has_more)
 
 
 def search_by_id(server: Searchable, resource_type: str, resource_id: str) -> Hits:
     """The resource with this id, by search too: a read would put the id in a URL."""
-    found = _search(server, resource_type, {"_id": resource_id})
+    found = search(server, resource_type, {"_id": resource_id})
     matching = (each for each in found.resources if each["id"] == resource_id)
     return Hits(tuple(matching), found.has_more)
 
 
-def _search(server: Searchable, resource_type: str, parameters: Mapping[str, str]) -> Hits:
+def search(server: Searchable, resource_type: str, parameters: Mapping[str, str]) -> Hits:
+    """What the server finds; whether it did as it was asked is for the caller to see."""
     answer = server.search(resource_type, parameters)
     if answer.get("resourceType") != "Bundle" or answer.get("type") != "searchset":
         text = f"search for {resource_type}: the answer is no searchset"

@@ -4,13 +4,14 @@ URLs hold the base, a resource type and nothing else: searches are `POST [type]/
 no identifier stands in a URL, in a proxy's log or in an access log. Redirects are not followed
 (they would carry the token and the report elsewhere) and TLS is always verified.
 
-What a status means: only a 4xx to the transaction itself is a verdict on this report, and for
-good. Trouble on the way (a login, a moved or missing address, a gateway) and every refusal of
+What a status means: only a 4xx to the transaction or create itself is a verdict on this report, and
+for good. Trouble on the way (a login, a moved or missing address, a gateway) and every refusal of
 `metadata` or a search would meet any other report as well, and pass: the delivery waits.
 """
 
 from __future__ import annotations
 
+import json
 import math
 import ssl
 from collections.abc import Mapping
@@ -23,9 +24,11 @@ from typing import Final, Self
 import httpx
 
 from config.settings import FhirDestination
+from fhir.client_certificate import ClientCertificate
 from fhir.errors import FhirError, PermanentFhirError, TransientFhirError
 from fhir.json_reading import Json, parse_object
 from fhir.operation_outcome import summary
+from fhir.places import made_place
 from fhir.time_limit import TimeLimit
 
 FHIR_JSON: Final = "application/fhir+json"
@@ -37,6 +40,7 @@ MOST_MIB: Final = 32
 """Largest answer that is read; what is asked for fits into a small part of it."""
 
 _TRANSACTION: Final = "transaction"
+_CREATE: Final = "create of"
 _CLIENT_ERRORS: Final = range(400, 500)
 _ON_THE_WAY: Final = frozenset((401, 403, 404, 405, 407, 408, 421, 425, 429))
 """4xx that tell of access, address or haste, and never of what was sent."""
@@ -48,10 +52,12 @@ class FhirTransport:
     def __init__(self, destination: FhirDestination) -> None:
         self._base_url = destination.base_url
         self._limit_s = LONGEST_EXCHANGE * destination.timeout_s
+        context = _tls_context(destination)
+        self._certificate = ClientCertificate(destination, context)
         self._client = httpx.Client(
             headers=_headers(destination),
             timeout=destination.timeout_s,
-            verify=_tls_context(destination),
+            verify=context,
             follow_redirects=False,
             # A connection for each exchange, for `TimeLimit` to end.
             limits=httpx.Limits(max_keepalive_connections=0),
@@ -87,6 +93,15 @@ class FhirTransport:
         """POST [base]: the transaction-response Bundle."""
         return self._exchange(_TRANSACTION, "POST", "", bundle.encode(), FHIR_JSON)
 
+    def create(self, resource_type: str, resource: Json) -> str:
+        """POST [base]/[type]: `Type/id` of what was made; the answer may have no body."""
+        interaction = f"{_CREATE} {resource_type}"
+        content = json.dumps(resource, ensure_ascii=False).encode()
+        response, body = self._send(interaction, "POST", f"/{resource_type}", content, FHIR_JSON)
+        if not response.is_success:
+            raise _refusal(interaction, response, body)
+        return made_place(resource_type, response.headers.get("Location", ""), body or {})
+
     def _exchange(
         self,
         interaction: str,
@@ -95,12 +110,24 @@ class FhirTransport:
         content: bytes | None = None,
         content_type: str | None = None,
     ) -> Json:
+        response, body = self._send(interaction, method, path, content, content_type)
+        return _accepted(interaction, response, body)
+
+    def _send(
+        self,
+        interaction: str,
+        method: str,
+        path: str,
+        content: bytes | None,
+        content_type: str | None,
+    ) -> tuple[httpx.Response, Json | None]:
+        self._certificate.refresh()
         headers = {"Content-Type": content_type} if content_type else {}
         request = self._request(method, path, content, headers)
         with TimeLimit(self._limit_s) as limit:
             request.extensions["trace"] = limit.trace
             response, body = self._answer(interaction, request, limit)
-        return _accepted(interaction, response, parse_object(body))
+        return response, parse_object(body)
 
     def _request(
         self, method: str, path: str, content: bytes | None, headers: Mapping[str, str]
@@ -161,7 +188,8 @@ def _refusal(interaction: str, response: httpx.Response, body: Json | None) -> F
     status = response.status_code
     code, text = f"http_{status}", f"{interaction}: status {status}: {summary(body)}"
     is_verdict = status in _CLIENT_ERRORS and status not in _ON_THE_WAY
-    if interaction == _TRANSACTION and is_verdict:
+    is_report = interaction.startswith((_TRANSACTION, _CREATE))
+    if is_report and is_verdict:
         return PermanentFhirError(code, text)
     return TransientFhirError(code, text, retry_after_s(response.headers.get("Retry-After")))
 
@@ -194,7 +222,9 @@ def _tls_context(destination: FhirDestination) -> ssl.SSLContext:
         # Never used, since no redirect is followed; trusts nobody, and spares loading the CAs.
         return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
-        return ssl.create_default_context(cafile=destination.ca_file)
+        context = ssl.create_default_context(cafile=destination.ca_file)
     except OSError as error:
         text = f"ca_file cannot be used: {type(error).__name__}"
         raise PermanentFhirError("ca_file", text) from None
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context

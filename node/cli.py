@@ -17,13 +17,16 @@ from rich.console import Console
 
 from config.errors import ConfigError, InvalidConfig
 from config.load import read_settings
-from config.settings import LogSettings, is_ae_title
+from config.setting_types import is_ae_title
+from config.settings import LogSettings
+from node.certificate_maker import KeyType
 from node.cli_options import ConfigOption
 from node.cli_options import command_settings as _settings
 from node.cli_options import config_path as _config_path
 from node.data_directory import existing_data, kept_data, make_private, server_problems
 from node.errors import NodeError
 from node.log_setup import configure_logging, describe_error
+from node.make_certificates import made_certificates
 from node.model_commands import model_app
 from node.offered_pipelines import pipeline_problems
 from node.run_command import run
@@ -198,6 +201,22 @@ def migrate(config: ConfigOption = None) -> None:
     make_private(settings.node.data_dir)
     with kept_data(settings) as db:
         typer.echo(f"database revision {migrate_database(db)}")
+
+
+@app.command()
+def make_certificates(
+    folder: Annotated[Path, typer.Argument(file_okay=False, help="Made if need be.")],
+    name: Annotated[list[str], typer.Option(help="Host name or address of this node.")],
+    peer: Annotated[list[str] | None, typer.Option(help="Host of a peer, such as a PACS.")] = None,
+    days: Annotated[int, typer.Option(min=1, max=3650)] = 397,
+    key_type: Annotated[KeyType, typer.Option(help="Old systems take RSA only.")] = KeyType.RSA,
+    renew: Annotated[bool, typer.Option(help="Replace those that are there.")] = False,
+) -> None:
+    """Make a CA and certificates for DICOM over mutual TLS, and say who needs which."""
+    for line in made_certificates(
+        folder, name, peer or [], days=days, key_type=key_type, renew=renew
+    ):
+        typer.echo(line)
 
 
 @app.command()

@@ -7,11 +7,14 @@ from typing import Annotated
 
 import typer
 
-from config.load import load_settings
+from config.errors import InvalidConfig
+from config.load import load_settings, read_settings
 from config.settings import Settings
 from node.log_setup import configure_logging
 
 DEFAULT_CONFIG = Path("config/node.yaml")
+
+NETWORK_SECTIONS = frozenset({"receive", "destinations", "completeness"})
 
 ConfigOption = Annotated[
     Path | None,
@@ -35,3 +38,20 @@ def command_settings(given: Path | None, process: str) -> Settings:
     settings = load_settings(config_path(given))
     configure_logging(settings.log, process=process)
     return settings
+
+
+def local_settings(given: Path | None, process: str) -> Settings:
+    """The settings for work without a server: those of the network may be missing or wrong.
+
+    Raises `ConfigError` for a problem of the sections that are used.
+    """
+    reading = read_settings(config_path(given))
+    problems = tuple(one for one in reading.problems if _section(one.key) not in NETWORK_SECTIONS)
+    if problems:
+        raise InvalidConfig(problems)
+    configure_logging(reading.settings.log, process=process)
+    return reading.settings
+
+
+def _section(key: str) -> str:
+    return key.partition(".")[0].partition("[")[0]

@@ -6,17 +6,20 @@ import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import structlog
 from structlog.contextvars import bound_contextvars
 
 from config.settings import Destination
+from fhir.progress import Progress
 from node.audit_trail import AuditEvent, note
 from node.dispatch import Sender
 from node.log_setup import describe_error
 from node.setback import Setback, next_wait, setback_of
 from storage import deliveries, jobs
 from storage.database import Database
+from storage.delivery_progress import note_progress
 from storage.errors import DatabaseUnavailable, IllegalTransition, LeaseLost, StorageError
 from storage.records import DeliveryRecord, DeliveryState, DestinationKind
 
@@ -45,6 +48,7 @@ class DeliveryLoop:
 
     def run(self, stop: threading.Event) -> None:
         """Deliver until `stop` is set, whatever goes wrong; what is in hand is settled first."""
+        self._check()
         while not stop.is_set():
             try:
                 if not self._deliver_if_storage_answers(stop):
@@ -52,6 +56,21 @@ class DeliveryLoop:
             except Exception as error:  # noqa: BLE001 -- a thread's outermost edge
                 self._note_breakdown(error)
                 stop.wait(_BREAKDOWN_WAIT_S)
+
+    def _check(self) -> None:
+        """Tell at the start what would hold every result; each try finds it again."""
+        if self._sender.check is None:
+            return
+        try:
+            self._sender.check()
+        except Exception as error:  # noqa: BLE001 -- a thread's outermost edge
+            setback = setback_of(error)
+            log.warning(
+                "destination_not_ready",
+                destination=self._destination.name,
+                reason_code=setback.code,
+                reason=setback.text,
+            )
 
     def _note_breakdown(self, error: Exception) -> None:
         # A log that cannot be written, on a full disk say, must not end the deliveries.
@@ -90,9 +109,14 @@ class DeliveryLoop:
 
     def _send(self, delivery: DeliveryRecord) -> Mapping[str, str] | Setback:
         try:
-            return self._sender.send(jobs.finished_job(self._db, delivery.job_id))
+            finished = jobs.finished_job(self._db, delivery.job_id)
+            return self._sender.send(finished, self._progress(delivery))
         except Exception as error:  # noqa: BLE001 -- a thread's outermost edge; kept with the row
             return setback_of(error)
+
+    def _progress(self, delivery: DeliveryRecord) -> Progress:
+        keep = partial(note_progress, self._db, delivery.delivery_id, worker_id=self._worker_id)
+        return Progress(delivery.receipt, lambda receipt: keep(receipt=receipt))
 
     def _settle(
         self, delivery: DeliveryRecord, sent: Mapping[str, str] | Setback, stop: threading.Event

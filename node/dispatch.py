@@ -12,11 +12,14 @@ from config.settings import (
     DicomDestination,
     FhirDestination,
     FolderDestination,
+    Hl7Destination,
     NodeSettings,
 )
 from fhir.client import FhirClient
 from fhir.errors import FhirError
 from fhir.folder import deliver_to_folder
+from fhir.hl7_delivery import Hl7Client
+from fhir.progress import Progress
 from node.errors import CannotStart
 from node.scu import store_objects
 from storage.instance_files import InstanceFiles
@@ -27,14 +30,19 @@ from storage.records import FinishedJob
 class Sender:
     """`send` hands a finished job over and returns the destination's receipt.
 
+    Its second argument is what an earlier try has reached, for destinations that take a result in
+    several steps; the others make nothing of it.
+
     `confirms` says whether a receipt means that the destination keeps it: a FHIR server or a
     folder answers for what it stored, a PACS by C-STORE only for what it took.
 
     Raises, from `send`: `TransientDelivery`, `PermanentDelivery`, `FhirError`, `OSError`.
     """
 
-    send: Callable[[FinishedJob], Mapping[str, str]]
+    send: Callable[[FinishedJob, Progress], Mapping[str, str]]
     confirms: bool
+    check: Callable[[], None] | None = None
+    """Asks, at the start, whether the destination can take results as the settings say."""
 
 
 def sender_for(destination: Destination, node: NodeSettings, files: InstanceFiles) -> Sender:
@@ -44,13 +52,25 @@ def sender_for(destination: Destination, node: NodeSettings, files: InstanceFile
     """
     match destination:
         case DicomDestination():
-            return Sender(partial(_send_objects, destination, node, files), confirms=False)
+            return Sender(
+                _at_once(partial(_send_objects, destination, node, files)), confirms=False
+            )
         case FhirDestination():
-            return Sender(_client(destination, node).deliver, confirms=True)
+            client = _client(destination, node)
+            return Sender(client.deliver, confirms=True, check=client.check_capability)
         case FolderDestination():
-            return Sender(partial(_write_report, destination, node), confirms=True)
+            return Sender(_at_once(partial(_write_report, destination, node)), confirms=True)
+        case Hl7Destination():
+            receiver = Hl7Client(destination, node.timezone)
+            return Sender(_at_once(receiver.deliver), confirms=True, check=receiver.check)
         case _:
             assert_never(destination)
+
+
+def _at_once(
+    send: Callable[[FinishedJob], Mapping[str, str]],
+) -> Callable[[FinishedJob, Progress], Mapping[str, str]]:
+    return lambda finished, _progress: send(finished)
 
 
 def _client(destination: FhirDestination, node: NodeSettings) -> FhirClient:

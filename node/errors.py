@@ -4,6 +4,7 @@ NodeError
 ├── DeliveryError            a destination did not take what was sent
 │   ├── TransientDelivery    trying again later may help
 │   └── PermanentDelivery    trying again cannot help: a person has to act
+├── CannotMakeCertificates   names, folder or CA do not allow it; the message says why
 ├── CannotStart              the node cannot run as it is set up; the message says what to change
 ├── CountsUnavailable        a PACS did not answer a C-FIND for counts
 └── ListenerFailed           the listener's address could not be taken
@@ -35,6 +36,10 @@ class PermanentDelivery(DeliveryError):
 
 class CannotStart(NodeError):
     """The node cannot run as it is set up; the message says what to change."""
+
+
+class CannotMakeCertificates(NodeError):
+    """Certificates could not be made; the message says why."""
 
 
 class CountsUnavailable(NodeError):

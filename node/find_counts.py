@@ -18,6 +18,7 @@ from pynetdicom import AE, build_context, evt
 from config.settings import SenderSettings
 from node.dimse_policy import apply_dimse_policy, prepare_requestor
 from node.errors import CountsUnavailable
+from node.tls_client import TlsRequest
 
 STUDY_ROOT_FIND = UID("1.2.840.10008.5.1.4.1.2.2.1")
 
@@ -69,6 +70,9 @@ def _associate(sender: SenderSettings, calling_ae_title: str, timeout_s: float) 
     ae.connection_timeout = ae.acse_timeout = timeout_s
     ae.dimse_timeout = ae.network_timeout = timeout_s
     syntaxes = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
+    tls = TlsRequest(sender.find_tls, sender.find_host or "")
+    if tls.unusable:
+        raise CountsUnavailable(f"our TLS files for the C-FIND cannot be used: {tls.unusable}")
     try:
         assoc = ae.associate(
             sender.find_host,
@@ -76,12 +80,19 @@ def _associate(sender: SenderSettings, calling_ae_title: str, timeout_s: float) 
             contexts=[build_context(STUDY_ROOT_FIND, syntaxes)],
             ae_title=sender.find_ae_title or sender.ae_title,
             evt_handlers=[(evt.EVT_CONN_OPEN, prepare_requestor)],
+            **tls.arguments,
         )
     except OSError as error:
         raise CountsUnavailable("the host of the C-FIND provider is unknown") from error
     if not assoc.is_established:
-        raise CountsUnavailable(f"the C-FIND provider {_why_not(assoc)}")
+        raise CountsUnavailable(_no_association(tls, assoc))
     return assoc
+
+
+def _no_association(tls: TlsRequest, assoc: Any) -> str:
+    if tls.fault:
+        return f"no TLS with the C-FIND provider: {tls.fault}"
+    return f"the C-FIND provider {_why_not(assoc)}"
 
 
 def _why_not(assoc: Any) -> str:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from node.cli_options import ConfigOption, command_settings
+from node.cli_options import ConfigOption, local_settings
 from node.model_choice import ModelChoice, chosen_model
 from node.model_page import model_page
 from pipelines.acceptance import AcceptedModel, read_acceptances, record_acceptance
@@ -47,7 +47,7 @@ def check(
 
     A model that is not accepted is read but not loaded, unless --load is given.
     """
-    choice = chosen_model(command_settings(config, "model"), bundle)
+    choice = chosen_model(local_settings(config, "model"), bundle)
     checked: Any = None
     if choice.acceptance or choice.is_pinned or load:
         from pipelines.model_check import checked_model
@@ -75,7 +75,7 @@ def accept(
     from pipelines.left_right import Verdict
     from pipelines.model_check import checked_model
 
-    settings = command_settings(config, "model")
+    settings = local_settings(config, "model")
     choice = chosen_model(settings, bundle)
     checked = checked_model(choice.registered, case, device)
     typer.echo(model_page(choice, checked))
@@ -105,7 +105,7 @@ def accept(
 @model_app.command("list")
 def list_accepted(config: ConfigOption = None) -> None:
     """List the models that were accepted, oldest first."""
-    settings = command_settings(config, "model")
+    settings = local_settings(config, "model")
     models = read_acceptances(settings.node.data_dir).models
     for model in models:
         typer.echo(

@@ -97,7 +97,7 @@ def _route(
     headers = _read_headers(db, files, study_uid)
     jobs: list[NewJob] = []
     reasons = list(headers.unreadable)
-    for pipeline in registry.values():
+    for pipeline in _offered_to(study.calling_ae_title, registry, settings):
         wanted = _job_or_reasons(pipeline, headers, study, settings)
         if isinstance(wanted, NewJob):
             jobs.append(wanted)
@@ -117,8 +117,22 @@ def _route(
     return len(job_ids) if jobs else 0
 
 
+def _offered_to(
+    calling_ae_title: str, registry: Registry, settings: Settings
+) -> list[RegisteredPipeline]:
+    """Return the pipelines for studies of one sender (`receive.senders[].pipelines`)."""
+    offered = list(registry.values())
+    for sender in senders_named(settings.receive, calling_ae_title):
+        if sender.pipelines is not None:
+            offered = [item for item in offered if item.definition.name in sender.pipelines]
+    return offered
+
+
 def _refusal(reasons: list[str]) -> Refusal:
-    text = "; ".join(reasons) or "no pipeline is offered: see pipelines.enabled"
+    text = (
+        "; ".join(reasons)
+        or "no pipeline is offered: see pipelines.enabled, and the sender's pipelines"
+    )
     return Refusal(RefusalCode.NO_PIPELINE_MATCHES, text)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from config.settings import Settings
-from node.cli_options import ConfigOption, command_settings
+from node.cli_options import ConfigOption, local_settings
 from node.offered_pipelines import UNPACKED_MODELS
 from pipelines.acceptance import read_acceptances
 from pipelines.definition import load_definition
@@ -32,7 +32,7 @@ def run(
     config: ConfigOption = None,
 ) -> None:
     """Run one study through a pipeline and write its objects, without a server."""
-    settings = command_settings(config, "run")
+    settings = local_settings(config, "run")
     registered = wanted_pipeline(settings, pipeline)
 
     from pipelines.run import run_study

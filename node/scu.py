@@ -25,6 +25,7 @@ from config.settings import DicomDestination
 from node.dimse_policy import apply_dimse_policy, prepare_requestor
 from node.errors import PermanentDelivery, TransientDelivery
 from node.store_status import failure_of
+from node.tls_client import TlsRequest
 from storage.instance_files import uid_tag
 
 _REJECTED_PERMANENT = 1
@@ -92,6 +93,7 @@ def _associate(
     ae.connection_timeout = ae.acse_timeout = destination.timeout_s
     ae.dimse_timeout = ae.network_timeout = destination.timeout_s
     sop_classes = dict.fromkeys(item.sop_class_uid for item in objects)
+    tls = _tls_request(destination)
     try:
         assoc = ae.associate(
             destination.host,
@@ -103,16 +105,28 @@ def _associate(
             ],
             ae_title=destination.ae_title,
             evt_handlers=[(evt.EVT_CONN_OPEN, prepare_requestor)],
+            **tls.arguments,
         )
     except OSError as error:
         raise TransientDelivery("host_unknown", f"host {destination.host} is unknown") from error
     if assoc.is_rejected:
         raise _rejection(destination, assoc)
+    if tls.failure is not None and not assoc.is_established:
+        raise TransientDelivery(tls.failure.value, f"{_place(destination)}: {tls.fault}")
     # pynetdicom aborts by itself where no context is accepted: `_check_contexts` tells that.
     if not assoc.is_established and not assoc.rejected_contexts:
         text = f"no association with {_place(destination)}: it is down, or does not answer"
         raise TransientDelivery("no_association", text)
     return assoc
+
+
+def _tls_request(destination: DicomDestination) -> TlsRequest:
+    request = TlsRequest(destination.tls, destination.host)
+    if request.unusable:
+        # Whoever corrects the file need not revive each delivery.
+        text = f"our TLS files for {_place(destination)} cannot be used: {request.unusable}"
+        raise TransientDelivery("tls_files", text)
+    return request
 
 
 def _rejection(destination: DicomDestination, assoc: Any) -> TransientDelivery | PermanentDelivery:

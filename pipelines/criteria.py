@@ -17,7 +17,7 @@ from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 
-from config.settings import Frozen
+from config.setting_types import Frozen
 
 # pydicom would quote values, possibly a name, in warnings; what is used is checked where it is.
 pydicom_config.settings.reading_validation_mode = pydicom_config.IGNORE

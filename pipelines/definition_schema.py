@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from config.settings import Frozen, Name
+from config.setting_types import Frozen, Name
 from pipelines.criteria import Criterion, Keyword
 from pipelines.network_schema import NetworkDefinition
 from storage.dicom_records import CodedConcept
@@ -75,6 +75,10 @@ class InputCriteria(Frozen):
     )
     prefer: tuple[Preference, ...] = (Preference(slices="most"),)
     allow_lossy: bool = False
+    allow_derived: bool = False
+    allow_tilt: bool = False
+    allow_no_frame_of_reference: bool = False
+    several_volumes: Literal["refuse", "first", "most_slices"] = "refuse"
 
 
 class SegmentDefinition(Frozen):

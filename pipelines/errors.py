@@ -40,7 +40,10 @@ class RefusalCode(StrEnum):
     ROUTING_FAILED = "routing_failed"
     PIPELINE_CHANGED = "pipeline_changed"
     LOCALIZER = "localizer"
+    DERIVED = "derived"
+    SECONDARY_CAPTURE = "secondary_capture"
     NOT_A_VOLUME = "not_a_volume"
+    SEVERAL_VOLUMES = "several_volumes"
     NOT_GREYSCALE = "not_greyscale"
     LOSSY_COMPRESSION = "lossy_compression"
     NO_GEOMETRY = "no_geometry"
@@ -60,6 +63,8 @@ class RefusalCode(StrEnum):
     UNREADABLE_PIXELS = "unreadable_pixels"
     INVERTED_VALUES = "inverted_values"
     NO_CONTRAST = "no_contrast"
+    NO_SUV = "no_suv"
+    OUT_OF_DISTRIBUTION = "out_of_distribution"
 
 
 class Refused(PipelineError):

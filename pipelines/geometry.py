@@ -26,6 +26,7 @@ DUPLICATE_WITHIN_MM = 0.01
 SPACING_TOLERANCE_MM = 0.05
 SPACING_TOLERANCE = 0.01
 TILT_LIMIT_DEGREES = 0.5
+STEEPEST_TILT_DEGREES = 45.0
 LARGEST_DRIFT = 0.1  # of the slice spacing, between a slice's own position and the regular grid
 
 
@@ -49,14 +50,21 @@ class VolumeGeometry:
     """The regular grid on which a series lies.
 
     `order[k]` is the index, in what was given, of slice k. `affine_lps` (4x4) takes
-    (slice, row, column, 1) to LPS mm. `spacing_mm` is between (slices, rows, columns).
-    `plane` is axial, coronal, sagittal or oblique.
+    (slice, row, column, 1) to LPS mm. `spacing_mm` is between (slices, rows, columns), for
+    slices along their normal. `plane` is axial, coronal, sagittal or oblique. `tilt_degrees` is
+    the angle between the normal and the direction in which the slices are stacked.
     """
 
     order: tuple[int, ...]
     affine_lps: Array
     spacing_mm: tuple[float, float, float]
     plane: str
+    tilt_degrees: float = 0.0
+
+    @property
+    def is_tilted(self) -> bool:
+        """Whether the stack leans, so that its affine is sheared (a tilted gantry)."""
+        return self.tilt_degrees > TILT_LIMIT_DEGREES
 
     @property
     def voxel_volume_ml(self) -> float:
@@ -64,8 +72,13 @@ class VolumeGeometry:
         return float(abs(np.linalg.det(self.affine_lps[:3, :3]))) / 1000.0
 
 
-def arrange(planes: Sequence[SlicePlane], *, fewest_slices: int = FEWEST_SLICES) -> VolumeGeometry:
-    """Order the slices and find their grid.
+def arrange(
+    planes: Sequence[SlicePlane],
+    *,
+    fewest_slices: int = FEWEST_SLICES,
+    allow_tilt: bool = False,
+) -> VolumeGeometry:
+    """Order the slices and find their grid; a tilted one has a sheared affine.
 
     Raises `Refused`: too_few_slices, mixed_matrix, mixed_spacing, mixed_orientation,
     no_geometry, duplicate_positions, gantry_tilt, missing_slices, uneven_spacing.
@@ -78,6 +91,8 @@ def arrange(planes: Sequence[SlicePlane], *, fewest_slices: int = FEWEST_SLICES)
     positions = _positions(planes)
     order = np.argsort(positions @ normal, kind="stable")
     increment = _increment(positions[order], normal)
+    tilt_degrees = _tilt_degrees(normal, increment)
+    _refuse_tilt(tilt_degrees, STEEPEST_TILT_DEGREES if allow_tilt else TILT_LIMIT_DEGREES)
     affine = np.eye(4)
     affine[:3, 0] = increment
     affine[:3, 1] = orientation[3:] * pixel_spacing[0]
@@ -86,8 +101,9 @@ def arrange(planes: Sequence[SlicePlane], *, fewest_slices: int = FEWEST_SLICES)
     return VolumeGeometry(
         order=tuple(int(index) for index in order),
         affine_lps=affine,
-        spacing_mm=(float(np.linalg.norm(increment)), *pixel_spacing),
+        spacing_mm=(float(normal @ increment), *pixel_spacing),
         plane=plane_of(orientation),
+        tilt_degrees=tilt_degrees,
     )
 
 
@@ -96,7 +112,6 @@ def _increment(positions: Array, normal: Array) -> Array:
     steps = np.diff(positions @ normal)
     _refuse_duplicates(steps)
     increment: Array = (positions[-1] - positions[0]) / len(steps)
-    _refuse_tilt(normal, increment)
     _refuse_gaps(steps)
     _refuse_drift(positions, increment)
     return increment
@@ -165,12 +180,15 @@ def _refuse_duplicates(steps: Array) -> None:
         raise Refused(RefusalCode.DUPLICATE_POSITIONS, text)
 
 
-def _refuse_tilt(normal: Array, increment: Array) -> None:
+def _tilt_degrees(normal: Array, increment: Array) -> float:
     cosine = float(normal @ increment / np.linalg.norm(increment))
-    degrees = float(np.degrees(np.arccos(np.clip(cosine, -1.0, 1.0))))
-    if degrees > TILT_LIMIT_DEGREES:
-        text = f"slices are stacked {degrees:.1f} degrees off their normal, allowed "
-        raise Refused(RefusalCode.GANTRY_TILT, f"{text}{TILT_LIMIT_DEGREES:g}")
+    return float(np.degrees(np.arccos(np.clip(cosine, -1.0, 1.0))))
+
+
+def _refuse_tilt(degrees: float, allowed: float) -> None:
+    if degrees > allowed:
+        text = f"slices are stacked {degrees:.1f} degrees off their normal, allowed {allowed:g}"
+        raise Refused(RefusalCode.GANTRY_TILT, text)
 
 
 def _refuse_gaps(steps: Array) -> None:

@@ -21,6 +21,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from pydicom.pixels.processing import apply_modality_lut
+from pydicom.uid import JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless
 
 from pipelines.errors import InferenceFailed, RefusalCode, Refused
 from pipelines.objects.source_series import functional_group
@@ -28,6 +29,8 @@ from pipelines.objects.source_series import functional_group
 LOWEST_HOUNSFIELD = -1024.0
 MOST_EQUAL_VOXELS = 0.999
 PHYSICAL_UNITS = frozenset({"CT", "PT"})
+
+ALWAYS_LOSSY = frozenset({JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless})
 
 # What pydicom and its decoders raise on malformed files; anything else is a fault of ours.
 BROKEN_FILE = (
@@ -78,6 +81,13 @@ def frame_values(path: Path, frame_numbers: Sequence[int]) -> NDArray[np.float32
         for number in frame_numbers
     ]
     return _finite(np.stack(frames))
+
+
+def is_lossy(header: Dataset) -> bool:
+    """Whether the image says that it lost detail, or came in an encoding that always loses some."""
+    meta = getattr(header, "file_meta", None) or Dataset()
+    is_marked = str(header.get("LossyImageCompression", "")) == "01"
+    return is_marked or str(meta.get("TransferSyntaxUID", "")) in ALWAYS_LOSSY
 
 
 def _decoded(image: Dataset, *, dimensions: int) -> NDArray[np.generic]:

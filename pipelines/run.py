@@ -14,7 +14,6 @@ import structlog
 
 from config.settings import PipelineSettings
 from pipelines.definition import load_definition
-from pipelines.definition_schema import InputCriteria
 from pipelines.device import (
     chosen_device,
     forget_peak,
@@ -32,6 +31,7 @@ from pipelines.objects.identity import Origin
 from pipelines.objects.station import Station
 from pipelines.objects.uids import result_uids
 from pipelines.preprocessing import preprocessed
+from pipelines.reading_policy import ReadingPolicy
 from pipelines.registry import SHIPPED_BUNDLES, RegisteredPipeline, load_registry, register
 from pipelines.restore import restored_label_map
 from pipelines.results import ResultWriter
@@ -107,24 +107,10 @@ def run_pipeline(request: RunRequest) -> JobResult:
 
 
 def _read_inputs(request: RunRequest) -> dict[str, SeriesVolume]:
-    volumes = {}
-    for role, criteria in request.registered.definition.inputs.items():
-        volumes[role] = read_series(request.inputs[role], fewest_slices=criteria.slices.min)
-        _refuse_unfit(volumes[role], criteria)
-    return volumes
-
-
-def _refuse_unfit(volume: SeriesVolume, criteria: InputCriteria) -> None:
-    slices = len(volume.voxels)
-    if slices > criteria.slices.max:
-        text = f"{slices} slices, at most {criteria.slices.max} are allowed"
-        raise Refused(RefusalCode.TOO_MANY_SLICES, text)
-    if volume.orientation not in criteria.orientation:
-        text = f"slices are {volume.orientation}, allowed: {', '.join(criteria.orientation)}"
-        raise Refused(RefusalCode.WRONG_ORIENTATION, text)
-    if volume.is_lossy and not criteria.allow_lossy:
-        text = "the images were compressed with loss; the definition can allow that (allow_lossy)"
-        raise Refused(RefusalCode.LOSSY_COMPRESSION, text)
+    return {
+        role: read_series(request.inputs[role], ReadingPolicy.of(criteria))
+        for role, criteria in request.registered.definition.inputs.items()
+    }
 
 
 def _label_map(

@@ -1,7 +1,7 @@
 """Reads one series of CT or MR images into a volume on its own grid, or refuses it.
 
-Classic images are one file a slice; enhanced multi-frame images (PS3.3 A.36, A.38) are one
-file with a functional group per frame. Headers are read and judged before pixels are decoded.
+Headers are read and judged before pixels are decoded: images that are no slices are left out, the
+slices of several volumes are told apart, and the volume that the policy wants must be regular.
 """
 
 from __future__ import annotations
@@ -9,25 +9,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import structlog
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from pipelines.criteria import attribute_values
 from pipelines.errors import RefusalCode, Refused
-from pipelines.geometry import FEWEST_SLICES, SlicePlane, VolumeGeometry, arrange
-from pipelines.objects.source_series import SourceSeries, functional_group
-from pipelines.pixel_values import (
-    BROKEN_FILE,
-    frame_values,
-    read_file,
-    refuse_blank,
-    slice_values,
-)
+from pipelines.frames import frames_of
+from pipelines.geometry import VolumeGeometry
+from pipelines.image_kinds import slices_only
+from pipelines.objects.source_series import SourceSeries
+from pipelines.objects.uids import frame_of_reference_uid
+from pipelines.pixel_values import frame_values, is_lossy, read_file, refuse_blank, slice_values
+from pipelines.reading_policy import STRICT, ReadingPolicy
+from pipelines.volume_choice import FoundVolume, chosen_volume
+from pipelines.volume_split import stacks_of
 
-IMAGE_FLAVOR = 2  # value 3 of Image Type (0008,0008)
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,117 +69,67 @@ class SeriesVolume:
 
     @property
     def is_lossy(self) -> bool:
-        """Whether any image was ever compressed with loss (0028,2110)."""
-        return any(str(h.get("LossyImageCompression", "")) == "01" for h in self.headers)
+        """Whether any image was ever compressed with loss (0028,2110, or by its encoding)."""
+        return any(is_lossy(header) for header in self.headers)
 
 
-def read_series(paths: Sequence[Path], *, fewest_slices: int = FEWEST_SLICES) -> SeriesVolume:
-    """Read the files of one series, in any order.
+def read_series(paths: Sequence[Path], policy: ReadingPolicy = STRICT) -> SeriesVolume:
+    """Read the one volume that `policy` wants of the files of one series, in any order.
 
     Raises `Refused` with the code and figures of the first gate that does not let it pass, and
     `InferenceFailed` when the disk does not give a file.
     """
-    headers = [read_file(path, with_pixels=False) for path in paths]
-    if not headers:
+    images = [(path, read_file(path, with_pixels=False)) for path in paths]
+    if not images:
         raise Refused(RefusalCode.TOO_FEW_SLICES, "the series has no images")
-    _refuse_non_images(headers)
-    _refuse_mixtures(headers)
-    if any("PerFrameFunctionalGroupsSequence" in header for header in headers):
-        volume = _enhanced_volume(paths, headers, fewest_slices)
-    else:
-        volume = _classic_volume(paths, headers, fewest_slices)
+    kept = slices_only(images, policy)
+    _refuse_mixtures([header for _, header in kept], policy)
+    frames = [frame for path, header in kept for frame in frames_of(path, header)]
+    found = chosen_volume(stacks_of(frames), policy)
+    volume = _read(found)
+    if volume.is_lossy and not policy.allow_lossy:
+        text = "the images were compressed with loss; the definition can allow that (allow_lossy)"
+        raise Refused(RefusalCode.LOSSY_COMPRESSION, text)
     refuse_blank(volume.voxels)
+    if len(found.frames) < len(frames) or len(kept) < len(images):
+        log.info(
+            "images_left_out",
+            no_slices=len(images) - len(kept),
+            other_volumes=len(frames) - len(found.frames),
+            slices=len(found.frames),
+        )
     return volume
 
 
-def _refuse_mixtures(headers: Sequence[Dataset]) -> None:
+def _read(found: FoundVolume) -> SeriesVolume:
+    first = found.frames[0]
+    if first.number is not None:
+        numbers = tuple(frame.number for frame in found.frames if frame.number is not None)
+        voxels = frame_values(first.path, numbers)
+        return SeriesVolume(voxels, found.geometry, SourceSeries((first.header,), numbers))
+    shape = len(found.frames), first.plane.rows, first.plane.columns
+    voxels = np.empty(shape, dtype=np.float32)
+    for number, frame in enumerate(found.frames):
+        voxels[number] = slice_values(frame.path)
+    source = SourceSeries(tuple(frame.header for frame in found.frames))
+    return SeriesVolume(voxels, found.geometry, source)
+
+
+def _refuse_mixtures(headers: Sequence[Dataset], policy: ReadingPolicy) -> None:
     series = {str(header.get("SeriesInstanceUID", "")) for header in headers}
     if len(series) > 1:
         raise Refused(RefusalCode.MIXED_SERIES, f"images of {len(series)} series")
     frames = {str(header.get("FrameOfReferenceUID") or "") for header in headers}
+    if frames == {""} and policy.allow_no_frame_of_reference:
+        for header in headers:
+            header.FrameOfReferenceUID = frame_of_reference_uid(*series)
+        return
     if "" in frames:
-        raise Refused(RefusalCode.NO_GEOMETRY, "FrameOfReferenceUID is missing")
+        text = (
+            "FrameOfReferenceUID is missing; the definition can allow that for a series of its "
+            "own (allow_no_frame_of_reference)"
+        )
+        raise Refused(RefusalCode.NO_GEOMETRY, text)
     if len(frames) > 1:
         text = f"images of {len(frames)} frames of reference"
         raise Refused(RefusalCode.MIXED_FRAMES_OF_REFERENCE, text)
-
-
-def _refuse_non_images(headers: Sequence[Dataset]) -> None:
-    localizers = sum(_is_localizer(header) for header in headers)
-    if localizers:
-        text = f"{localizers} of {len(headers)} images are localizers"
-        raise Refused(RefusalCode.LOCALIZER, text)
-    if any(header.get("SamplesPerPixel") != 1 for header in headers):
-        raise Refused(RefusalCode.NOT_GREYSCALE, "SamplesPerPixel is not 1")
-
-
-def _is_localizer(header: Dataset) -> bool:
-    image_type = header.get("ImageType") or ()
-    return len(image_type) > IMAGE_FLAVOR and image_type[IMAGE_FLAVOR] == "LOCALIZER"
-
-
-def _classic_volume(
-    paths: Sequence[Path], headers: Sequence[Dataset], fewest_slices: int
-) -> SeriesVolume:
-    if any(attribute_values(header, "NumberOfFrames") not in ((), (1,)) for header in headers):
-        text = "multi-frame images without functional groups have no place in space"
-        raise Refused(RefusalCode.NOT_A_VOLUME, text)
-    planes = [_plane(header, header, header, header) for header in headers]
-    geometry = arrange(planes, fewest_slices=fewest_slices)
-    voxels = np.empty((len(planes), planes[0].rows, planes[0].columns), dtype=np.float32)
-    for number, index in enumerate(geometry.order):
-        voxels[number] = slice_values(paths[index])
-    source = SourceSeries(tuple(headers[index] for index in geometry.order))
-    return SeriesVolume(voxels, geometry, source)
-
-
-def _enhanced_volume(
-    paths: Sequence[Path], headers: Sequence[Dataset], fewest_slices: int
-) -> SeriesVolume:
-    if len(headers) != 1:
-        text = f"{len(headers)} images in one series, of which some are multi-frame"
-        raise Refused(RefusalCode.NOT_A_VOLUME, text)
-    header = headers[0]
-    planes = [_frame_plane(header, index) for index in range(_frame_count(header))]
-    geometry = arrange(planes, fewest_slices=fewest_slices)
-    frame_numbers = tuple(index + 1 for index in geometry.order)
-    voxels = frame_values(paths[0], frame_numbers)
-    return SeriesVolume(voxels, geometry, SourceSeries((header,), frame_numbers))
-
-
-def _frame_count(header: Dataset) -> int:
-    groups = len(header.PerFrameFunctionalGroupsSequence)
-    if attribute_values(header, "NumberOfFrames") != (groups,):
-        text = f"NumberOfFrames is not the {groups} of the per-frame functional groups"
-        raise Refused(RefusalCode.NO_GEOMETRY, text)
-    return groups
-
-
-def _frame_plane(header: Dataset, index: int) -> SlicePlane:
-    try:
-        position = functional_group(header, index, "PlanePositionSequence")
-        orientation = functional_group(header, index, "PlaneOrientationSequence")
-        measures = functional_group(header, index, "PixelMeasuresSequence")
-    except (AttributeError, IndexError) as error:
-        text = f"frame {index + 1} states no position, orientation or spacing"
-        raise Refused(RefusalCode.NO_GEOMETRY, text) from error
-    return _plane(header, position, orientation, measures)
-
-
-def _plane(header: Dataset, place: Dataset, orientation: Dataset, measures: Dataset) -> SlicePlane:
-    position = _numbers(place, "ImagePositionPatient", 3)
-    cosines = _numbers(orientation, "ImageOrientationPatient", 6)
-    spacing = _numbers(measures, "PixelSpacing", 2)
-    rows, columns = (_numbers(header, keyword, 1)[0] for keyword in ("Rows", "Columns"))
-    return SlicePlane(position, cosines, spacing, int(rows), int(columns))
-
-
-def _numbers(header: Dataset, keyword: str, count: int) -> Any:
-    try:
-        value = header[keyword].value
-        numbers = tuple(float(item) for item in ([value] if count == 1 else value))
-    except BROKEN_FILE as error:
-        raise Refused(RefusalCode.NO_GEOMETRY, f"{keyword} is missing or malformed") from error
-    if len(numbers) != count:
-        raise Refused(RefusalCode.NO_GEOMETRY, f"{keyword} has {len(numbers)} of {count} values")
-    return numbers

@@ -174,10 +174,10 @@ class DeliveryEvent(Table):
 
 
 class Audit(Table):
-    """One security-relevant act; rows are only ever added."""
+    """One security-relevant act; rows are only added, and pruned when they are old."""
 
     __tablename__ = "audit"
-    __table_args__ = ({"sqlite_autoincrement": True},)
+    __table_args__ = (Index(None, "at"), {"sqlite_autoincrement": True})
 
     id: Mapped[int] = mapped_column(primary_key=True)
     at: Mapped[datetime] = mapped_column(UtcDateTime)
@@ -185,3 +185,16 @@ class Audit(Table):
     outcome: Mapped[str] = mapped_column(PlainText)
     actor: Mapped[str] = mapped_column(PlainText)
     detail: Mapped[dict[str, str]] = mapped_column(JsonMap)
+
+
+class Rejected(Table):
+    """How often callers with one title from one address were turned away for one reason."""
+
+    __tablename__ = "rejected"
+
+    reason: Mapped[str] = mapped_column(PlainText, primary_key=True)
+    calling_ae_title: Mapped[str] = mapped_column(PlainText, primary_key=True)
+    address: Mapped[str] = mapped_column(PlainText, primary_key=True)
+    count: Mapped[int] = mapped_column(BigInteger)
+    first_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    last_at: Mapped[datetime] = mapped_column(UtcDateTime)

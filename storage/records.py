@@ -59,6 +59,7 @@ class DestinationKind(StrEnum):
     DICOM = "dicom"
     FHIR = "fhir"
     FOLDER = "folder"
+    HL7 = "hl7"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from tests.peers import real_images
+
 # How long an example takes says how busy the machine is, and nothing about the code.
 hypothesis.settings.register_profile(
     "radnode", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
@@ -47,6 +49,7 @@ PEERS: dict[str, Callable[[], bool]] = {
     "postgresql": _has_postgresql,
     "dcmqi": _has_dcmqi,
     "fhir_server": _has_fhir_server,
+    "real_images": real_images.are_there,
 }
 
 PEER_MISSING = "peer missing: "

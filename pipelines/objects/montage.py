@@ -26,6 +26,7 @@ from pipelines.objects.montage_tiles import (
     window_around,
 )
 from pipelines.objects.report_evaluations import NOT_REVIEWED
+from pipelines.reading_policy import ReadingPolicy
 from pipelines.series_volume import SeriesVolume, read_series
 from storage.instance_files import durable_write
 
@@ -62,7 +63,7 @@ def write_montage(
     Raises `Refused` when the images are no volume, one of `decoded_segmentation.UNREADABLE` when
     the SEG cannot be read, and ValueError when it lies on other images.
     """
-    volume = read_series(image_paths)
+    volume = read_series(image_paths, ReadingPolicy(allow_derived=True))
     segmentation = decode_segmentation(seg_path)
     masks = _masks_on(volume, segmentation)
     entries = _legend_entries(segmentation)

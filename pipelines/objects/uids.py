@@ -43,6 +43,11 @@ def tracking_uid(input_digest: str, pipeline_digest: str, label_value: int) -> s
     return _uid("tracking", input_digest, pipeline_digest, str(label_value))
 
 
+def frame_of_reference_uid(series_instance_uid: str) -> str:
+    """Give the Frame of Reference of a series that states none: its own, shared with no other."""
+    return _uid("frame of reference", series_instance_uid)
+
+
 def device_uid(model_digest: str) -> str:
     """Give the Device UID (0018,1002) of a model: another digest is another device."""
     return _uid("device", model_digest)

@@ -16,9 +16,17 @@ ENVIRONMENT = {**os.environ, "TCP_NODELAY": "1"}
 IMPLICIT_ONLY = ("+xi",)
 
 
-def echoscu(port: int, *, calling: str, called: str) -> subprocess.CompletedProcess[str]:
+def echoscu(
+    port: int, *, calling: str, called: str, options: Sequence[str] = ()
+) -> subprocess.CompletedProcess[str]:
     """Send a C-ECHO; the exit status is 0 when it was answered."""
-    return _run("echoscu", ["-v", *_titles(calling, called), "127.0.0.1", str(port)])
+    arguments = ["-v", *_titles(calling, called), *options, "127.0.0.1", str(port)]
+    return _run("echoscu", arguments)
+
+
+def tls_options(certificate_file: Path, key_file: Path, ca_file: Path) -> tuple[str, ...]:
+    """Options of every DCMTK tool, client or server, for mutual TLS."""
+    return ("+tls", str(key_file), str(certificate_file), "+cf", str(ca_file))
 
 
 def storescu(
@@ -78,6 +86,12 @@ class StoreScp:
         if self._process is not None:
             self._process.kill()
             self._process.wait()
+
+    @property
+    def pid(self) -> int:
+        """Process id of the server."""
+        assert self._process is not None
+        return self._process.pid
 
     def files(self) -> list[Path]:
         """Return the files taken so far, in the order of their names."""

@@ -45,6 +45,17 @@ class Modality:
     name: str
     ae_title: str
     port: int
+    use_tls: bool = False
+
+
+@dataclass(frozen=True)
+class OrthancTls:
+    """Certificates of an Orthanc whose DICOM port speaks TLS and asks for a certificate."""
+
+    certificate_file: Path
+    key_file: Path
+    ca_file: Path
+    is_server: bool = True
 
 
 class Orthanc:
@@ -65,7 +76,9 @@ class Orthanc:
         stable_age_s: int = 1,
         association_close_delay_s: int = 5,
         lua: str = "",
+        tls: OrthancTls | None = None,
     ) -> None:
+        self._tls = tls
         self.aet = aet
         self.dicom_port = free_port()
         self.http_port = free_port()
@@ -105,6 +118,12 @@ class Orthanc:
     ) -> None:
         self._stop()
 
+    @property
+    def pid(self) -> int:
+        """Process id of the server."""
+        assert self._process is not None
+        return self._process.pid
+
     def log(self) -> str:
         """Return what Orthanc has written about itself so far."""
         assert self._folder is not None
@@ -123,6 +142,15 @@ class Orthanc:
         """Return the main tags of a study's instances by keyword; `ID` is Orthanc's own."""
         found = self._find("Instance", study_instance_uid)
         return [self._tags(str(instance)) for instance in found]
+
+    def all_instances(self) -> dict[str, int]:
+        """Return the size of every instance's file by SOP Instance UID."""
+        response = httpx.get(f"{self.http_url}/instances?expand", timeout=120)
+        response.raise_for_status()
+        return {
+            str(instance["MainDicomTags"]["SOPInstanceUID"]): int(instance["FileSize"])
+            for instance in response.json()
+        }
 
     def file(self, instance_id: str) -> bytes:
         """Return the Part 10 file of an instance as Orthanc keeps it."""
@@ -162,6 +190,7 @@ class Orthanc:
             "RemoteAccessAllowed": False,
             "AuthenticationEnabled": False,
             "StableAge": self._stable_age_s,
+            **self._tls_configuration(),
             "DicomAssociationCloseDelay": self._association_close_delay_s,
             "DicomModalities": {
                 modality.name: {
@@ -171,11 +200,23 @@ class Orthanc:
                     "AllowEcho": True,
                     "AllowFind": True,
                     "AllowStore": True,
+                    "UseDicomTls": modality.use_tls,
                     "AllowMove": False,
                     "AllowGet": False,
                 }
                 for modality in self._modalities
             },
+        }
+
+    def _tls_configuration(self) -> dict[str, Any]:
+        if self._tls is None:
+            return {}
+        return {
+            "DicomTlsEnabled": self._tls.is_server,
+            "DicomTlsCertificate": str(self._tls.certificate_file),
+            "DicomTlsPrivateKey": str(self._tls.key_file),
+            "DicomTlsTrustedCertificates": str(self._tls.ca_file),
+            "DicomTlsRemoteCertificateRequired": True,
         }
 
     def _is_up(self) -> bool:

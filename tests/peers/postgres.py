@@ -21,27 +21,32 @@ ACCOUNT = "postgres"
 OWNER = "radnode"
 START_TIMEOUT_S = 60
 STOP_TIMEOUT_S = 30
-# A test database need not survive a power cut.
-OPTIONS = {
+PLACE_OPTIONS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
+    "log_min_messages": "fatal",
+}
+# A test database need not survive a power cut.
+OPTIONS = {
+    **PLACE_OPTIONS,
     "fsync": "off",
     "synchronous_commit": "off",
     "full_page_writes": "off",
     "shared_buffers": "32MB",
     "max_connections": "100",
-    "log_min_messages": "fatal",
 }
 
 
 class PostgresServer:
     """A server that lives as long as a `with` block.
 
-    PostgreSQL refuses to run as root: then it runs as the account `postgres`.
+    PostgreSQL refuses to run as root: then it runs as the account `postgres`. `is_durable`: it
+    keeps its own settings for what survives a power cut, for whoever measures.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_durable: bool = False) -> None:
         self._numbers = count(1)
+        self._options = PLACE_OPTIONS if is_durable else OPTIONS
 
     def __enter__(self) -> Self:
         # Not pytest's folder: the server's account could not enter that one.
@@ -63,6 +68,11 @@ class PostgresServer:
     ) -> None:
         self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    @property
+    def pid(self) -> int:
+        """Process id of the server's first process."""
+        return self._process.pid
 
     def url(self, database: str = "postgres") -> str:
         """The URL of a database on this server, as settings have it."""
@@ -103,7 +113,7 @@ class PostgresServer:
         )
 
     def _start(self) -> None:
-        options = [f"--{name}={value}" for name, value in OPTIONS.items()]
+        options = [f"--{name}={value}" for name, value in self._options.items()]
         command = [_program("postgres"), "-D", str(self.folder / "data"), "-p", str(self.port)]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(

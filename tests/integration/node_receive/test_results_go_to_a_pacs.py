@@ -19,33 +19,16 @@ from pynetdicom import AE, evt
 from config.settings import DicomDestination
 from node.errors import DeliveryError, PermanentDelivery, TransientDelivery
 from node.scu import store_objects
-from tests.integration.node_receive.mr_study import ROOT, STUDY, dataset_bytes, mr_instance, write
+from tests.integration.node_receive.mr_study import STUDY, dataset_bytes
+from tests.integration.node_receive.result_files import SEG_UID, SR_UID, result_files
 from tests.peers.dcmtk import IMPLICIT_ONLY, StoreScp
 from tests.peers.orthanc import Modality, Orthanc
 from tests.peers.ports import free_port
 
-SEG_UID = f"{ROOT}.50.1"
-SR_UID = f"{ROOT}.60.1"
-
 
 @pytest.fixture
 def results(tmp_path: Path) -> list[Path]:
-    """A report and a segmentation, named so that their order on disk is the wrong one."""
-    paths = []
-    for sop_class, uid, modality, name in (
-        (ComprehensiveSRStorage, SR_UID, "SR", "a"),
-        (SegmentationStorage, SEG_UID, "SEG", "b"),
-    ):
-        dataset = mr_instance()
-        dataset.SOPClassUID = sop_class
-        dataset.SOPInstanceUID = uid
-        dataset.SeriesInstanceUID = uid.removesuffix(".1")
-        dataset.Modality = modality
-        dataset.Manufacturer = "radnode"
-        if modality == "SR":
-            del dataset.PixelData
-        paths.append(write(dataset, tmp_path / name))
-    return paths
+    return result_files(tmp_path)
 
 
 def _destination(port: int, ae_title: str, **changes: Any) -> DicomDestination:

@@ -12,6 +12,7 @@ from config.settings import Settings
 
 PACS = {"ae_title": "PACS", "addresses": ["10.1.2.3/32"]}
 FHIR = {"type": "fhir", "name": "ehr", "base_url": "http://127.0.0.1/fhir"}
+HL7 = {"type": "hl7", "name": "ris", "host": "127.0.0.1", "port": 2575}
 DICOM = {"type": "dicom", "name": "pacs", "host": "10.1.2.3", "port": 104, "ae_title": "PACS"}
 SAFE: dict[str, Any] = {"receive": {"host": "0.0.0.0", "senders": [PACS]}}
 
@@ -51,6 +52,21 @@ UNSAFE: dict[str, dict[str, Any]] = {
         "destinations": [{"type": "folder", "name": "out", "folder": f"{__file__}/a/b"}],
     },
     "start with sqlite:///": {**SAFE, "storage": {"database_url": "mysql://u:p@h/d"}},
+    "patient data in clear text to ris.example: set true": {
+        **SAFE,
+        "destinations": [{**HL7, "host": "ris.example"}],
+    },
+    "add it to pipelines.enabled": {"receive": {"senders": [{**PACS, "pipelines": ["other"]}]}},
+    "no port at all": {"receive": {"senders": [PACS], "port": None}},
+    "could never send": {"receive": {"senders": [{**PACS, "certificate_names": ["pacs"]}]}},
+    "certificates are named, and TLS is off": {
+        **SAFE,
+        "destinations": [{**DICOM, "tls": {"ca_file": certifi.where()}}],
+    },
+    "anybody with a public certificate": {
+        **SAFE,
+        "destinations": [{**DICOM, "tls": {"enabled": True, "verify_host_name": False}}],
+    },
     "at least retry.first_s": {
         **SAFE,
         "destinations": [{**DICOM, "retry": {"first_s": 60, "longest_s": 30}}],

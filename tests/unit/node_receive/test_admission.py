@@ -73,4 +73,8 @@ def test_a_stranger_learns_nothing_of_the_disk() -> None:
 def test_only_what_may_pass_by_itself_is_rejected_as_transient() -> None:
     transient = {reason for reason in Rejection if reason.primitive[0] == 2}
 
-    assert transient == {Rejection.DISK_LOW, Rejection.TOO_MANY_ASSOCIATIONS}
+    assert transient == {
+        Rejection.DISK_LOW,
+        Rejection.TOO_MANY_ASSOCIATIONS,
+        Rejection.TOO_MANY_OF_SENDER,
+    }

@@ -11,6 +11,7 @@ import pytest
 
 from config.settings import FolderDestination, LogSettings, RetrySettings
 from fhir.errors import TransientFhirError
+from fhir.progress import Progress
 from node.delivery import DeliveryLoop
 from node.dispatch import Sender
 from node.errors import PermanentDelivery, TransientDelivery
@@ -29,7 +30,7 @@ from tests.peers.ports import wait_until
 from tests.unit.storage.samples import make_deliveries
 
 LONG_AGO = datetime(2026, 3, 1, tzinfo=UTC)
-Send = Callable[[FinishedJob], Mapping[str, str]]
+Send = Callable[[FinishedJob, Progress], Mapping[str, str]]
 
 
 class Destination:
@@ -39,7 +40,7 @@ class Destination:
         self._answers = list(answers)
         self.received: list[FinishedJob] = []
 
-    def __call__(self, finished: FinishedJob) -> Mapping[str, str]:
+    def __call__(self, finished: FinishedJob, progress: Progress) -> Mapping[str, str]:
         self.received.append(finished)
         answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
         if isinstance(answer, Exception):
@@ -149,7 +150,7 @@ def test_an_unforeseen_error_waits_visibly_without_its_text(db: Database) -> Non
 def test_a_receipt_for_a_delivery_that_was_taken_back_is_dropped(db: Database) -> None:
     _new_delivery(db)
 
-    def send(finished: FinishedJob) -> Mapping[str, str]:
+    def send(finished: FinishedJob, progress: Progress) -> Mapping[str, str]:
         return_deliveries_of(db, "radnode", now=datetime.now(UTC))
         return {"file": "report.json"}
 
@@ -208,7 +209,7 @@ def test_the_loop_outlives_what_nobody_foresaw_and_records_it_without_its_text(
     stream, stop = io.StringIO(), threading.Event()
     configure_logging(LogSettings(), process="radnode", stream=stream)
     receipts: list[Mapping[str, str]] = [BrokenReceipt(), {"file": "report.json"}]
-    send: Send = lambda finished: receipts.pop(0)  # noqa: E731
+    send: Send = lambda finished, progress: receipts.pop(0)  # noqa: E731
     thread = threading.Thread(target=_loop(db, send).run, args=(stop,), daemon=True)
     thread.start()
     wait_until(lambda: "delivery_loop_broke" in stream.getvalue(), what="the record")
@@ -222,3 +223,25 @@ def test_the_loop_outlives_what_nobody_foresaw_and_records_it_without_its_text(
     assert (line["level"], line["destination"]) == ("error", "ehr")
     assert line["reason"].startswith("ValueError at ")
     assert "Doe" not in stream.getvalue()
+
+
+def test_a_destination_that_cannot_take_reports_is_told_of_at_the_start(db: Database) -> None:
+    def check() -> None:
+        raise TransientFhirError("mode_impossible", "mode sequential: no create of Observation")
+
+    stream, stop = io.StringIO(), threading.Event()
+    configure_logging(LogSettings(), process="radnode", stream=stream)
+    sender = Sender(Destination({"file": "report.json"}), True, check)
+    folder = FolderDestination(type="folder", name="ehr")
+    _new_delivery(db)
+    thread = threading.Thread(
+        target=DeliveryLoop(folder, sender, db, worker_id="radnode/1").run, args=(stop,)
+    )
+    thread.start()
+    wait_until(lambda: _only(db).state is DeliveryState.CONFIRMED, what="the delivery")
+    stop.set()
+    thread.join(10)
+
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    (told,) = (line for line in lines if line["event"] == "destination_not_ready")
+    assert (told["destination"], told["reason_code"]) == ("ehr", "mode_impossible")

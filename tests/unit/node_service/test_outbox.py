@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from config.settings import FolderDestination
+from fhir.progress import Progress
 from node.delivery import DeliveryLoop
 from node.dispatch import Sender
 from node.outbox import Outbox
@@ -32,12 +33,14 @@ def _states(db: Database) -> dict[str, DeliveryState]:
 def test_a_destination_that_hangs_does_not_hold_up_another(db: Database) -> None:
     released = threading.Event()
 
-    def hang(finished: FinishedJob) -> Mapping[str, str]:
+    def hang(finished: FinishedJob, progress: Progress) -> Mapping[str, str]:
         released.wait(60)
         return {}
 
     make_deliveries(db, "hanging", "ehr", now=datetime.now(UTC))
-    outbox = _outbox(db, hanging=Sender(hang, True), ehr=Sender(lambda finished: {}, True))
+    outbox = _outbox(
+        db, hanging=Sender(hang, True), ehr=Sender(lambda finished, progress: {}, True)
+    )
 
     outbox.start()
     wait_until(lambda: _states(db)["ehr"] is DeliveryState.CONFIRMED, what="the other")
@@ -50,7 +53,7 @@ def test_a_destination_that_hangs_does_not_hold_up_another(db: Database) -> None
 def test_a_delivery_that_outlasts_the_grace_goes_back_to_pending(db: Database) -> None:
     released, entered = threading.Event(), threading.Event()
 
-    def hang(finished: FinishedJob) -> Mapping[str, str]:
+    def hang(finished: FinishedJob, progress: Progress) -> Mapping[str, str]:
         entered.set()
         released.wait(60)
         return {}
@@ -67,4 +70,4 @@ def test_a_delivery_that_outlasts_the_grace_goes_back_to_pending(db: Database) -
 
 
 def test_stopping_what_was_never_started_does_nothing(db: Database) -> None:
-    _outbox(db, ehr=Sender(lambda finished: {}, True)).stop(grace_s=1)
+    _outbox(db, ehr=Sender(lambda finished, progress: {}, True)).stop(grace_s=1)

@@ -176,7 +176,7 @@ def test_two_enhanced_images_in_one_series_are_refused(tmp_path: Path) -> None:
     paths = [
         write_enhanced(tmp_path / name, ramp(), slice_of_frame=range(5)) for name in ("a", "b")
     ]
-    assert refusal(paths) is RefusalCode.NOT_A_VOLUME
+    assert refusal(paths) is RefusalCode.SEVERAL_VOLUMES
 
 
 def test_frames_without_functional_groups_are_refused(tmp_path: Path) -> None:
@@ -198,7 +198,12 @@ def changed(keyword: str, value: Any, *, at: int | None = None) -> Any:
 @pytest.mark.parametrize(
     ("keyword", "value", "at", "code"),
     [
-        ("ImageType", ["ORIGINAL", "PRIMARY", "LOCALIZER"], 2, RefusalCode.LOCALIZER),
+        ("ImageType", ["ORIGINAL", "PRIMARY", "LOCALIZER"], None, RefusalCode.LOCALIZER),
+        ("ImageType", ["ORIGINAL", "PRIMARY", "LOCALIZER"], 2, RefusalCode.MISSING_SLICES),
+        ("ImageType", ["DERIVED", "PRIMARY", "MPR"], None, RefusalCode.DERIVED),
+        ("ImageType", ["ORIGINAL", "PRIMARY", "M", "ND", "MOSAIC"], None, RefusalCode.NOT_A_VOLUME),
+        ("SOPClassUID", "1.2.840.10008.5.1.4.1.1.7.2", None, RefusalCode.SECONDARY_CAPTURE),
+        ("PhotometricInterpretation", "PALETTE COLOR", None, RefusalCode.NOT_GREYSCALE),
         ("SamplesPerPixel", 3, None, RefusalCode.NOT_GREYSCALE),
         ("FrameOfReferenceUID", "2.25.7", 1, RefusalCode.MIXED_FRAMES_OF_REFERENCE),
         ("FrameOfReferenceUID", None, None, RefusalCode.NO_GEOMETRY),

@@ -1,0 +1,64 @@
+"""The kinds of values that settings are made of, checked as they are read."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Annotated
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+)
+
+
+class Frozen(BaseModel):
+    """Frozen, and strict about keys: a misspelt key is an error, not a default."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+AeTitle = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^[\x21-\x5b\x5d-\x7e]([\x20-\x5b\x5d-\x7e]{0,14}[\x21-\x5b\x5d-\x7e])?$"
+    ),
+]
+"""An AE title (PS3.5 6.2): 1 to 16 printable ASCII characters, no backslash, no outer space."""
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+"""A name of our own (destination, pipeline): safe in file names, logs and metric labels."""
+
+
+def is_ae_title(text: str) -> bool:
+    """Whether the text is an `AeTitle`."""
+    try:
+        TypeAdapter(AeTitle).validate_python(text)
+    except ValidationError:
+        return False
+    return True
+
+
+def _exact_network(value: object) -> object:
+    # Both kinds at once: a union would tell one mistake twice.
+    if isinstance(value, IPv4Network | IPv6Network):
+        return value
+    try:
+        network = ip_network(value if isinstance(value, str) else "", strict=False)
+    except ValueError:
+        raise ValueError("write a network such as 10.1.2.3/32") from None
+    address = str(value).split("/")[0]
+    if ip_network(address).network_address != network.network_address:
+        raise ValueError(f"host bits set: write {network}")
+    return network
+
+
+Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_exact_network)]
+"""A network in CIDR form; a single address is a network of one."""
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+Seconds = Annotated[float, Field(gt=0)]

@@ -1,0 +1,85 @@
+"""Which images of a series are slices of a volume, told by their headers alone.
+
+Localizers, derived images, secondary captures and mosaics come in the same series as slices, or
+as a series that looks like one. What is left out is counted; a series of nothing else is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from pydicom.dataset import Dataset
+
+from pipelines.criteria import attribute_values
+from pipelines.errors import RefusalCode, Refused
+from pipelines.reading_policy import ReadingPolicy
+
+SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"  # and its multi-frame kinds below it
+PIXEL_DATA_CHARACTERISTICS, FLAVOUR = 0, 2  # values 1 and 3 of Image Type (PS3.3 C.7.6.1.1.2)
+
+ImageFile = tuple[Path, Dataset]
+
+
+class _Kind(NamedTuple):
+    code: RefusalCode
+    is_one: Callable[[Dataset], bool]
+    told: str
+
+
+def slices_only(images: Sequence[ImageFile], policy: ReadingPolicy) -> list[ImageFile]:
+    """The images that may be slices, in the order given.
+
+    Raises `Refused` with the code of what they are when none is left: localizer, derived,
+    secondary_capture, not_a_volume (mosaics) or not_greyscale.
+    """
+    left = list(images)
+    for kind in _kinds(policy):
+        kept = [image for image in left if not kind.is_one(image[1])]
+        if not kept:
+            told = f"{len(left)} of {len(images)} images {kind.told}, and no other is left"
+            raise Refused(kind.code, told)
+        left = kept
+    return left
+
+
+def is_derived(header: Dataset) -> bool:
+    """Whether Image Type calls the pixels DERIVED from those of other images."""
+    values = _image_type(header)
+    return bool(values) and values[PIXEL_DATA_CHARACTERISTICS] == "DERIVED"
+
+
+def _kinds(policy: ReadingPolicy) -> list[_Kind]:
+    kinds = [
+        _Kind(RefusalCode.SECONDARY_CAPTURE, _is_secondary_capture, "are secondary captures"),
+        _Kind(RefusalCode.LOCALIZER, _is_localizer, "are localizers"),
+        _Kind(RefusalCode.NOT_GREYSCALE, _is_colour, "have colour (SamplesPerPixel is not 1)"),
+        _Kind(RefusalCode.NOT_A_VOLUME, _is_mosaic, "are mosaics of small slices"),
+    ]
+    if not policy.allow_derived:
+        told = "are derived from others; the definition can allow that (allow_derived)"
+        kinds.append(_Kind(RefusalCode.DERIVED, is_derived, told))
+    return kinds
+
+
+def _image_type(header: Dataset) -> tuple[str, ...]:
+    return tuple(str(value).strip().upper() for value in attribute_values(header, "ImageType"))
+
+
+def _is_localizer(header: Dataset) -> bool:
+    return _image_type(header)[FLAVOUR : FLAVOUR + 1] == ("LOCALIZER",)
+
+
+def _is_secondary_capture(header: Dataset) -> bool:
+    uid = str(header.get("SOPClassUID", ""))
+    return uid == SECONDARY_CAPTURE or uid.startswith(f"{SECONDARY_CAPTURE}.")
+
+
+def _is_colour(header: Dataset) -> bool:
+    is_grey = str(header.get("PhotometricInterpretation", "")).startswith("MONOCHROME")
+    return attribute_values(header, "SamplesPerPixel") != (1,) or not is_grey
+
+
+def _is_mosaic(header: Dataset) -> bool:
+    return "MOSAIC" in _image_type(header)

@@ -1,0 +1,169 @@
+"""How fast, with how much CPU and memory, receivers take what storescu sends.
+
+`python -m tests.benchmarks.receive` runs every receiver that is installed, in turn, so that a
+machine that slows down meanwhile slows all of them. `make bench-receive` is the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from shutil import rmtree
+
+from tests.benchmarks.ct_studies import MB, SentStudy, write_ct_study, write_large_object
+from tests.benchmarks.machine import command_line, machine_lines
+from tests.benchmarks.page import write_section
+from tests.benchmarks.process_tree import PeakMemory, cpu_s
+from tests.benchmarks.receive_tables import Run, Times, case_lines, memory_lines
+from tests.benchmarks.receivers import Receiver, installed_receivers
+from tests.benchmarks.sending import send_side_by_side
+
+SECTION = "receive"
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Studies that are sent at once, each over an association of its own."""
+
+    name: str
+    studies: tuple[SentStudy, ...]
+
+    @property
+    def size_bytes(self) -> int:
+        """All files together."""
+        return sum(study.size_bytes for study in self.studies)
+
+
+@dataclass
+class Bench:
+    """One run of the whole benchmark in a folder of its own."""
+
+    folder: Path
+    receivers: Sequence[Receiver]
+    cases: Sequence[Case]
+    times: dict[str, Times] = field(default_factory=lambda: defaultdict(lambda: defaultdict(list)))
+    growth_bytes: dict[str, int] = field(default_factory=dict)
+
+    def speed(self, rounds: int) -> None:
+        """Run every case on every receiver, round after round."""
+        for number in range(1, rounds + 1):
+            for case in self.cases:
+                for receiver in self.receivers:
+                    run = self._timed(receiver, case)
+                    self.times[case.name][receiver.name].append(run)
+                    _say(f"round {number}, {case.name}, {receiver.name}: {run.elapsed_s:.2f} s")
+
+    def memory(self, large: SentStudy) -> None:
+        """See how far each receiver grows by one large object."""
+        for receiver in self.receivers:
+            with receiver.start(self._fresh()) as running:
+                with PeakMemory(running.root_pids) as peak:
+                    send_side_by_side(running, [large])
+                self.growth_bytes[receiver.name] = peak.growth_bytes
+            _say(f"memory, {receiver.name}: {peak.growth_bytes / MB:.0f} MB")
+
+    def _timed(self, receiver: Receiver, case: Case) -> Run:
+        with receiver.start(self._fresh()) as running:
+            before_s = cpu_s(running.root_pids)
+            elapsed_s = send_side_by_side(running, case.studies)
+            used_s = cpu_s(running.root_pids) - before_s
+        return Run(elapsed_s, case.size_bytes, used_s)
+
+    def _fresh(self) -> Path:
+        """Return an empty folder, with nothing of the run before on its way to the disk."""
+        received = self.folder / "received"
+        if received.exists():
+            rmtree(received)
+        received.mkdir()
+        os.sync()
+        return received
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--slices", type=int, default=400, help="of the single association")
+    parser.add_argument("--associations", type=int, default=4, help="of the parallel case")
+    parser.add_argument("--parallel-slices", type=int, default=150, help="of each of these")
+    parser.add_argument("--large-mb", type=int, default=1000, help="of the large object; 0: none")
+    parser.add_argument("--quick", action="store_true", help="one small round, to try it")
+    parser.add_argument("--only", nargs="*", help="receivers whose name begins so")
+    parser.add_argument("--folder", type=Path, help="on the disk to measure; default: temporary")
+    parser.add_argument("--write", type=Path, help="page whose section is replaced")
+    given = parser.parse_args()
+    if given.quick:
+        given.rounds, given.slices, given.parallel_slices, given.large_mb = 1, 40, 15, 64
+    return given
+
+
+def _chosen(only: Sequence[str] | None) -> list[Receiver]:
+    installed = installed_receivers()
+    if not only:
+        return list(installed)
+    return [one for one in installed if any(one.name.startswith(name) for name in only)]
+
+
+def _cases(folder: Path, given: argparse.Namespace) -> list[Case]:
+    single = write_ct_study(folder / "single", number=1, slices=given.slices)
+    side_by_side = tuple(
+        write_ct_study(folder / f"parallel{number}", number=number, slices=given.parallel_slices)
+        for number in range(2, 2 + given.associations)
+    )
+    return [
+        Case(f"1 association x {given.slices} slices", (single,)),
+        Case(f"{given.associations} associations x {given.parallel_slices} slices", side_by_side),
+    ]
+
+
+def _page(bench: Bench, rounds: int) -> list[str]:
+    lines = [f"{datetime.now(UTC):%Y-%m-%d}, `{command_line()}`", ""]
+    lines += machine_lines(bench.folder)
+    for case in bench.cases if rounds else ():
+        lines += ["", f"**{case.name}**, {case.size_bytes / MB:.0f} MB, {rounds} rounds", ""]
+        lines += case_lines(bench.receivers, bench.times[case.name])
+    if bench.growth_bytes:
+        lines += ["", *memory_lines(bench.growth_bytes)]
+    return lines
+
+
+def _run(folder: Path, given: argparse.Namespace) -> list[str]:
+    _say(f"writing the studies to {folder}")
+    cases = _cases(folder, given)
+    bench = Bench(folder, _chosen(given.only), cases)
+    # Whatever makes temporary folders of its own shall make them on the disk that is measured.
+    tempfile.tempdir = str(folder)
+    bench.speed(given.rounds)
+    if given.large_mb:
+        size_bytes = given.large_mb * MB
+        large = write_large_object(folder / "large", number=99, size_bytes=size_bytes)
+        bench.memory(large)
+    return _page(bench, given.rounds)
+
+
+def main() -> None:
+    """Measure, print the page, and write it where it is wanted."""
+    given = _arguments()
+    with tempfile.TemporaryDirectory(prefix="bench-receive-", dir=given.folder) as name:
+        folder = Path(name)
+        # PostgreSQL's account must reach its own folder in there.
+        folder.chmod(0o711)
+        lines = _run(folder, given)
+        tempfile.tempdir = None
+    sys.stdout.write("\n".join(lines) + "\n")
+    if given.write:
+        write_section(given.write, SECTION, lines)
+
+
+if __name__ == "__main__":
+    main()
