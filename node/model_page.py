@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pipelines.model_check import CheckedModel
 
 MOST_CODE_LINES = 8
+MOST_LABELS = 12
 
 
 def model_page(choice: ModelChoice, checked: CheckedModel | None) -> str:
@@ -26,7 +27,7 @@ def model_page(choice: ModelChoice, checked: CheckedModel | None) -> str:
         [
             *_head(choice),
             *_inputs(choice),
-            *_labels(choice, checked),
+            *_labels(choice),
             *_code(choice),
             *(_tried(checked) if checked else _untried()),
         ]
@@ -70,17 +71,15 @@ def _told_input(image: BundleInput) -> str:
     return " ".join(part for part in parts if part)
 
 
-def _labels(choice: ModelChoice, checked: CheckedModel | None) -> Iterator[str]:
+def _labels(choice: ModelChoice) -> Iterator[str]:
     yield "labels (value, name, proposed code)"
-    voxels = checked.voxels if checked else None
     for value, label in label_values(choice.metadata).items():
         code = proposed_code(label)
         told = "no proposal"
         if code is not None:
             side = f", {code.side.meaning}" if code.side else ""
             told = f"{code.type.value} SCT {code.type.meaning}{side}"
-        counted = f"   {voxels[label]} voxels" if voxels and label in voxels else ""
-        yield f"  {value:>4}  {label:<32} {told}{counted}"
+        yield f"  {value:>4}  {label:<32} {told}"
 
 
 def _code(choice: ModelChoice) -> Iterator[str]:
@@ -116,4 +115,9 @@ def _tried(checked: CheckedModel) -> Iterator[str]:
             f"runs         yes: {checked.seconds:.1f} s, at most {checked.peak_mib:.0f} MiB, "
             f"network image {shape}"
         )
+    if checked.voxels:
+        found = {name: count for name, count in checked.voxels.items() if count}
+        told = ", ".join(f"{name} {count}" for name, count in list(found.items())[:MOST_LABELS])
+        more = f" and {len(found) - MOST_LABELS} more" if len(found) > MOST_LABELS else ""
+        yield f"found        {len(found)} of {len(checked.voxels)} labels: {told or 'none'}{more}"
     yield f"left/right   {checked.left_right.verdict}: {checked.left_right.detail}"

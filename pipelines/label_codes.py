@@ -17,6 +17,12 @@ ABNORMAL = CodedConcept("49755003", "SCT", "Morphologically Abnormal Structure")
 TISSUE = CodedConcept("85756007", "SCT", "Tissue")
 LEFT = CodedConcept("7771000", "SCT", "Left")
 RIGHT = CodedConcept("24028007", "SCT", "Right")
+SIDES: Mapping[str, CodedConcept] = {
+    "left": LEFT,
+    "right": RIGHT,
+    "anterior": CodedConcept("255549009", "SCT", "Anterior"),
+    "posterior": CodedConcept("255551008", "SCT", "Posterior"),
+}
 
 _ANATOMY: Mapping[str, tuple[str, str]] = {
     "adrenal|adrenal gland": ("23451007", "Adrenal gland"),
@@ -108,7 +114,7 @@ _ABNORMAL: Mapping[str, tuple[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class ProposedCode:
-    """A structure in codes: category, type and, for one of a pair, its side."""
+    """A structure in codes: category, type and, for one of several, its side or part."""
 
     category: CodedConcept
     type: CodedConcept
@@ -118,15 +124,15 @@ class ProposedCode:
 def proposed_code(label: str) -> ProposedCode | None:
     """The code for a label such as `kidney_left` or `Left Kidney`; None where none is sure."""
     words = [word for word in re.split(r"[^a-z0-9]+", label.lower()) if word]
-    sides = [word for word in words if word in ("left", "right")]
+    sides = [word for word in words if word in SIDES]
     whole = _found(words)
     if whole is not None:
         return whole
-    rest = [word for word in words if word not in ("left", "right", "the", "of")]
+    rest = [word for word in words if word not in (*SIDES, "the", "of")]
     found = _found(rest) or _found([word for word in rest if not word.isdigit()])
     if found is None or len(sides) > 1:
         return None
-    side = {"left": LEFT, "right": RIGHT}[sides[0]] if sides else None
+    side = SIDES[sides[0]] if sides else None
     return ProposedCode(found.category, found.type, side)
 
 

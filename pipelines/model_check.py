@@ -11,7 +11,6 @@ from time import perf_counter
 import torch
 
 from pipelines.bundle import LoadedBundle
-from pipelines.definition_proposal import label_values
 from pipelines.device import chosen_device, forget_peak, peak_memory_mib
 from pipelines.errors import PipelineError, RefusalCode, Refused
 from pipelines.inference import infer
@@ -20,6 +19,7 @@ from pipelines.left_right import LeftRightResult, Verdict, left_right_test
 from pipelines.model_loading import load_model
 from pipelines.model_memory import MemoryEstimate, memory_estimate
 from pipelines.preprocessing import preprocessed
+from pipelines.reading_policy import ReadingPolicy
 from pipelines.registry import RegisteredPipeline
 from pipelines.restore import restored_label_map
 from pipelines.selection import NoMatch, select_inputs
@@ -48,6 +48,7 @@ class CheckedModel:
 
 
 NOT_RUN = LeftRightResult(Verdict.NOT_RUN, "no case was given", {})
+BROKE_OFF = LeftRightResult(Verdict.NOT_RUN, "it did not run on the case", {})
 
 
 def checked_model(
@@ -66,7 +67,7 @@ def checked_model(
         volumes = case_volumes(registered, dicom_dir)
         return _tried(registered, bundle, volumes, spacing)
     except PipelineError as error:
-        return CheckedModel(str(error), spacing, estimate, NOT_RUN)
+        return CheckedModel(str(error), spacing, estimate, BROKE_OFF)
 
 
 def _tried(
@@ -81,7 +82,7 @@ def _tried(
     shape = tuple(data[bundle.metadata.input_key].shape)
     labels = _labels(registered, bundle, volumes)
     seconds = perf_counter() - started
-    names = label_values(bundle.metadata)
+    names = {item.label_value: item.label for item in registered.definition.segments}
     counts = slice_counts(labels, names)
     return CheckedModel(
         failure="",
@@ -110,7 +111,10 @@ def case_volumes(registered: RegisteredPipeline, dicom_dir: Path) -> dict[str, S
         raise Refused(RefusalCode.NO_PIPELINE_MATCHES, " | ".join(selection.reasons))
     paths = {id(item.candidate): item.paths for item in series}
     return {
-        role: read_series(paths[id(chosen.candidate)]) for role, chosen in selection.inputs.items()
+        role: read_series(
+            paths[id(chosen.candidate)], ReadingPolicy.of(registered.definition.inputs[role])
+        )
+        for role, chosen in selection.inputs.items()
     }
 
 
