@@ -16,16 +16,21 @@ import typer
 from rich.console import Console
 
 from config.errors import ConfigError, InvalidConfig
-from config.load import load_settings, read_settings
+from config.load import read_settings
 from config.setting_types import is_ae_title
-from config.settings import LogSettings, Settings
+from config.settings import LogSettings
 from config.tls_settings import ClientTls
 from node.certificate_maker import KeyType
+from node.cli_options import ConfigOption
+from node.cli_options import command_settings as _settings
+from node.cli_options import config_path as _config_path
 from node.data_directory import existing_data, kept_data, make_private, server_problems
 from node.errors import NodeError
 from node.log_setup import configure_logging, describe_error
 from node.make_certificates import made_certificates
+from node.model_commands import model_app
 from node.offered_pipelines import pipeline_problems
+from node.run_command import run
 from node.send_target import SendTarget
 from node.status_gate import MOST_ROWS, certificate_warnings, gate_json, rejections_table
 from node.status_table import status_json, status_table
@@ -41,8 +46,6 @@ from storage.studies import reopen_for_routing
 if TYPE_CHECKING:
     from node.send import FileReport
 
-DEFAULT_CONFIG = Path("config/node.yaml")
-
 app = typer.Typer(
     name="radnode",
     help="Takes studies from a PACS, runs models on them, and sends the results back.",
@@ -51,15 +54,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-ConfigOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--config",
-        envvar="RADNODE_CONFIG",
-        show_default=str(DEFAULT_CONFIG),
-        help="YAML file with settings; config/node.example.yaml explains every key.",
-    ),
-]
+app.add_typer(model_app, name="model")
+app.command("run")(run)
 
 
 def main() -> NoReturn:
@@ -89,23 +85,12 @@ def _warn(warnings: Iterable[str]) -> None:
         typer.echo(f"radnode: warning: {warning}", err=True)
 
 
-def _config_path(given: Path | None) -> Path | None:
-    path = given or (DEFAULT_CONFIG if DEFAULT_CONFIG.is_file() else None)
-    return path.absolute() if path else None
-
-
-def _settings(given: Path | None, process: str) -> Settings:
-    settings = load_settings(_config_path(given))
-    configure_logging(settings.log, process=process)
-    return settings
-
-
 @app.command()
 def serve(config: ConfigOption = None) -> None:
     """Run the node until it is asked to stop (SIGTERM or Ctrl-C)."""
-    from node.service import serve as run
+    from node.service import serve as run_node
 
-    run(_settings(config, "node"), _config_path(config))
+    run_node(_settings(config, "node"), _config_path(config))
 
 
 @app.command(hidden=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -111,7 +112,7 @@ def made_bundle(
     parser["device"] = device
     recipe = _Recipe(bundle_dir, path, config, parser)
     keys = image_keys(config) or tuple(image.key for image in metadata.inputs)
-    with bundle_modules(bundle_dir):
+    with bundle_modules(bundle_dir) if bundle_dir.is_dir() else nullcontext():
         return LoadedBundle(
             metadata=replace(metadata, input_key=keys[0] if len(keys) == 1 else EVALUATOR_KEY),
             device=device,

@@ -56,13 +56,6 @@ class Chain:
                 return "sigmoid"
         return "unknown"
 
-    @property
-    def relabels(self) -> bool:
-        """Whether a step other than the usual ones may give the values another meaning."""
-        usual = {"Activations", "AsDiscrete", "Invert", "KeepLargestConnectedComponent"}
-        usual |= {"FillHoles", "RemoveSmallObjects", "MeanEnsemble"}
-        return not self.is_known or bool(set(self.names) - usual)
-
 
 def postprocessing_chain(config: Mapping[str, Any], key: str = "postprocessing") -> Chain:
     """The chain that a configuration names under `key`; empty when there is none."""

@@ -28,6 +28,8 @@ def chosen_weights(bundle_dir: Path, named: str | None) -> Path:
     A `.safetensors` beside the named file stands for it. Raises `InvalidBundle` for a file that
     lies outside the bundle, whose digest nobody has accepted.
     """
+    if bundle_dir.is_file():
+        return bundle_dir
     if not named:
         return weights_file(bundle_dir)
     path = bundle_dir / named

@@ -11,11 +11,14 @@ from pydantic import Field, StringConstraints, model_validator
 
 from config.setting_types import Frozen, Name
 from pipelines.criteria import Criterion, Keyword
+from pipelines.network_schema import NetworkDefinition
 from storage.dicom_records import CodedConcept
 
 Orientation = Literal["axial", "coronal", "sagittal", "oblique"]
 LongString = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[^\\]+$")]
 Colour = Annotated[int, Field(ge=0, le=255)]
+LabelValue = Annotated[int, Field(ge=1, le=65535)]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 LARGEST_SERIES_NUMBER = 2**31 - 2  # IS; the report takes the next one
 
 
@@ -81,7 +84,7 @@ class InputCriteria(Frozen):
 class SegmentDefinition(Frozen):
     """How one label value of the model's answer is told in DICOM and FHIR."""
 
-    label_value: Annotated[int, Field(ge=1, le=65535)]
+    label_value: LabelValue
     label: LongString
     tracking_id: LongString
     category: Code
@@ -89,6 +92,7 @@ class SegmentDefinition(Frozen):
     type_modifier: Code | None = None
     anatomic_region: Code | None = None
     color_rgb: tuple[Colour, Colour, Colour]
+    also: tuple[LabelValue, ...] = ()
     min_volume_ml: Annotated[float, Field(ge=0)] = 0.0
 
 
@@ -99,6 +103,8 @@ class PipelineDefinition(Frozen):
     version: Annotated[str, StringConstraints(min_length=1, max_length=64)]
     title: LongString
     bundle: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+    model_files: dict[str, Sha256] = Field(default_factory=dict)
+    network: NetworkDefinition | None = None
     priority: Annotated[int, Field(ge=0, le=1000)] = 100
     inputs: Annotated[dict[Name, InputCriteria], Field(min_length=1)]
     series_number: Annotated[int, Field(ge=1, le=LARGEST_SERIES_NUMBER)] = 9001

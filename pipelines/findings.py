@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pipelines.definition_schema import PipelineDefinition, SegmentDefinition
-from pipelines.labels import Labels, only
+from pipelines.labels import Labels, only, united
 from pipelines.measurements import volumes_ml
 from pipelines.objects.codes import MILLILITRE, VOLUME
 from pipelines.objects.description import SegmentDescription, numbered
@@ -42,6 +42,8 @@ def find(
     A structure is present when it has a voxel and at least its `min_volume_ml`.
     """
     segments = definition.segments
+    if any(item.also for item in segments):
+        label_map = united(label_map, {i.label_value: (i.label_value, *i.also) for i in segments})
     volumes = volumes_ml(label_map, voxel_volume_ml, (item.label_value for item in segments))
     present = {
         item.label_value: volumes[item.label_value]

@@ -86,7 +86,7 @@ def checked_label_map(values: NDArray[Any], bundle: LoadedBundle) -> LabelMap:
     if lowest < 0 or highest > np.iinfo(np.uint16).max:
         raise InferenceFailed(f"label values from {lowest} to {highest} cannot be kept")
     unknown = sorted(found - set(bundle.metadata.channels))
-    if bundle.metadata.has_background and unknown and not bundle.chain.relabels:
+    if bundle.metadata.has_background and unknown:
         raise InferenceFailed(f"label values {unknown} are not in the bundle's channel_def")
     dtype = np.uint8 if highest <= np.iinfo(np.uint8).max else np.uint16
     labels: LabelMap = np.ascontiguousarray(whole.astype(dtype))

@@ -94,3 +94,17 @@ def only(labels: Labels, label_values: Collection[int]) -> Labels:
     copy[~np.isin(labels, list(label_values))] = 0
     result: LabelMap = copy
     return result
+
+
+def united(labels: Labels, groups: Mapping[int, Collection[int]]) -> OverlappingLabels:
+    """Structures that are made of several label values, and may share them.
+
+    `groups` maps the value of each structure to all label values that belong to it.
+    """
+    masks: dict[int, Mask] = {}
+    for value, members in groups.items():
+        first, *others = members
+        masks[value] = mask_of(labels, first)
+        for other in others:
+            masks[value] |= mask_of(labels, other)
+    return OverlappingLabels.of(masks)

@@ -6,10 +6,12 @@ import threading
 
 import torch
 
-from pipelines.bundle import LoadedBundle, load_bundle
-from pipelines.bundle_files import bundle_digests
+from pipelines.bundle import LoadedBundle
+from pipelines.bundle_files import told_changes
 from pipelines.errors import RefusalCode, Refused
-from pipelines.registry import RegisteredPipeline, digest_of
+from pipelines.model_loading import load_model
+from pipelines.model_source import model_files
+from pipelines.registry import RegisteredPipeline
 
 _loaded: dict[tuple[str, str], LoadedBundle] = {}
 _lock = threading.Lock()
@@ -24,8 +26,17 @@ def loaded_model(registered: RegisteredPipeline, device: torch.device) -> Loaded
     key = registered.model_digest, str(device)
     with _lock:
         if key not in _loaded:
-            if digest_of(bundle_digests(registered.bundle_dir)) != registered.model_digest:
-                text = "the bundle's files changed since the node started; restart to accept them"
-                raise Refused(RefusalCode.PIPELINE_CHANGED, text)
-            _loaded[key] = load_bundle(registered.bundle_dir, device)
+            _refuse_changed(registered)
+            _loaded[key] = load_model(registered, device)
         return _loaded[key]
+
+
+def _refuse_changed(registered: RegisteredPipeline) -> None:
+    found = model_files(registered.bundle_dir)
+    if found != registered.files:
+        text = (
+            f"bundle {registered.definition.bundle}: {told_changes(registered.files, found)} since "
+            "the node started; put the files back, or accept the change (radnode model accept) "
+            "and restart"
+        )
+        raise Refused(RefusalCode.PIPELINE_CHANGED, text)

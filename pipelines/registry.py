@@ -15,18 +15,20 @@ from pathlib import Path
 import config
 from config.errors import Problem
 from config.settings import PipelineSettings
-from pipelines.bundle_files import bundle_digests, bundle_metadata
+from pipelines.acceptance import Acceptances, require_accepted
 from pipelines.bundle_metadata import BundleMetadata
 from pipelines.channel_roles import roles_by_channel
 from pipelines.definition import load_definition
 from pipelines.definition_schema import PipelineDefinition
 from pipelines.errors import InvalidBundle, InvalidDefinition
+from pipelines.model_place import model_dir
+from pipelines.model_source import model_source
 from pipelines.objects.uids import device_uid
 from storage.records import AlgorithmIdentity
 
 SHIPPED_DEFINITIONS = Path(config.__file__).parent / "pipelines"
 SHIPPED_BUNDLES = Path(__file__).parent / "bundles"
-WITHOUT_EFFECT_ON_RESULTS = {"priority", "destinations"}
+WITHOUT_EFFECT_ON_RESULTS = {"priority", "destinations", "model_files"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,21 +52,51 @@ class RegisteredPipeline:
 Registry = Mapping[str, RegisteredPipeline]
 
 
-def load_registry(settings: PipelineSettings) -> Registry:
-    """Every enabled pipeline by name.
+def load_registry(
+    settings: PipelineSettings,
+    acceptances: Acceptances | None = None,
+    unpack_dir: Path | None = None,
+) -> Registry:
+    """Every enabled pipeline by name; models that come as one file are unpacked in `unpack_dir`.
 
     Raises `InvalidDefinition` for a missing or wrong definition file and `InvalidBundle` for
-    a bundle that is missing, broken, or lacks a label value that the definition describes.
+    a bundle that is missing, broken, not accepted, changed since it was accepted, or lacks a
+    label value that the definition describes.
     """
-    definitions_dir = settings.definitions_dir or SHIPPED_DEFINITIONS
+    return {
+        name: accepted_pipeline(
+            named_definition(settings, name), settings, acceptances or Acceptances(), unpack_dir
+        )
+        for name in settings.enabled
+    }
+
+
+def accepted_pipeline(
+    definition: PipelineDefinition,
+    settings: PipelineSettings,
+    acceptances: Acceptances,
+    unpack_dir: Path | None = None,
+) -> RegisteredPipeline:
+    """One definition with its model, which somebody has accepted. Raises `InvalidBundle`."""
     bundles_dir = settings.bundles_dir or SHIPPED_BUNDLES
-    registry = {}
-    for name in settings.enabled:
-        path = definitions_dir / f"{name}.yaml"
-        if not path.is_file():
-            raise InvalidDefinition((_not_there(name, definitions_dir),))
-        registry[name] = register(load_definition(path), bundles_dir)
-    return registry
+    registered = register(definition, bundles_dir, unpack_dir)
+    require_accepted(
+        definition.bundle,
+        registered.model_digest,
+        registered.files,
+        definition.model_files,
+        acceptances,
+    )
+    return registered
+
+
+def named_definition(settings: PipelineSettings, name: str) -> PipelineDefinition:
+    """The definition of that name. Raises `InvalidDefinition`."""
+    definitions_dir = settings.definitions_dir or SHIPPED_DEFINITIONS
+    path = definitions_dir / f"{name}.yaml"
+    if not path.is_file():
+        raise InvalidDefinition((_not_there(name, definitions_dir),))
+    return load_definition(path)
 
 
 def _not_there(name: str, folder: Path) -> Problem:
@@ -72,20 +104,25 @@ def _not_there(name: str, folder: Path) -> Problem:
     return Problem("pipelines.enabled", name, str(folder), f"no such definition; there are {there}")
 
 
-def register(definition: PipelineDefinition, bundles_dir: Path) -> RegisteredPipeline:
-    """Pin one definition to the bundle it names. Raises `InvalidBundle`."""
-    bundle_dir = bundles_dir / definition.bundle
-    metadata = bundle_metadata(bundle_dir)
+def register(
+    definition: PipelineDefinition, bundles_dir: Path, unpack_dir: Path | None = None
+) -> RegisteredPipeline:
+    """Pin one definition to the model it names. Raises `InvalidBundle`.
+
+    Whether the model was accepted is not asked here: see `load_registry`.
+    """
+    place = model_dir(bundles_dir, definition.bundle, unpack_dir)
+    source = model_source(place, definition)
+    metadata, files = source.metadata, source.files
     roles = _channel_roles(definition, metadata)
     if metadata.has_background:  # otherwise label values are not channel indices
         _check_labels(definition, metadata)
-    digests = bundle_digests(bundle_dir)
-    model_digest = digest_of(digests)
+    model_digest = digest_of(files)
     told = definition.model_dump(mode="json", exclude=WITHOUT_EFFECT_ON_RESULTS)
     return RegisteredPipeline(
         definition=definition,
-        bundle_dir=bundle_dir,
-        pipeline_digest=digest_of({"definition": told, "bundle": digests}),
+        bundle_dir=place,
+        pipeline_digest=digest_of({"definition": told, "bundle": files}),
         model_digest=model_digest,
         algorithm=AlgorithmIdentity(
             name=metadata.name or definition.title,
@@ -94,7 +131,7 @@ def register(definition: PipelineDefinition, bundles_dir: Path) -> RegisteredPip
             device_uid=device_uid(model_digest),
         ),
         channel_roles=roles,
-        files=digests,
+        files=files,
     )
 
 

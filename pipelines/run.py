@@ -154,14 +154,16 @@ def run_study(
     *,
     device: str = "auto",
     content_time: datetime | None = None,
+    bundles_dir: Path = SHIPPED_BUNDLES,
 ) -> JobResult:
     """Choose series below `dicom_dir`, run, and write SEG and SR into `out_dir`.
 
-    `pipeline` is the name of a shipped pipeline, the path of a definition file (with its bundle
-    among the shipped ones), or a registered pipeline. Raises what `run_pipeline` raises,
+    `pipeline` is the name of a shipped pipeline, the path of a definition file, whose model lies
+    in `bundles_dir`, or a registered pipeline. A bundle can run code: who names one here vouches
+    for it, as `radnode model accept` does on a node. Raises what `run_pipeline` raises,
     `Refused` (no_pipeline_matches) when no series fits, and `InvalidDefinition`.
     """
-    registered = _registered(pipeline)
+    registered = _registered(pipeline, bundles_dir)
     series = series_of_folder(dicom_dir)
     selection = select_inputs(registered.definition, [item.candidate for item in series])
     if isinstance(selection, NoMatch):
@@ -183,9 +185,9 @@ def run_study(
     )
 
 
-def _registered(pipeline: str | Path | RegisteredPipeline) -> RegisteredPipeline:
+def _registered(pipeline: str | Path | RegisteredPipeline, bundles_dir: Path) -> RegisteredPipeline:
     if isinstance(pipeline, RegisteredPipeline):
         return pipeline
     if isinstance(pipeline, Path):
-        return register(load_definition(pipeline), SHIPPED_BUNDLES)
+        return register(load_definition(pipeline), bundles_dir)
     return load_registry(PipelineSettings(enabled=(pipeline,)))[pipeline]

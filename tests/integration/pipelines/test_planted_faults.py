@@ -135,7 +135,9 @@ def test_a_fault_in_restoring_is_seen_in_the_patient(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def faulty(*given: Any, **named: Any) -> NDArray[Any]:
-        return np.ascontiguousarray(fault(restored_label_map(*given, **named)))
+        labels = restored_label_map(*given, **named)
+        assert isinstance(labels, np.ndarray)
+        return np.ascontiguousarray(fault(labels))
 
     monkeypatch.setattr("pipelines.run.restored_label_map", faulty)
     with pytest.raises(AssertionError, match="does not lie where"):
