@@ -34,6 +34,7 @@ from node.scheduler import NodeScheduler
 from node.stop_signals import stop_signals
 from node.supervisor import Supervisor, worker_command
 from node.sweeps import Sweeps
+from node.time_limits import TimeLimits
 from pipelines.registry import Registry
 from storage.database import Database
 from storage.errors import StorageError
@@ -46,6 +47,7 @@ GRACE_S = 5.0
 ASSEMBLY = "assembly"
 """The scheduled act that finds studies complete and routes them."""
 
+_TIME_LIMITS_S = 2.0
 _LEASE_SWEEP_S = 10.0
 _HOUSEKEEPING_S = 60.0
 _PURGE_S = 3600.0
@@ -156,6 +158,7 @@ class Service:
         sweeps = Sweeps(self._settings, self._db, self._files, worker_id=self._worker_id)
         every = self._scheduler.every
         every(self._settings.completeness.check_interval_s, ASSEMBLY, self._assemble)
+        every(_TIME_LIMITS_S, "time_limits", self._time_limits().enforce)
         every(_LEASE_SWEEP_S, "expired_leases", sweeps.return_expired_leases)
         every(_HOUSEKEEPING_S, "incoming_sweep", sweeps.sweep_incoming)
         every(_DAILY_S, "orphaned_files", sweeps.sweep_orphaned_files)
@@ -166,6 +169,15 @@ class Service:
             every(_DAILY_S, "audit_retention", sweeps.prune_audit_trail)
         if self._settings.storage.retention_days:
             every(_PURGE_S, "retention", sweeps.purge_old_studies)
+
+    def _time_limits(self) -> TimeLimits:
+        return TimeLimits(
+            self._settings,
+            self._db,
+            self._registry,
+            worker_prefix=worker_prefix(self._settings.node.name),
+            kill_worker=self._supervisor.kill_child,
+        )
 
     def _assemble(self) -> None:
         """Find studies complete, and route those that are."""

@@ -40,7 +40,7 @@ from pipelines.bundle_weights import (
     load_torchscript,
     load_weights,
 )
-from pipelines.errors import InferenceFailed, InvalidBundle
+from pipelines.errors import DeviceOutOfMemory, InferenceFailed, InvalidBundle
 from pipelines.network_call import with_channels_last
 
 EVALUATOR_KEY = "image"  # where MONAI's evaluators look for the network's input
@@ -133,7 +133,9 @@ def _unchanged(data: Any) -> Any:
 def _on_device(network: nn.Module, device: torch.device) -> nn.Module:
     try:
         return with_channels_last(network.to(device))
-    except RuntimeError as error:  # CUDA out of memory, driver away
+    except torch.OutOfMemoryError:
+        raise DeviceOutOfMemory(f"the model does not fit onto {device} now") from None
+    except RuntimeError as error:  # driver away
         text = f"the model does not fit onto {device} now ({type(error).__name__})"
         raise InferenceFailed(text) from None
 

@@ -106,6 +106,8 @@ class PipelineDefinition(Frozen):
     model_files: dict[str, Sha256] = Field(default_factory=dict)
     network: NetworkDefinition | None = None
     priority: Annotated[int, Field(ge=0, le=1000)] = 100
+    time_limit_s: Annotated[float, Field(gt=0)] | None = None
+    precision: Literal["full", "half"] = "full"
     inputs: Annotated[dict[Name, InputCriteria], Field(min_length=1)]
     series_number: Annotated[int, Field(ge=1, le=LARGEST_SERIES_NUMBER)] = 9001
     series_description: LongString

@@ -28,7 +28,7 @@ from storage.records import AlgorithmIdentity
 
 SHIPPED_DEFINITIONS = Path(config.__file__).parent / "pipelines"
 SHIPPED_BUNDLES = Path(__file__).parent / "bundles"
-WITHOUT_EFFECT_ON_RESULTS = {"priority", "destinations", "model_files"}
+WITHOUT_EFFECT_ON_RESULTS = {"priority", "time_limit_s", "destinations", "model_files"}
 
 
 @dataclass(frozen=True, slots=True)

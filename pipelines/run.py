@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
+import torch
 
 from config.settings import PipelineSettings
 from pipelines.definition import load_definition
@@ -20,7 +21,6 @@ from pipelines.device import (
     peak_device_mib,
     peak_memory_mib,
     prepare_torch,
-    told,
 )
 from pipelines.errors import RefusalCode, Refused
 from pipelines.findings import Findings, find
@@ -33,9 +33,10 @@ from pipelines.preprocessing import preprocessed
 from pipelines.reading_policy import ReadingPolicy
 from pipelines.registry import SHIPPED_BUNDLES, RegisteredPipeline, load_registry, register
 from pipelines.results import ResultWriter
-from pipelines.segmenting import segmented
+from pipelines.segmenting import Effort, segmented
 from pipelines.selection import NoMatch, select_inputs
 from pipelines.series_volume import SeriesVolume, read_series
+from pipelines.smaller_means import with_smaller_means
 from pipelines.stages import StageTimes
 from pipelines.study_folder import files_digest, series_of_folder
 from storage.records import JobResult
@@ -85,7 +86,9 @@ def run_pipeline(request: RunRequest) -> JobResult:
     with times.stage("read"):
         volumes = _read_inputs(request)
     source = next(iter(volumes.values()))
-    label_map = _label_map(request, volumes, times)
+    label_map, device_told = with_smaller_means(
+        device, lambda used, batch: _label_map(request, volumes, times, used, batch)
+    )
     with times.stage("measure"):
         findings = _find(request, label_map, source)
     objects = _writer(request, volumes, times).write(findings)
@@ -99,7 +102,7 @@ def run_pipeline(request: RunRequest) -> JobResult:
         outcome=findings.outcome,
         objects=objects,
         measurements=findings.measurements,
-        device=told(device),
+        device=device_told,
         peak_memory_mib=peak_memory_mib(),
         stage_times_s=dict(times.seconds),
     )
@@ -113,13 +116,18 @@ def _read_inputs(request: RunRequest) -> dict[str, SeriesVolume]:
 
 
 def _label_map(
-    request: RunRequest, volumes: Mapping[str, SeriesVolume], times: StageTimes
+    request: RunRequest,
+    volumes: Mapping[str, SeriesVolume],
+    times: StageTimes,
+    device: torch.device,
+    window_batch: int | None,
 ) -> Labels:
     with times.stage("load_model"):
-        bundle = loaded_model(request.registered, chosen_device(request.device))
+        bundle = loaded_model(request.registered, device)
     with times.stage("preprocess"):
         data = preprocessed(volumes, bundle, request.registered.channel_roles)
-    return segmented(data, bundle, next(iter(volumes.values())), times)
+    effort = Effort(request.registered.definition.precision, window_batch)
+    return segmented(data, bundle, next(iter(volumes.values())), times, effort)
 
 
 def _find(request: RunRequest, label_map: Labels, source: SeriesVolume) -> Findings:
