@@ -320,7 +320,7 @@ def test_an_unforeseen_error_leaves_class_and_place_but_not_its_text(
     def broken(path: Path | None) -> None:
         raise ValueError("Doe^Jane")
 
-    monkeypatch.setattr(cli, "load_settings", broken)
+    monkeypatch.setattr("node.cli_options.load_settings", broken)
 
     done = run("migrate", "--config", str(config))
 
