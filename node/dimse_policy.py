@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import logging
 import socket
-from pathlib import Path
 from typing import Any
 
 from pydicom import config as pydicom_config
-from pynetdicom import _config, dimse_messages
+from pynetdicom import _config
 
-from node.receive.arriving_file import ArrivingFile
 from node.reply_race import close_reply_race
 
 
@@ -25,22 +23,10 @@ def apply_dimse_policy() -> None:
     _config.LOG_REQUEST_IDENTIFIERS = False
     _config.LOG_RESPONSE_IDENTIFIERS = False
     logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
-    # Data sets go from socket to file and from file to socket in pieces: memory stays flat.
-    _config.STORE_RECV_CHUNKED_DATASET = True
+    # Data sets go from file to socket in pieces: memory stays flat.
     _config.STORE_SEND_CHUNKED_DATASET = True
     # pydicom's validation quotes the offending value in a warning.
     pydicom_config.settings.reading_validation_mode = pydicom_config.IGNORE
-
-
-def receive_into(folder: Path) -> None:
-    """Have data sets of C-STORE requests written to `folder` while they come.
-
-    pynetdicom writes them to the process's temporary directory. Ours is private, is swept, and
-    lies on the file system where files are kept, so that keeping one is a rename. Only
-    pynetdicom is told: the temporary directory of everybody else stays where it is. A full disk
-    does not cost the association: see `ArrivingFile`.
-    """
-    dimse_messages.NamedTemporaryFile = lambda **_: ArrivingFile(folder)
 
 
 def prepare_requestor(event: Any) -> None:

@@ -20,7 +20,7 @@ from pydicom.errors import InvalidDicomError
 
 from config.settings import Settings
 from node.receive.admission import senders_named
-from node.receive.instance_header import PARSE_ERRORS
+from node.receive.parse_errors import PARSE_ERRORS
 from pipelines.errors import RefusalCode
 from pipelines.registry import RegisteredPipeline, Registry
 from pipelines.selection import Chosen, NoMatch, SeriesCandidate, select_inputs

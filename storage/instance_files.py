@@ -57,7 +57,7 @@ class IncomingFile:
         self.file: BinaryIO = open(path, "x+b", opener=_private_opener)  # noqa: SIM115
         self._files = files
 
-    def write(self, content: bytes) -> None:
+    def write(self, content: bytes | memoryview) -> None:
         """Append bytes.
 
         Raises:

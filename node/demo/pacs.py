@@ -17,7 +17,7 @@ from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind, Ver
 
 from node.demo.archive import Archive, HeldInstance
 from node.demo.errors import RoutingFailed
-from node.dimse_policy import apply_dimse_policy, prepare_requestor, receive_into
+from node.dimse_policy import apply_dimse_policy, prepare_requestor
 
 SUCCESS = 0x0000
 PENDING = 0xFF00
@@ -52,7 +52,6 @@ class PacsStandIn:
         """Listen; port 0 takes a free one."""
         apply_dimse_policy()
         self.archive.folder.mkdir(parents=True, exist_ok=True)
-        receive_into(self.archive.folder)
         ae = AE(self.ae_title)
         ae.maximum_pdu_size = 131072
         ae.supported_contexts = AllStoragePresentationContexts
@@ -105,7 +104,7 @@ class PacsStandIn:
 
     def _on_store(self, event: evt.Event) -> int:
         try:
-            held = self.archive.keep(event.dataset_path.read_bytes())
+            held = self.archive.keep(event.encoded_dataset())
         except (InvalidDicomError, AttributeError, ValueError):
             return CANNOT_UNDERSTAND
         except OSError:

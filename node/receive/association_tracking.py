@@ -1,22 +1,19 @@
 """Which associations run, what they brought, and how each one ended.
 
 Completeness of a study rests on this: a study is not complete while an association that
-touched it runs, and an aborted one makes us wait longer. So no end may be missed: when the
-peer vanishes, when pynetdicom's own thread dies, and when the database is down at that moment.
+touched it runs, and an aborted one makes us wait longer. So no end may be missed, also when the
+database is down at that moment.
 
 A row is written with an association's first C-STORE: a C-ECHO every few seconds leaves none.
 """
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
 
 import structlog
 
@@ -31,14 +28,13 @@ from storage.records import AuditRecord
 _log = structlog.get_logger()
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class TrackedAssociation:
     """One running association; `association_id` is None until its first C-STORE."""
 
     caller: Caller
     association_id: int | None = None
     outcomes: Counter[str] = field(default_factory=Counter)
-    end: AssociationEnd = "aborted"
     met_full_disk: bool = False
 
 
@@ -51,27 +47,28 @@ class _PendingEnd:
 
 
 class AssociationTracker:
-    """Tracks pynetdicom's association threads from acceptance to their end."""
+    """Tracks associations from their acceptance to their end."""
 
     def __init__(self, db: Database, on_change: Callable[[], None]) -> None:
         self._db = db
         self._on_change = on_change
         self._lock = threading.Lock()
-        self._running: dict[Any, TrackedAssociation] = {}
+        self._running: set[TrackedAssociation] = set()
         self._pending_ends: list[_PendingEnd] = []
 
-    def established(self, assoc: Any, caller: Caller) -> None:
+    def established(self, caller: Caller) -> TrackedAssociation:
         """Begin to track an accepted association."""
+        tracked = TrackedAssociation(caller)
         with self._lock:
-            self._running[assoc] = TrackedAssociation(caller)
+            self._running.add(tracked)
+        return tracked
 
-    def of(self, assoc: Any) -> TrackedAssociation:
-        """Return what is known of a running association, its row included.
+    def row_of(self, tracked: TrackedAssociation) -> int:
+        """Return the number of an association's row, which is written if there is none yet.
 
         Raises:
-            KeyError: it has ended meanwhile. DatabaseUnavailable: its row could not be written.
+            DatabaseUnavailable, OutOfSpace: it could not be written.
         """
-        tracked = self._running[assoc]
         if tracked.association_id is None:
             tracked.association_id = associations.open_association(
                 self._db,
@@ -80,38 +77,12 @@ class AssociationTracker:
                 address=tracked.caller.address,
                 now=datetime.now(UTC),
             )
-        return tracked
+        return tracked.association_id
 
-    def count(self, assoc: Any, outcome: str) -> None:
-        """Count what became of one instance."""
-        if tracked := self._running.get(assoc):
-            tracked.outcomes[outcome] += 1
-
-    def first_disk_full(self, assoc: Any) -> Caller | None:
-        """Note that the disk is full; the caller, unless that was noted before."""
-        tracked = self._running.get(assoc)
-        if tracked is None or tracked.met_full_disk:
-            return None
-        tracked.met_full_disk = True
-        return tracked.caller
-
-    def connection_lost(self, assoc: Any) -> None:
-        """Note that the coming abort is not the peer's word but its silence."""
-        if tracked := self._running.get(assoc):
-            tracked.end = "lost"
-
-    def aborted(self, assoc: Any) -> None:
-        """End an association that was aborted by either side, or lost."""
-        if tracked := self._running.get(assoc):
-            self.ended(assoc, tracked.end)
-
-    def ended(self, assoc: Any, end: AssociationEnd) -> None:
+    def ended(self, tracked: TrackedAssociation, end: AssociationEnd) -> None:
         """Write down how an association ended, and wake up whoever waits for studies."""
         with self._lock:
-            tracked = self._running.pop(assoc, None)
-        if tracked is None:
-            return
-        _discard_unfinished(assoc)
+            self._running.discard(tracked)
         # Monitors send a C-ECHO every few seconds.
         log = _log.info if tracked.outcomes else _log.debug
         log(
@@ -128,11 +99,7 @@ class AssociationTracker:
         self._settle()
 
     def tick(self) -> None:
-        """Find associations whose thread has died, and write down ends that could not be."""
-        with self._lock:
-            dead = [assoc for assoc in self._running if not assoc.is_alive()]
-        for assoc in dead:
-            self.ended(assoc, "lost")
+        """Write down ends that could not be written when they came."""
         self._settle()
 
     def running(self) -> int:
@@ -186,13 +153,3 @@ def record_audit(
         record(db, entry)
     except StorageError as error:
         _log.error("audit_not_written", audit_event=event, reason=type(error).__name__)
-
-
-def _discard_unfinished(assoc: Any) -> None:
-    """Delete the temporary file of a C-STORE that never ended: it holds patient data."""
-    file = getattr(assoc.dimse.message, "_data_set_file", None)
-    if file is not None:
-        with contextlib.suppress(OSError):
-            file.close()
-        with contextlib.suppress(OSError):
-            Path(file.name).unlink()

@@ -1,152 +1,245 @@
-"""Is a received data set whole? Element lengths are followed, values are skipped.
+"""Is a received data set whole, and what are its identity elements? Followed while it comes.
 
 A sender that dies or lies leaves a data set that ends in the middle of a value. It must not be
 answered Success, so the walk follows the lengths from the first to the last byte (PS3.5 7.1,
-7.5, A.4). It holds no value and no recursion: memory stays flat, whatever the data set nests.
+7.5, A.4). It keeps no value but those it is asked for, and has no recursion: memory stays flat,
+whatever the data set nests and however it is cut into fragments.
 """
 
 from __future__ import annotations
 
+import struct
 import zlib
-from dataclasses import dataclass
-from enum import Enum
-from typing import BinaryIO
+from collections.abc import Set
+from typing import NamedTuple
 
 from node.receive.dimse_status import StoreFailure, StoreRefused
 
 IMPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2"
 EXPLICIT_VR_BIG_ENDIAN = "1.2.840.10008.1.2.2"
 DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2.1.99"
+UNDEFINED_LENGTH = 0xFFFFFFFF
 
-_UNDEFINED_LENGTH = 0xFFFFFFFF
 _ITEM = 0xFFFEE000
 _ITEM_DELIMITATION = 0xFFFEE00D
 _SEQUENCE_DELIMITATION = 0xFFFEE0DD
 _LONG_VRS = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
+_SHORT_VRS = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
 _DEEPEST_NESTING = 64
+_LONGEST_VALUE = 1 << 20
 _CHUNK = 1 << 16
 _LARGEST_INFLATED = 1 << 33
 
-
-class _Kind(Enum):
-    ELEMENTS = "elements"
-    ITEMS = "items"
+# A level is one open value of undefined length, or the data set itself at the bottom.
+_ELEMENTS, _ITEMS = False, True
 
 
-@dataclass(frozen=True, slots=True)
-class _Level:
-    """One open value of undefined length, or the data set itself at the bottom."""
+class RawElement(NamedTuple):
+    """One element as it came; a sequence's items as they lie in the data set."""
 
-    kind: _Kind
-    implicit: bool
+    vr: bytes
+    length: int
+    value: bytes
 
 
-def check_whole(file: BinaryIO, offset: int, size: int, transfer_syntax_uid: str) -> None:
-    """Raise `StoreRefused` unless the data set in `file[offset:size]` is whole.
+class DataSetWalk:
+    """One pass over a data set that comes in fragments.
 
-    A break exactly between two top-level elements cannot be seen.
+    `wanted` are the tags to keep in `elements`, in the top level; from the first tag beyond the
+    last of them on, `is_identified` is true and no more are kept.
     """
-    file.seek(offset)
-    if transfer_syntax_uid == DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN:
-        _check_deflated(file)
-    else:
-        _Walk(file, size, transfer_syntax_uid).run()
 
+    def __init__(self, transfer_syntax_uid: str, wanted: Set[int]) -> None:
+        is_big = transfer_syntax_uid == EXPLICIT_VR_BIG_ENDIAN
+        self._tag_and_length = struct.Struct(">HHI" if is_big else "<HHI")
+        self._short_length = struct.Struct(">H" if is_big else "<H")
+        self._long_length = struct.Struct(">I" if is_big else "<I")
+        self._levels = [(_ELEMENTS, transfer_syntax_uid == IMPLICIT_VR_LITTLE_ENDIAN)]
+        self._wanted = wanted
+        self._last_wanted = max(wanted, default=-1)
+        self._carry = b""
+        self._left = 0
+        self._kept: tuple[int, bytes, int, bytearray] | None = None
+        self._is_padding = False
+        self.elements: dict[int, RawElement] = {}
+        self.is_identified = False
 
-def _check_deflated(file: BinaryIO) -> None:
-    inflate = zlib.decompressobj(-zlib.MAX_WBITS)
-    inflated = 0
-    try:
-        while not inflate.eof and (data := inflate.unconsumed_tail or file.read(_CHUNK)):
-            inflated += len(inflate.decompress(data, _CHUNK))
-            if inflated > _LARGEST_INFLATED:
+    def take(self, fragment: memoryview) -> None:
+        """Follow the next bytes.
+
+        Raises:
+            StoreRefused: they are no data set in this transfer syntax.
+        """
+        if self._carry:
+            fragment = memoryview(self._carry + bytes(fragment))
+            self._carry = b""
+        at = 0
+        while not self._is_padding:
+            at = self._through_value(fragment, at)
+            if self._left:
+                return
+            after = self._through_header(fragment, at)
+            if after < 0:
+                self._carry = bytes(fragment[at:])
+                return
+            at = after
+
+    def finish(self) -> None:
+        """Raise `StoreRefused` unless the data set may end here.
+
+        A break exactly between two top-level elements cannot be seen.
+        """
+        if self._is_padding:
+            return
+        is_between = self._left == 0 and len(self._levels) == 1 and len(self._carry) < 8
+        if not is_between or any(self._carry):
+            raise StoreRefused(StoreFailure.TRUNCATED)
+        self.is_identified = True
+
+    def _through_value(self, fragment: memoryview, at: int) -> int:
+        """Pass over what is here of the open value."""
+        if self._left:
+            taken = min(self._left, len(fragment) - at)
+            self._left -= taken
+            if self._kept is not None:
+                self._keep(fragment[at : at + taken])
+            at += taken
+        if self._kept is not None and not self._left and len(self._levels) == 1:
+            tag, vr, length, value = self._kept
+            self.elements[tag] = RawElement(vr, length, bytes(value))
+            self._kept = None
+        return at
+
+    def _through_header(self, fragment: memoryview, at: int) -> int:
+        """Open the next element or item; return where its value begins, -1 where more is needed."""
+        if len(fragment) - at < 8:
+            return -1
+        group, element, length = self._tag_and_length.unpack_from(fragment, at)
+        is_items, is_implicit = self._levels[-1]
+        tag = group << 16 | element
+        if is_items:
+            after = self._item(tag, length, at, is_implicit)
+        elif len(self._levels) > 1:
+            after = self._nested(fragment, at, tag, length)
+        elif group == 0:
+            self._is_padding = True  # zeros after the last element, by a careless writer
+            return at
+        else:
+            return self._top(fragment, at, tag, length)
+        if self._kept is not None and after > 0:
+            self._keep(fragment[at:after])
+        return after
+
+    def _top(self, fragment: memoryview, at: int, tag: int, length: int) -> int:
+        vr, length, after = self._vr(fragment, at, length)
+        if after < 0:
+            return after
+        if tag > self._last_wanted:
+            self.is_identified = True
+        elif tag in self._wanted and not self.is_identified:
+            if _LONGEST_VALUE < length != UNDEFINED_LENGTH:
                 raise StoreRefused(StoreFailure.UNREADABLE)
-    except zlib.error as error:
-        raise StoreRefused(StoreFailure.UNREADABLE) from error
-    if not inflate.eof:
-        raise StoreRefused(StoreFailure.TRUNCATED)
+            self._kept = (tag, vr, length, bytearray())
+        self._open(vr, length)
+        return after
 
+    def _nested(self, fragment: memoryview, at: int, tag: int, length: int) -> int:
+        if tag == _ITEM_DELIMITATION:
+            self._levels.pop()
+            return at + 8
+        vr, length, after = self._vr(fragment, at, length)
+        if after > 0:
+            self._open(vr, length)
+        return after
 
-class _Walk:
-    """One pass over a data set, element by element."""
+    def _vr(self, fragment: memoryview, at: int, length: int) -> tuple[bytes, int, int]:
+        """Return VR (empty: implicit), length, and where the value begins."""
+        vr = b"" if self._levels[-1][1] else bytes(fragment[at + 4 : at + 6])
+        if vr in _SHORT_VRS:
+            return vr, self._short_length.unpack_from(fragment, at + 6)[0], at + 8
+        if vr in _LONG_VRS:
+            if len(fragment) - at < 12:
+                return vr, 0, -1
+            return vr, self._long_length.unpack_from(fragment, at + 8)[0], at + 12
+        if vr.isalpha():
+            return vr, self._short_length.unpack_from(fragment, at + 6)[0], at + 8
+        return b"", length, at + 8
 
-    def __init__(self, file: BinaryIO, size: int, transfer_syntax_uid: str) -> None:
-        self._file = file
-        self._size = size
-        self._order = "big" if transfer_syntax_uid == EXPLICIT_VR_BIG_ENDIAN else "little"
-        self._at = file.tell()
-        self._levels = [_Level(_Kind.ELEMENTS, transfer_syntax_uid == IMPLICIT_VR_LITTLE_ENDIAN)]
+    def _open(self, vr: bytes, length: int) -> None:
+        if length != UNDEFINED_LENGTH:
+            self._left = length
+            return
+        # UN of undefined length holds Implicit VR items (PS3.5 6.2.2).
+        self._enter(_ITEMS, self._levels[-1][1] or vr == b"UN")
 
-    def run(self) -> None:
-        """Walk to the end of the data set."""
-        while not self._at_end():
-            header = self._read(8)
-            tag = self._number(header[:2]) << 16 | self._number(header[2:4])
-            if len(self._levels) == 1 and tag >> 16 == 0:
-                return  # zeros after the last element: padding by a careless writer
-            if self._levels[-1].kind is _Kind.ITEMS:
-                self._item(tag, header)
-            else:
-                self._element(tag, header)
-
-    def _at_end(self) -> bool:
-        left = self._size - self._at
-        if left == 0 and len(self._levels) == 1:
-            return True
-        if left >= 8:
-            return False
-        if len(self._levels) == 1 and not any(self._read(left)):
-            return True
-        raise StoreRefused(StoreFailure.TRUNCATED)
-
-    def _item(self, tag: int, header: bytes) -> None:
+    def _item(self, tag: int, length: int, at: int, is_implicit: bool) -> int:
         """Enter or skip one item or fragment, or leave the sequence (PS3.5 7.5.2)."""
-        length = self._number(header[4:])
         if tag == _SEQUENCE_DELIMITATION:
             self._levels.pop()
         elif tag != _ITEM:
             raise StoreRefused(StoreFailure.UNREADABLE)
-        elif length == _UNDEFINED_LENGTH:
-            self._enter(_Kind.ELEMENTS, self._levels[-1].implicit)
+        elif length == UNDEFINED_LENGTH:
+            self._enter(_ELEMENTS, is_implicit)
         else:
-            self._skip(length)
+            self._left = length
+        return at + 8
 
-    def _element(self, tag: int, header: bytes) -> None:
-        if tag == _ITEM_DELIMITATION and len(self._levels) > 1:
-            self._levels.pop()
-            return
-        vr, length = self._vr_and_length(header)
-        if length != _UNDEFINED_LENGTH:
-            self._skip(length)
-            return
-        # UN of undefined length holds Implicit VR items (PS3.5 6.2.2).
-        self._enter(_Kind.ITEMS, self._levels[-1].implicit or vr == b"UN")
-
-    def _vr_and_length(self, header: bytes) -> tuple[bytes, int]:
-        vr = header[4:6]
-        if self._levels[-1].implicit or not vr.isalpha():
-            return b"", self._number(header[4:])
-        if vr in _LONG_VRS:
-            return vr, self._number(self._read(4))
-        return vr, self._number(header[6:])
-
-    def _enter(self, kind: _Kind, implicit: bool) -> None:
+    def _enter(self, is_items: bool, is_implicit: bool) -> None:
         if len(self._levels) >= _DEEPEST_NESTING:
             raise StoreRefused(StoreFailure.UNREADABLE)
-        self._levels.append(_Level(kind, implicit))
+        self._levels.append((is_items, is_implicit))
 
-    def _number(self, raw: bytes) -> int:
-        return int.from_bytes(raw, "big" if self._order == "big" else "little")
+    def _keep(self, part: memoryview) -> None:
+        """Add to the value that is kept; a sequence longer than any real one is as good as none."""
+        if self._kept is not None:
+            self._kept[3].extend(part)
+            if len(self._kept[3]) > _LONGEST_VALUE:
+                self._kept = None
 
-    def _read(self, count: int) -> bytes:
-        data = self._file.read(count)
-        if len(data) < count:
+
+class DeflatedWalk:
+    """The same for a deflated data set: its stream must end; its elements are followed to the
+    last wanted one, because a small stream may inflate to any size.
+    """
+
+    def __init__(self, wanted: Set[int]) -> None:
+        self._inflate = zlib.decompressobj(-zlib.MAX_WBITS)
+        self._walk = DataSetWalk("", wanted)
+        self._inflated = 0
+
+    @property
+    def elements(self) -> dict[int, RawElement]:
+        """The wanted elements that have come."""
+        return self._walk.elements
+
+    def take(self, fragment: memoryview) -> None:
+        """Follow the next bytes; raises `StoreRefused` where they are no deflated data set."""
+        data: bytes | memoryview = fragment
+        while len(data) and not self._inflate.eof:
+            try:
+                inflated = self._inflate.decompress(data, _CHUNK)
+            except zlib.error as error:
+                raise StoreRefused(StoreFailure.UNREADABLE) from error
+            data = self._inflate.unconsumed_tail
+            self._count(inflated)
+
+    def finish(self) -> None:
+        """Raise `StoreRefused` unless the stream has ended."""
+        if not self._inflate.eof:
             raise StoreRefused(StoreFailure.TRUNCATED)
-        self._at += count
-        return data
+        if not self._walk.is_identified:
+            self._walk.finish()
 
-    def _skip(self, count: int) -> None:
-        self._at += count
-        if self._at > self._size:
-            raise StoreRefused(StoreFailure.TRUNCATED)
-        self._file.seek(self._at)
+    def _count(self, inflated: bytes) -> None:
+        self._inflated += len(inflated)
+        if self._inflated > _LARGEST_INFLATED:
+            raise StoreRefused(StoreFailure.UNREADABLE)
+        if not self._walk.is_identified:
+            self._walk.take(memoryview(inflated))
+
+
+def walk_over(transfer_syntax_uid: str, wanted: Set[int]) -> DataSetWalk | DeflatedWalk:
+    """Return the walk for a data set in that transfer syntax."""
+    if transfer_syntax_uid == DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN:
+        return DeflatedWalk(wanted)
+    return DataSetWalk(transfer_syntax_uid, wanted)

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from enum import Enum
 
-from pydicom.dataset import Dataset
-
 SUCCESS = 0x0000
 
 
@@ -45,13 +43,3 @@ class StoreRefused(Exception):
     def __init__(self, failure: StoreFailure) -> None:
         self.failure = failure
         super().__init__(failure.code)
-
-
-def answer(failure: StoreFailure | None) -> int | Dataset:
-    """Return the C-STORE response for pynetdicom: a status, with a comment if it is a failure."""
-    if failure is None:
-        return SUCCESS
-    response = Dataset()
-    response.Status = failure.status
-    response.ErrorComment = failure.comment
-    return response

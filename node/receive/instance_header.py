@@ -7,25 +7,23 @@ characters; control characters go, because databases and logs stumble over them.
 
 from __future__ import annotations
 
-import struct
 import unicodedata
-import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from io import BytesIO
-from typing import BinaryIO
 
 from pydicom.charset import convert_encodings, decode_bytes
-from pydicom.dataset import Dataset
-from pydicom.filereader import read_dataset
-from pydicom.tag import BaseTag
+from pydicom.filereader import read_sequence
 from pydicom.valuerep import PN_DELIMS, TEXT_VR_DELIMS
 
 from node.receive.dataset_structure import (
-    DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
     EXPLICIT_VR_BIG_ENDIAN,
     IMPLICIT_VR_LITTLE_ENDIAN,
+    RawElement,
 )
 from node.receive.dimse_status import StoreFailure, StoreRefused
+from node.receive.parse_errors import PARSE_ERRORS
 from storage.dicom_records import CodedConcept, PatientIdentity, SeriesHeader, StudyHeader
 from storage.errors import InvalidUid
 from storage.instance_files import validated_uid
@@ -60,29 +58,22 @@ _INSTANCE_NUMBER = 0x00200013
 _LOCAL_NAMESPACE_ENTITY_ID = 0x00400031
 _UNIVERSAL_ENTITY_ID = 0x00400032
 
-_READ: frozenset[int] = frozenset(
+IDENTITY_TAGS = frozenset(
     value for name, value in globals().items() if name.startswith("_") and isinstance(value, int)
-)
-_LONGEST_VALUE = 1 << 20
-_LONGEST_TEXT = 1024
-_INFLATED_HEAD = 1 << 24
-_UNDEFINED_LENGTH = 0xFFFFFFFF
-_CONTROL = frozenset({"Cc", "Cs"})
+) - {
+    _CODE_VALUE,
+    _CODING_SCHEME_DESIGNATOR,
+    _CODE_MEANING,
+    _LOCAL_NAMESPACE_ENTITY_ID,
+    _UNIVERSAL_ENTITY_ID,
+}
+"""The elements of the top level that `header_of` reads."""
 
-# What pydicom raises on bytes that are no data set.
-PARSE_ERRORS = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    NotImplementedError,
-    RecursionError,
-    TypeError,
-    ValueError,
-    struct.error,
-    zlib.error,
-)
+_OF_ONE_INSTANCE = frozenset({_SOP_CLASS_UID, _SOP_INSTANCE_UID, _INSTANCE_NUMBER})
+_OF_STUDY_AND_SERIES = tuple(sorted(IDENTITY_TAGS - _OF_ONE_INSTANCE))
+_LONGEST_TEXT = 1024
+_REMEMBERED_SERIES = 128
+_CONTROL = frozenset({"Cc", "Cs"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,43 +88,43 @@ class InstanceHeader:
     manufacturer: str
 
 
-def read_instance_header(file: BinaryIO, offset: int, transfer_syntax_uid: str) -> InstanceHeader:
-    """Read the identity of the data set that starts at `offset`.
+def header_of(elements: Mapping[int, RawElement], transfer_syntax_uid: str) -> InstanceHeader:
+    """Return the identity that the elements with `IDENTITY_TAGS` tell.
 
     Raises:
         StoreRefused: not a data set in that transfer syntax, or a UID is missing or invalid.
     """
     try:
-        return _header(_Elements(_read_elements(file, offset, transfer_syntax_uid)))
+        # Slice after slice, all but three elements are the same bytes.
+        shared = tuple(elements.get(tag) for tag in _OF_STUDY_AND_SERIES)
+        study, series, manufacturer = _study_and_series(shared, transfer_syntax_uid)
+        own = _Elements(
+            {tag: elements[tag] for tag in _OF_ONE_INSTANCE if tag in elements},
+            transfer_syntax_uid,
+            [],
+        )
+        return InstanceHeader(
+            study=study,
+            series=series,
+            sop_class_uid=own.required_uid(_SOP_CLASS_UID),
+            sop_instance_uid=own.required_uid(_SOP_INSTANCE_UID),
+            instance_number=own.integer(_INSTANCE_NUMBER),
+            manufacturer=manufacturer,
+        )
     except PARSE_ERRORS as error:
         raise StoreRefused(StoreFailure.UNREADABLE) from error
 
 
-def _read_elements(file: BinaryIO, offset: int, transfer_syntax_uid: str) -> Dataset:
-    file.seek(offset)
-    source = file
-    if transfer_syntax_uid == DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN:
-        # Only the head is inflated: a small file may inflate to any size.
-        head = zlib.decompressobj(-zlib.MAX_WBITS).decompress(
-            file.read(_INFLATED_HEAD), _INFLATED_HEAD
-        )
-        source = BytesIO(head)
-    return read_dataset(
-        source,
-        transfer_syntax_uid == IMPLICIT_VR_LITTLE_ENDIAN,
-        transfer_syntax_uid != EXPLICIT_VR_BIG_ENDIAN,
-        stop_when=_stop,
-        specific_tags=list(_READ),
-    )
+@lru_cache(maxsize=_REMEMBERED_SERIES)
+def _study_and_series(
+    shared: tuple[RawElement | None, ...], transfer_syntax_uid: str
+) -> tuple[StudyHeader, SeriesHeader, str]:
+    present = zip(_OF_STUDY_AND_SERIES, shared, strict=True)
+    elements = _Elements({tag: raw for tag, raw in present if raw is not None}, transfer_syntax_uid)
+    return _study_header(elements), _series_header(elements), elements.text(_MANUFACTURER)
 
 
-def _stop(tag: BaseTag, vr: str | None, length: int) -> bool:
-    if tag in _READ and _LONGEST_VALUE < length != _UNDEFINED_LENGTH:
-        raise ValueError("an identity element is longer than any real one")
-    return int(tag) > _INSTANCE_NUMBER
-
-
-def _header(elements: _Elements) -> InstanceHeader:
+def _study_header(elements: _Elements) -> StudyHeader:
     patient = PatientIdentity(
         patient_id=elements.text(_PATIENT_ID),
         issuer_of_patient_id=elements.text(_ISSUER_OF_PATIENT_ID),
@@ -141,7 +132,7 @@ def _header(elements: _Elements) -> InstanceHeader:
         birth_date=elements.text(_PATIENT_BIRTH_DATE),
         sex=elements.text(_PATIENT_SEX),
     )
-    study = StudyHeader(
+    return StudyHeader(
         study_instance_uid=elements.required_uid(_STUDY_INSTANCE_UID),
         patient=patient,
         study_date=elements.text(_STUDY_DATE),
@@ -152,14 +143,6 @@ def _header(elements: _Elements) -> InstanceHeader:
         issuer_of_accession_number=_issuer_of_accession_number(elements),
         study_description=elements.text(_STUDY_DESCRIPTION),
         procedure_code=_procedure_code(elements),
-    )
-    return InstanceHeader(
-        study=study,
-        series=_series_header(elements),
-        sop_class_uid=elements.required_uid(_SOP_CLASS_UID),
-        sop_instance_uid=elements.required_uid(_SOP_INSTANCE_UID),
-        instance_number=elements.integer(_INSTANCE_NUMBER),
-        manufacturer=elements.text(_MANUFACTURER),
     )
 
 
@@ -194,8 +177,14 @@ def _procedure_code(elements: _Elements) -> CodedConcept | None:
 class _Elements:
     """Raw elements of one data set or item, decoded one at a time."""
 
-    def __init__(self, dataset: Dataset, encodings: list[str] | None = None) -> None:
-        self._dataset = dataset
+    def __init__(
+        self,
+        raw: Mapping[int, RawElement],
+        transfer_syntax_uid: str,
+        encodings: list[str] | None = None,
+    ) -> None:
+        self._raw_elements = raw
+        self._transfer_syntax_uid = transfer_syntax_uid
         own = self._raw(_SPECIFIC_CHARACTER_SET)
         if encodings is None or own:
             encodings = _encodings(own)
@@ -226,19 +215,37 @@ class _Elements:
 
     def first_item(self, tag: int) -> _Elements | None:
         """Return the first item of a sequence; an unreadable sequence counts as absent."""
-        if tag not in self._dataset:
+        raw = self._raw_elements.get(tag)
+        if raw is None:
             return None
         try:
-            items = self._dataset[tag].value
-            return _Elements(items[0], self._encodings) if items else None
-        except PARSE_ERRORS:
+            return self._first_item(raw)
+        except (*PARSE_ERRORS, OSError):  # the latter, too, is what pydicom says of short bytes
             return None
 
+    def _first_item(self, raw: RawElement) -> _Elements | None:
+        syntax = self._transfer_syntax_uid
+        is_implicit = syntax == IMPLICIT_VR_LITTLE_ENDIAN or raw.vr not in (b"SQ", b"")
+        items = read_sequence(
+            BytesIO(raw.value),
+            is_implicit,
+            syntax != EXPLICIT_VR_BIG_ENDIAN,
+            raw.length,
+            self._encodings,
+        )
+        if not items:
+            return None
+        found = {int(tag): items[0].get_item(tag) for tag in items[0].keys()}  # noqa: SIM118
+        values = {
+            tag: RawElement(b"", len(element.value), element.value)
+            for tag, element in found.items()
+            if isinstance(element.value, bytes)
+        }
+        return _Elements(values, syntax, self._encodings)
+
     def _raw(self, tag: int) -> bytes:
-        if tag not in self._dataset:
-            return b""
-        value = self._dataset.get_item(tag).value
-        return value if isinstance(value, bytes) else b""
+        raw = self._raw_elements.get(tag)
+        return raw.value if raw is not None else b""
 
 
 def _encodings(specific_character_set: bytes) -> list[str]:

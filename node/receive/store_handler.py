@@ -1,4 +1,4 @@
-"""One C-STORE request: from pynetdicom's temporary file to a durable file and a row.
+"""One C-STORE request: from the wire to a durable file and a row.
 
 0x0000 is answered only after the file, its directories and the row's transaction are on disk.
 Nothing is decoded but the identity; the data set's bytes stay as they came.
@@ -7,24 +7,27 @@ Nothing is decoded but the identity; the data set's bytes stay as they came.
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path, PurePosixPath
-from typing import Any
+from pathlib import PurePosixPath
 
 import structlog
-from pydicom.dataset import Dataset
 
 from config.settings import Settings
+from node.receive.arriving_instance import ArrivingInstance, ContentDigest
+from node.receive.association_ends import AssociationOver
 from node.receive.association_tracking import (
     AssociationTracker,
     TrackedAssociation,
     record_audit,
 )
-from node.receive.content_digest import ContentDigest, content_digest
-from node.receive.dataset_structure import check_whole
-from node.receive.dimse_status import StoreFailure, StoreRefused, answer
-from node.receive.instance_header import InstanceHeader, read_instance_header
+from node.receive.command_set import Command
+from node.receive.dimse_status import StoreFailure, StoreRefused
+from node.receive.file_meta import file_head
+from node.receive.instance_header import InstanceHeader
+from node.receive.negotiation import AcceptedContext
 from node.receive.unsettled_files import UnsettledFiles
 from storage.database import Database
 from storage.dicom_records import IncomingInstance, StoreOutcome
@@ -37,6 +40,16 @@ _OWN_MANUFACTURER = AlgorithmIdentity("", "", "", "").manufacturer
 _RESULT_MODALITIES = frozenset({"SEG", "SR"})
 
 _log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class StoreRequest:
+    """A C-STORE request, the context it came on, and the data set that is yet to come."""
+
+    command: Command
+    context: AcceptedContext
+    data_set: Iterator[memoryview]
+    tracked: TrackedAssociation
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,87 +79,83 @@ class StoreHandler:
         self._tracker = tracker
         self._unsettled = unsettled
 
-    def handle(self, event: Any) -> int | Dataset:
-        """Answer one request (handler of `evt.EVT_C_STORE`); never raises."""
+    def handle(self, request: StoreRequest) -> StoreFailure | None:
+        """Take one instance, and return None, or why not; the data set is read to its end.
+
+        Raises:
+            AssociationOver: the association ended before the data set did.
+        """
+        tracked = request.tracked
         try:
-            outcome = self._store(event)
+            outcome = self._store(request)
+        except AssociationOver:
+            raise
         except StoreRefused as refused:
             failure = refused.failure
             if failure is StoreFailure.DISK_FULL:
-                self._disk_is_full(event)
-        except Exception:  # noqa: BLE001 -- the edge of pynetdicom's thread: any answer beats none
+                self._disk_is_full(tracked, refused.__cause__)
+        except Exception:  # noqa: BLE001 -- the request's edge: any answer beats none
             _log.error("store_failed", exc_info=True)
             failure = StoreFailure.PROCESSING_FAILURE
         else:
-            self._tracker.count(event.assoc, outcome.value)
-            return answer(None)
-        self._tracker.count(event.assoc, "refused")
+            tracked.outcomes[outcome.value] += 1
+            return None
+        for _ in request.data_set:
+            pass
+        tracked.outcomes["refused"] += 1
         _log.warning(
             "instance_refused",
             reason=failure.code,
             status=f"0x{failure.status:04X}",
-            instance=uid_tag(str(event.request.AffectedSOPInstanceUID)),
+            instance=uid_tag(request.command.sop_instance_uid.decode("latin-1")),
         )
-        return answer(failure)
+        return failure
 
-    def _disk_is_full(self, event: Any) -> None:
+    def _disk_is_full(self, tracked: TrackedAssociation, error: BaseException | None) -> None:
         """Tell it in log and audit trail, once an association: all of its instances fail."""
-        caller = self._tracker.first_disk_full(event.assoc)
-        if caller is None:
+        if tracked.met_full_disk:
             return
-        error = _arrival_error(event)
-        detail = {"error": errno.errorcode.get(error.errno or 0, "EIO") if error else "ENOSPC"}
+        tracked.met_full_disk = True
+        number = error.errno if isinstance(error, OSError) else errno.ENOSPC
+        detail = {"error": errno.errorcode.get(number or 0, "EIO")}
         _log.error("disk_full", **detail)
-        record_audit(self._db, event="disk_full", outcome="failure", caller=caller, detail=detail)
+        record_audit(
+            self._db, event="disk_full", outcome="failure", caller=tracked.caller, detail=detail
+        )
 
-    def _store(self, event: Any) -> StoreOutcome:
+    def _store(self, request: StoreRequest) -> StoreOutcome:
         if self._files.is_low(self._disk_low_mib):
             raise StoreRefused(StoreFailure.DISK_LOW)
-        _check_arrived(event)
-        tracked = self._tracked(event)
-        try:
-            received = self._keep(event)
-        except OutOfSpace as error:
-            raise StoreRefused(StoreFailure.DISK_FULL) from error
-        outcome = self._record(received, tracked)
+        _check_command(request)
+        with self._incoming() as incoming:
+            header, digest = _receive(incoming, request)
+            association_id = self._association_id(request.tracked)
+            received = _kept(incoming, header, digest, request.context.transfer_syntax)
+        outcome = self._record(received, request.tracked, association_id)
         if outcome is StoreOutcome.DUPLICATE:
             self._files.discard(received.path)
-        _log.debug(
-            "instance_stored",
-            outcome=outcome,
-            instance=uid_tag(received.header.sop_instance_uid),
-            size_bytes=received.digest.size,
-        )
         return outcome
 
-    def _tracked(self, event: Any) -> TrackedAssociation:
+    def _association_id(self, tracked: TrackedAssociation) -> int:
         try:
-            return self._tracker.of(event.assoc)
+            return self._tracker.row_of(tracked)
         except (DatabaseUnavailable, OutOfSpace) as error:
             raise StoreRefused(StoreFailure.DATABASE_UNAVAILABLE) from error
-        except KeyError as error:
-            # The listener stops and has aborted the association under our feet.
-            raise StoreRefused(StoreFailure.PROCESSING_FAILURE) from error
 
-    def _keep(self, event: Any) -> _Received:
-        transfer_syntax_uid = str(event.context.transfer_syntax)
-        with self._files.open_incoming() as incoming:
-            _adopt(incoming, event.dataset_path)
-            digest = content_digest(incoming.file)
-            check_whole(incoming.file, digest.offset, digest.size, transfer_syntax_uid)
-            header = read_instance_header(incoming.file, digest.offset, transfer_syntax_uid)
-            _check_against_command(header, event)
-            path = incoming.keep(
-                header.study.study_instance_uid,
-                header.series.series_instance_uid,
-                header.sop_instance_uid,
-                digest.dataset_sha256,
-            )
-        return _Received(header, digest, transfer_syntax_uid, path)
-
-    def _record(self, received: _Received, tracked: TrackedAssociation) -> StoreOutcome:
+    @contextmanager
+    def _incoming(self) -> Iterator[IncomingFile]:
         try:
-            return record_instance(self._db, _incoming_instance(received, tracked))
+            with self._files.open_incoming() as incoming:
+                yield incoming
+        except (OSError, OutOfSpace) as error:
+            raise StoreRefused(StoreFailure.DISK_FULL) from error
+
+    def _record(
+        self, received: _Received, tracked: TrackedAssociation, association_id: int
+    ) -> StoreOutcome:
+        incoming = _incoming_instance(received, tracked, association_id)
+        try:
+            return record_instance(self._db, incoming)
         except DatabaseUnavailable as error:
             self._unsettled.add(received.path)
             raise StoreRefused(StoreFailure.DATABASE_UNAVAILABLE) from error
@@ -175,36 +184,54 @@ class StoreHandler:
         )
 
 
-def _arrival_error(event: Any) -> OSError | None:
-    # A request that comes without a data set has no file.
-    error: OSError | None = getattr(event.request._dataset_file, "error", None)
-    return error
-
-
-def _check_arrived(event: Any) -> None:
-    """Refuse a data set that could not be written when it came (see `ArrivingFile`)."""
-    error = _arrival_error(event)
-    if error is not None:
-        raise StoreRefused(StoreFailure.DISK_FULL) from error
-
-
-def _adopt(incoming: IncomingFile, received: Path) -> None:
-    """Put pynetdicom's temporary file in the place of the empty `incoming` one."""
-    incoming.file.close()
-    received.replace(incoming.path)
-    incoming.file = incoming.path.open("r+b")
-
-
-def _check_against_command(header: InstanceHeader, event: Any) -> None:
-    """Command set, presentation context and data set must name the same SOP (PS3.4 B.2.3)."""
-    sop_class_uid = str(event.request.AffectedSOPClassUID)
-    if not header.sop_class_uid == sop_class_uid == str(event.context.abstract_syntax):
+def _check_command(request: StoreRequest) -> None:
+    """Command set and presentation context must name the same SOP Class (PS3.4 B.2.3)."""
+    command = request.command
+    if command.sop_class_uid != request.context.abstract_syntax.encode("ascii"):
         raise StoreRefused(StoreFailure.SOP_CLASS_MISMATCH)
-    if header.sop_instance_uid != str(event.request.AffectedSOPInstanceUID):
+    if not command.sop_instance_uid:
         raise StoreRefused(StoreFailure.SOP_INSTANCE_MISMATCH)
 
 
-def _incoming_instance(received: _Received, tracked: TrackedAssociation) -> IncomingInstance:
+def _receive(incoming: IncomingFile, request: StoreRequest) -> tuple[InstanceHeader, ContentDigest]:
+    """Write what comes; return whose it is, if it is what the command says."""
+    command, transfer_syntax_uid = request.command, request.context.transfer_syntax
+    head = file_head(command.sop_class_uid, command.sop_instance_uid, transfer_syntax_uid)
+    arriving = ArrivingInstance(head, transfer_syntax_uid)
+    # Past `IncomingFile.write`, because the error's number goes into the audit trail.
+    incoming.file.write(head)
+    for fragment in request.data_set:
+        incoming.file.write(fragment)
+        arriving.take(fragment)
+    incoming.file.flush()
+    header, digest = arriving.finish()
+    _check_against_command(header, command)
+    return header, digest
+
+
+def _kept(
+    incoming: IncomingFile, header: InstanceHeader, digest: ContentDigest, transfer_syntax_uid: str
+) -> _Received:
+    path = incoming.keep(
+        header.study.study_instance_uid,
+        header.series.series_instance_uid,
+        header.sop_instance_uid,
+        digest.dataset_sha256,
+    )
+    return _Received(header, digest, transfer_syntax_uid, path)
+
+
+def _check_against_command(header: InstanceHeader, command: Command) -> None:
+    """Command set and data set must name the same SOP (PS3.4 B.2.3)."""
+    if header.sop_class_uid.encode("ascii") != command.sop_class_uid:
+        raise StoreRefused(StoreFailure.SOP_CLASS_MISMATCH)
+    if header.sop_instance_uid.encode("ascii") != command.sop_instance_uid:
+        raise StoreRefused(StoreFailure.SOP_INSTANCE_MISMATCH)
+
+
+def _incoming_instance(
+    received: _Received, tracked: TrackedAssociation, association_id: int
+) -> IncomingInstance:
     header = received.header
     return IncomingInstance(
         study=header.study,
@@ -218,7 +245,7 @@ def _incoming_instance(received: _Received, tracked: TrackedAssociation) -> Inco
         sha256=received.digest.sha256,
         dataset_sha256=received.digest.dataset_sha256,
         calling_ae_title=tracked.caller.calling_ae_title,
-        association_id=tracked.association_id,
+        association_id=association_id,
         is_own_result=_is_own_result(header),
         received_at=datetime.now(UTC),
     )

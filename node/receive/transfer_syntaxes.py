@@ -8,18 +8,17 @@ because a data set in an encoding that cannot be decoded is better refused at ne
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
 
 from pynetdicom import register_uid
 from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.service_class import ServiceClass, StorageServiceClass
-from pynetdicom.sop_class import Verification, uid_to_service_class
+from pynetdicom.sop_class import uid_to_service_class
 
+from node.receive.services import Service
 from storage.errors import InvalidUid
 from storage.instance_files import validated_uid
-
-VERIFICATION = str(Verification)
 
 ACCEPTED_TRANSFER_SYNTAXES: tuple[str, ...] = (
     "1.2.840.10008.1.2.1",  # Explicit VR Little Endian
@@ -40,22 +39,35 @@ ACCEPTED_TRANSFER_SYNTAXES: tuple[str, ...] = (
     "1.2.840.10008.1.2.4.203",  # High-Throughput JPEG 2000
 )
 
-VERIFICATION_TRANSFER_SYNTAXES = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")
+SERVICE_TRANSFER_SYNTAXES = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2", "1.2.840.10008.1.2.2")
 
 _STANDARD_ROOT = "1.2.840.10008."
 _STORAGE_ROOT = "1.2.840.10008.5.1.4.1.1."
 _MOST_FOREIGN_CLASSES = 1000
 
 
-def supported_contexts(proposed: Iterable[str]) -> list[PresentationContext]:
-    """Return what the listener supports of the abstract syntaxes that a caller proposes."""
+def supported_contexts(
+    proposed: Iterable[str], services: Mapping[str, Service]
+) -> list[PresentationContext]:
+    """Return what the listener supports of the abstract syntaxes that a caller proposes.
+
+    `services` serve some SOP Classes beside storage, each by its UID.
+    """
     contexts = []
     for uid in dict.fromkeys(proposed):
-        if uid == VERIFICATION:
-            contexts.append(build_context(uid, list(VERIFICATION_TRANSFER_SYNTAXES)))
+        if uid in services:
+            contexts.append(_service_context(uid, services[uid]))
         elif _is_storage(uid):
             contexts.append(build_context(uid, list(ACCEPTED_TRANSFER_SYNTAXES)))
     return contexts
+
+
+def _service_context(uid: str, service: Service) -> PresentationContext:
+    context = build_context(uid, list(SERVICE_TRANSFER_SYNTAXES))
+    if service.accepts_scp_role_reversal:
+        # Both: the caller may take either role, or both (PS3.7 D.3.3.4).
+        context.scu_role = context.scp_role = True
+    return context
 
 
 def _is_storage(uid: str) -> bool:

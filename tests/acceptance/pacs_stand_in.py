@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from pynetdicom.sop_class import (
     Verification,
 )
 
-from node.dimse_policy import apply_dimse_policy, prepare_requestor, receive_into
+from node.dimse_policy import apply_dimse_policy, prepare_requestor
 from tests.peers.ports import free_port
 
 AE_TITLE = "PACS"
@@ -53,7 +53,6 @@ class PacsStandIn:
     def up(self) -> Iterator[PacsStandIn]:
         """Answer inside the block, refuse connections outside."""
         apply_dimse_policy()
-        receive_into(Path(tempfile.gettempdir()))
         ae = AE(ae_title=AE_TITLE)
         for sop_class in (SegmentationStorage, Comprehensive3DSRStorage, Verification):
             ae.add_supported_context(sop_class, ExplicitVRLittleEndian)
@@ -71,7 +70,7 @@ class PacsStandIn:
             return [one for one in self.datasets.values() if one.Modality == modality]
 
     def _store(self, event: Any) -> int:
-        dataset = dcmread(event.dataset_path)
+        dataset = dcmread(BytesIO(event.encoded_dataset()))
         with self._lock:
             self.datasets[str(dataset.SOPInstanceUID)] = dataset
             self.arrivals[str(dataset.SOPInstanceUID)] += 1

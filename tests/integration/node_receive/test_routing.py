@@ -8,8 +8,6 @@ import pytest
 from pydicom.dataset import Dataset
 
 from config.settings import ReceiveSettings, SenderSettings, Settings
-from node.receive.content_digest import content_digest
-from node.receive.instance_header import read_instance_header
 from node.routing import route_ready_studies
 from pipelines.definition_schema import PipelineDefinition
 from pipelines.registry import RegisteredPipeline
@@ -22,6 +20,7 @@ from storage.instances import record_instance
 from storage.migrate import migrate
 from storage.records import AlgorithmIdentity, JobRecord, JobState
 from storage.studies import get_study, mark_ready
+from tests.integration.node_receive.arrived_file import arrived
 from tests.integration.node_receive.mr_study import ROOT, SERIES, STUDY, mr_instance, write
 
 NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)
@@ -82,10 +81,10 @@ def _pipeline(
 def _receive(db: Database, files: InstanceFiles, dataset: Dataset, folder: Path) -> Path:
     """Keep one instance as the listener does; return its file."""
     syntax = str(dataset.file_meta.TransferSyntaxUID)
+    sent = write(dataset, folder)
+    header, digest = arrived(sent, syntax)
     with files.open_incoming() as incoming:
-        incoming.write(write(dataset, folder).read_bytes())
-        digest = content_digest(incoming.file)
-        header = read_instance_header(incoming.file, digest.offset, syntax)
+        incoming.write(sent.read_bytes())
         series_uid = header.series.series_instance_uid
         place = header.study.study_instance_uid, series_uid, header.sop_instance_uid
         path = incoming.keep(*place, digest.dataset_sha256)

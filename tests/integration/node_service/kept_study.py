@@ -9,8 +9,6 @@ from pathlib import Path
 from pydicom import dcmread
 
 from config.settings import Settings
-from node.receive.content_digest import content_digest
-from node.receive.instance_header import read_instance_header
 from node.routing import route_ready_studies
 from pipelines.registry import Registry
 from storage.database import Database
@@ -19,6 +17,7 @@ from storage.instance_files import InstanceFiles
 from storage.instances import record_instance
 from storage.jobs import list_jobs
 from storage.studies import get_study, mark_ready
+from tests.integration.node_receive.arrived_file import arrived
 
 
 def keep(db: Database, files: InstanceFiles, paths: Sequence[Path]) -> None:
@@ -29,10 +28,9 @@ def keep(db: Database, files: InstanceFiles, paths: Sequence[Path]) -> None:
 
 def _keep(db: Database, files: InstanceFiles, path: Path) -> None:
     syntax = str(dcmread(path, stop_before_pixels=True).file_meta.TransferSyntaxUID)
+    header, digest = arrived(path, syntax)
     with files.open_incoming() as incoming:
         incoming.write(path.read_bytes())
-        digest = content_digest(incoming.file)
-        header = read_instance_header(incoming.file, digest.offset, syntax)
         place = incoming.keep(
             header.study.study_instance_uid,
             header.series.series_instance_uid,

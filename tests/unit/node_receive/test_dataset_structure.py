@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import zlib
-from io import BytesIO
 
 import pytest
 from hypothesis import given
@@ -12,7 +11,7 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 from pydicom.sequence import Sequence
 
-from node.receive.dataset_structure import check_whole
+from node.receive.dataset_structure import UNDEFINED_LENGTH, DataSetWalk, walk_over
 from node.receive.dimse_status import StoreFailure, StoreRefused
 
 IMPLICIT = "1.2.840.10008.1.2"
@@ -45,9 +44,12 @@ def _content(transfer_syntax: str, *, undefined_lengths: bool, depth: int = 2) -
     return target.getvalue()
 
 
-def _failure(content: bytes, transfer_syntax: str) -> StoreFailure | None:
+def _failure(content: bytes, transfer_syntax: str, step: int = 1 << 20) -> StoreFailure | None:
+    walk = walk_over(transfer_syntax, frozenset({0x00100020}))
     try:
-        check_whole(BytesIO(content), 0, len(content), transfer_syntax)
+        for at in range(0, len(content), step):
+            walk.take(memoryview(content)[at : at + step])
+        walk.finish()
     except StoreRefused as refused:
         return refused.failure
     return None
@@ -83,13 +85,52 @@ def test_a_cut_inside_nested_sequences_of_undefined_length_is_always_seen(cut: i
     assert _failure(whole[:length], EXPLICIT) is StoreFailure.TRUNCATED
 
 
-@given(content=st.binary(max_size=300), syntax=st.sampled_from([IMPLICIT, EXPLICIT, DEFLATED]))
-def test_any_bytes_get_a_verdict(content: bytes, syntax: str) -> None:
-    assert _failure(content, syntax) in (
-        None,
-        StoreFailure.TRUNCATED,
-        StoreFailure.UNREADABLE,
-    )
+@given(
+    content=st.binary(max_size=300),
+    syntax=st.sampled_from([IMPLICIT, EXPLICIT, BIG_ENDIAN, DEFLATED]),
+    step=st.integers(min_value=1, max_value=40),
+)
+def test_any_bytes_get_the_same_verdict_however_they_are_cut(
+    content: bytes, syntax: str, step: int
+) -> None:
+    verdict = _failure(content, syntax)
+
+    assert verdict in (None, StoreFailure.TRUNCATED, StoreFailure.UNREADABLE)
+    assert _failure(content, syntax, step) is verdict
+
+
+@given(
+    transfer_syntax=st.sampled_from([IMPLICIT, EXPLICIT, BIG_ENDIAN]),
+    undefined_lengths=st.booleans(),
+    step=st.integers(min_value=1, max_value=60),
+)
+def test_wanted_elements_are_kept_however_they_are_cut(
+    transfer_syntax: str, undefined_lengths: bool, step: int
+) -> None:
+    content = memoryview(_content(transfer_syntax, undefined_lengths=undefined_lengths))
+    walk = DataSetWalk(transfer_syntax, frozenset({0x00081110, 0x00100020}))
+    for at in range(0, len(content), step):
+        walk.take(content[at : at + step])
+    walk.finish()
+
+    assert walk.is_identified
+    assert walk.elements[0x00100020].value == b"P1"
+    sequence = walk.elements[0x00081110]
+    assert b"deep" in sequence.value
+    assert (sequence.length == UNDEFINED_LENGTH) is undefined_lengths
+    assert (sequence.length == len(sequence.value)) is not undefined_lengths
+
+
+def test_an_endless_wanted_sequence_is_followed_but_not_kept() -> None:
+    walk = DataSetWalk(EXPLICIT, frozenset({0x00081140}))
+    walk.take(memoryview(UNDEFINED_SQ))
+    for _ in range(5):
+        walk.take(memoryview(b"\xfe\xff\x00\xe0" + (1 << 19).to_bytes(4, "little")))
+        walk.take(memoryview(bytes(1 << 19)))
+    walk.take(memoryview(b"\xfe\xff\xdd\xe0\0\0\0\0"))
+    walk.finish()
+
+    assert walk.elements == {}
 
 
 def test_encapsulated_frames_are_followed_to_their_delimiter() -> None:
@@ -133,7 +174,7 @@ def test_a_sequence_of_something_else_than_items_is_unreadable() -> None:
 
 def test_a_deflated_stream_must_end() -> None:
     deflate = zlib.compressobj(wbits=-zlib.MAX_WBITS)
-    content = deflate.compress(bytes(range(256)) * 1000) + deflate.flush()
+    content = deflate.compress(_content(EXPLICIT, undefined_lengths=True)) + deflate.flush()
 
     assert _failure(content, DEFLATED) is None
     assert _failure(content + b"\0", DEFLATED) is None

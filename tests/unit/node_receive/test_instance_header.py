@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import tracemalloc
 import zlib
-from io import BytesIO
 
 import pytest
 from hypothesis import given
@@ -12,8 +11,9 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 from pydicom.sequence import Sequence
 
+from node.receive.dataset_structure import walk_over
 from node.receive.dimse_status import StoreFailure, StoreRefused
-from node.receive.instance_header import InstanceHeader, read_instance_header
+from node.receive.instance_header import IDENTITY_TAGS, InstanceHeader, header_of
 from storage.dicom_records import CodedConcept
 
 EXPLICIT = "1.2.840.10008.1.2.1"
@@ -52,7 +52,9 @@ def _encoded(dataset: Dataset) -> bytes:
 
 
 def _read(content: bytes, transfer_syntax: str = EXPLICIT) -> InstanceHeader:
-    return read_instance_header(BytesIO(content), 0, transfer_syntax)
+    walk = walk_over(transfer_syntax, IDENTITY_TAGS)
+    walk.take(memoryview(content))
+    return header_of(walk.elements, transfer_syntax)
 
 
 def _with(*elements: bytes) -> InstanceHeader:

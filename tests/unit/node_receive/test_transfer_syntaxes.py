@@ -8,12 +8,14 @@ from pynetdicom.presentation import (
     negotiate_as_acceptor,
 )
 
+from node.receive.services import VerificationService, by_sop_class
 from node.receive.transfer_syntaxes import (
     ACCEPTED_TRANSFER_SYNTAXES,
-    VERIFICATION,
     supported_contexts,
 )
 
+VERIFICATION = "1.2.840.10008.1.1"
+SERVICES = by_sop_class((VerificationService(),))
 CT = "1.2.840.10008.5.1.4.1.1.2"
 JPIP_REFERENCED = "1.2.840.10008.1.2.4.94"
 MPEG2 = "1.2.840.10008.1.2.4.100"
@@ -25,7 +27,7 @@ def _accepted(sop_class: str, *syntaxes: str) -> str | None:
     """The transfer syntax that is chosen of those proposed in one context."""
     proposal = build_context(sop_class, list(syntaxes))
     proposal.context_id = 1
-    (answer,), _ = negotiate_as_acceptor([proposal], supported_contexts([sop_class]))
+    (answer,), _ = negotiate_as_acceptor([proposal], supported_contexts([sop_class], SERVICES))
     return str(answer.transfer_syntax[0]) if answer.result == 0 else None
 
 
@@ -47,7 +49,9 @@ def test_every_storage_sop_class_is_accepted() -> None:
     known = [str(context.abstract_syntax) for context in AllStoragePresentationContexts]
 
     assert len(known) >= 170
-    assert [str(context.abstract_syntax) for context in supported_contexts(known)] == known
+    assert [
+        str(context.abstract_syntax) for context in supported_contexts(known, SERVICES)
+    ] == known
 
 
 @pytest.mark.parametrize("uid", ["1.3.12.2.1107.5.9.1", "1.2.840.10008.5.1.4.1.1.12.3"])
@@ -57,7 +61,7 @@ def test_private_and_retired_storage_is_accepted(uid: str) -> None:
 
 @pytest.mark.parametrize("uid", [STUDY_ROOT_FIND, INVENTORY_FIND, "1.2.840.10008.1.20.1", "1..2"])
 def test_other_services_are_not(uid: str) -> None:
-    assert supported_contexts([uid]) == []
+    assert supported_contexts([uid], SERVICES) == []
 
 
 def test_verification_is_accepted() -> None:

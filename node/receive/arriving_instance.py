@@ -1,0 +1,55 @@
+"""One instance while it comes: digests, structure and identity, each byte touched once."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from node.receive.dataset_structure import walk_over
+from node.receive.instance_header import IDENTITY_TAGS, InstanceHeader, header_of
+
+
+@dataclass(frozen=True, slots=True)
+class ContentDigest:
+    """Size in bytes and SHA-256, as lower-case hexadecimal, of the file and of its data set.
+
+    The data set's digest tells a repeated instance from a changed one: the File Meta Information
+    (PS3.10 7.1) is written by the receiver and says nothing about what the sender sent.
+    """
+
+    size: int
+    sha256: str
+    dataset_sha256: str
+
+
+class ArrivingInstance:
+    """Takes the bytes of a Part 10 file: its head at once, its data set in fragments."""
+
+    def __init__(self, head: bytes, transfer_syntax_uid: str) -> None:
+        self._transfer_syntax_uid = transfer_syntax_uid
+        self._size = len(head)
+        self._whole = hashlib.sha256(head)
+        self._data_set = hashlib.sha256()
+        self._walk = walk_over(transfer_syntax_uid, IDENTITY_TAGS)
+
+    def take(self, fragment: memoryview) -> None:
+        """Take the next bytes of the data set.
+
+        Raises:
+            StoreRefused: they are no data set in this transfer syntax.
+        """
+        self._walk.take(fragment)
+        self._whole.update(fragment)
+        self._data_set.update(fragment)
+        self._size += len(fragment)
+
+    def finish(self) -> tuple[InstanceHeader, ContentDigest]:
+        """Return whose instance this is, and its digests.
+
+        Raises:
+            StoreRefused: the data set is not whole, or a UID is missing or invalid.
+        """
+        self._walk.finish()
+        header = header_of(self._walk.elements, self._transfer_syntax_uid)
+        digest = ContentDigest(self._size, self._whole.hexdigest(), self._data_set.hexdigest())
+        return header, digest

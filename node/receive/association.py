@@ -1,0 +1,135 @@
+"""One connection from its first byte to its last: request, negotiation, messages, end."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+from pynetdicom.presentation import PresentationContext
+
+from config.settings import ReceiveSettings
+from node.receive.admission import Caller, Rejection
+from node.receive.association_ends import AssociationOver, Rejected
+from node.receive.association_tracking import AssociationTracker
+from node.receive.conversation import Conversation
+from node.receive.message_stream import MessageStream
+from node.receive.negotiation import AssociationRequest, Proposal, read_request
+from node.receive.service_messages import ServiceDesk
+from node.receive.store_handler import StoreHandler
+from node.receive.upper_layer import UpperLayer
+
+_VERSION_NOT_SUPPORTED = (1, 2, 2)
+_APPLICATION_CONTEXT_NOT_SUPPORTED = (1, 1, 2)
+_APPLICATION_CONTEXT = "1.2.840.10008.3.1.1.1"
+
+_log = structlog.get_logger()
+
+
+class Gate(Protocol):
+    """Decides who may come in, and what is negotiated with whom."""
+
+    def enter(self, caller: Caller) -> Rejection | None:
+        """Admit a caller and count it, or tell why not; an admitted one leaves in any case."""
+
+    def rejected(self, caller: Caller, reason: Rejection) -> None:
+        """Put on record that a caller was told `reason`."""
+
+    def leave(self, caller: Caller) -> None:
+        """The association of an admitted caller is over."""
+
+    def supported(
+        self, caller: Caller, abstract_syntaxes: tuple[str, ...]
+    ) -> list[PresentationContext]:
+        """Return what is supported of what this caller proposes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What all associations of a listener have in common."""
+
+    receive: ReceiveSettings
+    gate: Gate
+    tracker: AssociationTracker
+    store: StoreHandler
+    desk: ServiceDesk
+    tls: ssl.SSLContext | None = None
+
+
+class Association:
+    """Serves one connection, in the thread that calls `run`; `stop` may come from another."""
+
+    def __init__(self, connection: socket.socket, address: str, parts: Parts) -> None:
+        self._connection = connection
+        self._address = address
+        self._parts = parts
+        self._layer: UpperLayer | None = None
+        self._is_stopped = False
+
+    def stop(self) -> None:
+        """Abort the association as soon as the instance in hand is answered."""
+        self._is_stopped = True
+        if self._layer is not None:
+            self._layer.stop()
+
+    def run(self) -> None:
+        """Serve the connection until it is over, and close it; never raises."""
+        try:
+            self._connection.settimeout(self._parts.receive.network_timeout_s)
+            self._serve()
+        except OSError as error:
+            _log.debug("connection_lost", reason=type(error).__name__)
+        except Exception:  # noqa: BLE001 -- the thread's edge; others receive on
+            _log.error("association_failed", exc_info=True)
+        finally:
+            self._connection.close()
+
+    def _serve(self) -> None:
+        if self._parts.tls is not None:
+            self._connection = self._parts.tls.wrap_socket(self._connection, server_side=True)
+        receive = self._parts.receive
+        layer = self._layer = UpperLayer(
+            self._connection,
+            max_pdu_bytes=receive.max_pdu_bytes,
+            timeout_s=receive.network_timeout_s,
+        )
+        if self._is_stopped:
+            layer.stop()
+        try:
+            request = read_request(layer.associate_request())
+            self._decide(layer, request)
+        except AssociationOver as over:
+            layer.say_last_word(over)
+            layer.await_close(over)
+
+    def _decide(self, layer: UpperLayer, request: AssociationRequest) -> None:
+        """Reject a request, or serve the association."""
+        if not request.speaks_our_version:
+            layer.reject(*_VERSION_NOT_SUPPORTED)
+            raise Rejected
+        caller = Caller(request.calling_ae_title, request.called_ae_title, self._address)
+        gate = self._parts.gate
+        reason = gate.enter(caller)
+        if reason is not None:
+            layer.reject(*reason.primitive)
+            gate.rejected(caller, reason)
+            raise Rejected
+        try:
+            self._serve_caller(layer, request, caller)
+        finally:
+            gate.leave(caller)
+
+    def _serve_caller(self, layer: UpperLayer, request: AssociationRequest, caller: Caller) -> None:
+        parts = self._parts
+        proposal = Proposal(request)
+        if proposal.application_context_name != _APPLICATION_CONTEXT:
+            layer.reject(*_APPLICATION_CONTEXT_NOT_SUPPORTED)
+            raise Rejected
+        supported = parts.gate.supported(caller, proposal.abstract_syntaxes)
+        agreement = proposal.agree(supported, max_pdu_bytes=parts.receive.max_pdu_bytes)
+        tracked = parts.tracker.established(caller)
+        messages = MessageStream(layer, agreement.contexts, timeout_s=parts.receive.dimse_timeout_s)
+        talk = Conversation(layer, messages, agreement.contexts, tracked, parts.store, parts.desk)
+        talk.run(parts.tracker, agreement)

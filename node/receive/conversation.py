@@ -1,0 +1,101 @@
+"""The messages of one accepted association, one after another, until it is over.
+
+C-STORE goes to the store handler fragment by fragment; everything else is rare, and goes to the
+service desk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import structlog
+
+from node.receive.association_ends import AssociationOver, NodeFailed
+from node.receive.association_tracking import AssociationTracker, TrackedAssociation
+from node.receive.command_set import RESPONSE, Command, CommandField, response
+from node.receive.dimse_status import SUCCESS
+from node.receive.message_stream import MessageStream
+from node.receive.negotiation import AcceptedContext, Agreement
+from node.receive.service_messages import ServiceDesk
+from node.receive.store_handler import StoreHandler, StoreRequest
+from node.receive.upper_layer import UpperLayer
+
+_log = structlog.get_logger()
+
+
+class Conversation:
+    """Receives and answers the messages of one association."""
+
+    def __init__(
+        self,
+        layer: UpperLayer,
+        messages: MessageStream,
+        contexts: Mapping[int, AcceptedContext],
+        tracked: TrackedAssociation,
+        store: StoreHandler,
+        desk: ServiceDesk,
+    ) -> None:
+        self._layer = layer
+        self._messages = messages
+        self._contexts = contexts
+        self._tracked = tracked
+        self._store = store
+        self._desk = desk
+
+    def run(self, tracker: AssociationTracker, agreement: Agreement) -> None:
+        """Accept the association, serve it, and put its end on record.
+
+        Raises:
+            AssociationOver: always; the peer has been told.
+        """
+        over: AssociationOver = NodeFailed()
+        try:
+            self._layer.accept(agreement.accept_pdu, agreement.peer_max_pdu_bytes)
+            while True:
+                self._answer_next()
+        except AssociationOver as end:
+            over = end
+        except Exception:  # noqa: BLE001 -- the thread's edge; the peer is told by an A-ABORT
+            _log.error("association_failed", exc_info=True)
+        self._layer.say_last_word(over)
+        is_cut = self._messages.is_in_message and over.end == "released"
+        tracker.ended(self._tracked, "aborted" if is_cut else over.end)
+        raise over
+
+    def _answer_next(self) -> None:
+        context_id, command = self._messages.next_command()
+        context = self._contexts[context_id]
+        is_storage = not self._desk.serves(context.abstract_syntax)
+        if command.field == CommandField.C_STORE_RQ and is_storage:
+            self._answer_store(context_id, command, context)
+        elif command.field & RESPONSE or command.field == CommandField.C_CANCEL_RQ:
+            # Nothing of ours waits for an answer, and nothing that could be cancelled is under way.
+            for _ in self._messages.data_set():
+                pass
+        else:
+            self._answer_service(context_id, command, context)
+
+    def _answer_store(self, context_id: int, command: Command, context: AcceptedContext) -> None:
+        data_set = self._messages.data_set()
+        failure = self._store.handle(StoreRequest(command, context, data_set, self._tracked))
+        if failure is None:
+            answer = response(command, SUCCESS)
+        else:
+            answer = response(command, failure.status, failure.comment)
+        self._layer.send_message(context_id, answer)
+
+    def _answer_service(self, context_id: int, command: Command, context: AcceptedContext) -> None:
+        data_set = self._messages.data_set()
+        answered, content, answer = self._desk.reply(
+            command, context, self._tracked.caller, data_set
+        )
+        self._layer.send_message(context_id, answered, content)
+        if answer is not None and answer.after is not None:
+            _run(answer.after)
+
+
+def _run(after: Callable[[], None]) -> None:
+    try:
+        after()
+    except Exception:  # noqa: BLE001 -- the request's edge: it is answered already
+        _log.error("after_answer_failed", exc_info=True)

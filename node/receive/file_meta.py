@@ -1,0 +1,34 @@
+"""The head of a Part 10 file: preamble, prefix and File Meta Information (PS3.10 7.1)."""
+
+from __future__ import annotations
+
+import struct
+
+from pynetdicom import PYNETDICOM_IMPLEMENTATION_UID, PYNETDICOM_IMPLEMENTATION_VERSION
+
+_PREAMBLE_AND_PREFIX = bytes(128) + b"DICM"
+_SHORT = struct.Struct("<HH2sH")
+_UL = struct.Struct("<HH2sHI")
+_VERSION = struct.Struct("<HH2s2xI").pack(2, 0x0001, b"OB", 2) + b"\0\1"
+_IMPLEMENTATION_CLASS_UID = str(PYNETDICOM_IMPLEMENTATION_UID).encode("ascii")
+_IMPLEMENTATION_VERSION_NAME = PYNETDICOM_IMPLEMENTATION_VERSION.encode("ascii")
+
+
+def file_head(sop_class_uid: bytes, sop_instance_uid: bytes, transfer_syntax_uid: str) -> bytes:
+    """Return all that stands in a file before its data set; UIDs without padding."""
+    meta = b"".join(
+        (
+            _VERSION,
+            _element(0x0002, b"UI", sop_class_uid, b"\0"),
+            _element(0x0003, b"UI", sop_instance_uid, b"\0"),
+            _element(0x0010, b"UI", transfer_syntax_uid.encode("ascii"), b"\0"),
+            _element(0x0012, b"UI", _IMPLEMENTATION_CLASS_UID, b"\0"),
+            _element(0x0013, b"SH", _IMPLEMENTATION_VERSION_NAME, b" "),
+        )
+    )
+    return _PREAMBLE_AND_PREFIX + _UL.pack(2, 0x0000, b"UL", 4, len(meta)) + meta
+
+
+def _element(number: int, vr: bytes, value: bytes, padding: bytes) -> bytes:
+    value += padding * (len(value) % 2)
+    return _SHORT.pack(2, number, vr, len(value)) + value

@@ -1,0 +1,143 @@
+"""PDUs from a connection, read into one buffer that is used again and again (PS3.8 9.3).
+
+A PDU is judged by its header, before a byte of its body is waited for: neither an announcement
+of 4 GiB nor a type that does not exist costs memory or time.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+import time
+from collections.abc import Mapping
+from enum import IntEnum
+
+from node.receive.association_ends import (
+    AbortReason,
+    NodeStops,
+    PeerSilent,
+    PeerVanished,
+    ProtocolViolation,
+)
+
+HEADER_LENGTH = 6
+_HEADER = struct.Struct(">BxI")
+_SHORT_PDU_LENGTH = 4
+
+
+class PduType(IntEnum):
+    """Types of PDU (PS3.8 9.3)."""
+
+    A_ASSOCIATE_RQ = 1
+    A_ASSOCIATE_AC = 2
+    A_ASSOCIATE_RJ = 3
+    P_DATA_TF = 4
+    A_RELEASE_RQ = 5
+    A_RELEASE_RP = 6
+    A_ABORT = 7
+
+
+_KNOWN = frozenset(int(kind) for kind in PduType)
+_SHORT = frozenset({PduType.A_ASSOCIATE_RJ, PduType.A_RELEASE_RQ, PduType.A_RELEASE_RP, 7})
+
+
+class PduStream:
+    """Reads whole PDUs; the view that `read` returns is good until the next `read`.
+
+    `longest` maps the types that may come with a body to the longest PDU-length of each.
+    """
+
+    def __init__(
+        self, connection: socket.socket, *, longest: Mapping[int, int], timeout_s: float
+    ) -> None:
+        self._connection = connection
+        self._longest = longest
+        self._timeout_s = timeout_s
+        self._buffer = memoryview(bytearray(2 * (longest[PduType.P_DATA_TF] + HEADER_LENGTH)))
+        self._start = self._end = 0
+        self._is_stopped = False
+
+    def stop(self) -> None:
+        """Have the reading thread raise `NodeStops` at once; called from another thread."""
+        self._is_stopped = True
+        try:
+            # Not the method of an SSLSocket, which would take its keys from under the reader.
+            socket.socket.shutdown(self._connection, socket.SHUT_RD)
+        except OSError:
+            return  # it is closed already
+
+    def read(self) -> tuple[int, memoryview]:
+        """Return type and body of the next PDU.
+
+        Raises:
+            PeerVanished, PeerSilent, NodeStops: none came.
+            ProtocolViolation: there is no such PDU, or it is longer than was agreed.
+        """
+        if self._is_stopped:
+            raise NodeStops
+        if self._end - self._start < HEADER_LENGTH:
+            self._fill(HEADER_LENGTH)
+        kind, length = _HEADER.unpack_from(self._buffer, self._start)
+        self._check(kind, length)
+        if self._end - self._start < HEADER_LENGTH + length:
+            self._fill(HEADER_LENGTH + length)
+        body = self._start + HEADER_LENGTH
+        self._start = body + length
+        return kind, self._buffer[body : body + length]
+
+    def drain(self, deadline: float) -> None:
+        """Read and forget, until the peer closes or `deadline` (of `time.monotonic`) has come.
+
+        Raises:
+            PeerVanished, PeerSilent, NodeStops: nothing more comes.
+        """
+        while time.monotonic() < deadline:
+            self._start = self._end = 0
+            self._receive()
+
+    def _check(self, kind: int, length: int) -> None:
+        if kind not in _KNOWN:
+            raise ProtocolViolation(AbortReason.UNRECOGNISED_PDU)
+        if kind in self._longest:
+            if length > self._longest[kind]:
+                raise ProtocolViolation(AbortReason.INVALID_PDU_PARAMETER_VALUE)
+        elif kind not in _SHORT:
+            raise ProtocolViolation(AbortReason.UNEXPECTED_PDU)
+        elif length != _SHORT_PDU_LENGTH:
+            raise ProtocolViolation(AbortReason.INVALID_PDU_PARAMETER_VALUE)
+
+    def _fill(self, needed: int) -> None:
+        """Read until `needed` bytes lie in the buffer; more, where more has come already."""
+        self._make_room(needed)
+        deadline = None
+        while self._end - self._start < needed:
+            self._receive()
+            # The first byte may take its time; a PDU that has begun may not drip.
+            now = time.monotonic()
+            deadline = deadline or now + self._timeout_s
+            if now > deadline:
+                raise PeerSilent
+
+    def _make_room(self, needed: int) -> None:
+        if self._start == self._end:
+            self._start = self._end = 0
+        if self._start + needed <= len(self._buffer):
+            return
+        left = bytes(self._buffer[self._start : self._end])
+        if needed > len(self._buffer):
+            self._buffer = memoryview(bytearray(needed))
+        self._buffer[: len(left)] = left
+        self._start, self._end = 0, len(left)
+
+    def _receive(self) -> None:
+        try:
+            received = self._connection.recv_into(self._buffer[self._end :])
+        except TimeoutError:
+            raise PeerSilent from None
+        except OSError:
+            raise PeerVanished from None
+        if self._is_stopped:
+            raise NodeStops
+        if received == 0:
+            raise PeerVanished
+        self._end += received

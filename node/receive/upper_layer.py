@@ -1,0 +1,197 @@
+"""The DICOM upper layer of one accepted connection, as its acceptor (PS3.8 9.2).
+
+Sta2   `associate_request`   the A-ASSOCIATE-RQ is due
+Sta3   `accept`, `reject`    it has come, and is answered
+Sta6   `next_pdv`, `send`    data transfer
+Sta13  `await_close`         the peer is given a moment to close the connection
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+import time
+from collections.abc import Iterable
+
+from node.receive.association_ends import (
+    SERVICE_USER,
+    AbortReason,
+    AssociationOver,
+    PeerAborted,
+    PeerReleased,
+    PeerSilent,
+    PeerVanished,
+    ProtocolViolation,
+    Rejected,
+)
+from node.receive.pdu_stream import PduStream, PduType
+
+LONGEST_ASSOCIATE_RQ = 1 << 20
+_ARTIM_S = 2.0
+
+COMMAND = 0x01
+LAST = 0x02
+_PDV_HEADER = struct.Struct(">IBB")
+_PDV_OVERHEAD = _PDV_HEADER.size
+_LENGTH_FIELD = 4
+_P_DATA_PDV = struct.Struct(">BxIIBB")
+_ANSWER = struct.Struct(">BxIxBBB")
+
+Pdv = tuple[int, int, memoryview]
+"""Presentation context id, message control header, fragment."""
+
+
+class UpperLayer:
+    """One connection; used by one thread, but for `stop`."""
+
+    def __init__(self, connection: socket.socket, *, max_pdu_bytes: int, timeout_s: float) -> None:
+        self._connection = connection
+        self._timeout_s = timeout_s
+        longest: dict[int, int] = {
+            PduType.P_DATA_TF: max_pdu_bytes,
+            PduType.A_ASSOCIATE_RQ: LONGEST_ASSOCIATE_RQ,
+        }
+        self._stream = PduStream(connection, longest=longest, timeout_s=timeout_s)
+        self._body = memoryview(b"")
+        self._at = 0
+        self._peer_max_pdu_bytes = 0
+        self._has_aborted = False
+
+    def stop(self) -> None:
+        """End what the association's thread waits for; called from another thread."""
+        self._stream.stop()
+
+    def associate_request(self) -> bytes:
+        """Wait for the A-ASSOCIATE-RQ (Sta2) and return its body.
+
+        Raises:
+            AssociationOver: something else came, or nothing.
+        """
+        try:
+            kind, body = self._stream.read()
+        except ProtocolViolation:
+            kind, body = 0, memoryview(b"")
+        if kind == PduType.A_ABORT:
+            raise PeerAborted
+        if kind != PduType.A_ASSOCIATE_RQ:
+            raise _NoRequest
+        return bytes(body)
+
+    def accept(self, accept_pdu: bytes, peer_max_pdu_bytes: int) -> None:
+        """Send the A-ASSOCIATE-AC; the peer takes PDUs of that size, 0: of any."""
+        self._peer_max_pdu_bytes = peer_max_pdu_bytes
+        self.send(accept_pdu)
+
+    def reject(self, result: int, source: int, reason: int) -> None:
+        """Send an A-ASSOCIATE-RJ (PS3.8 table 9-21); then `Rejected` is due."""
+        self.send(_ANSWER.pack(PduType.A_ASSOCIATE_RJ, 4, result, source, reason))
+
+    def next_pdv(self) -> Pdv:
+        """Return the next presentation data value (PS3.8 9.3.5.1); good until the next call.
+
+        Raises:
+            AssociationOver: none came; a release is answered before.
+        """
+        while self._at == len(self._body):
+            self._next_p_data()
+        body, at = self._body, self._at
+        if len(body) - at < _PDV_OVERHEAD:
+            raise ProtocolViolation(AbortReason.INVALID_PDU_PARAMETER_VALUE)
+        length, context_id, control = _PDV_HEADER.unpack_from(body, at)
+        end = at + _LENGTH_FIELD + length
+        if length < 2 or end > len(body):
+            raise ProtocolViolation(AbortReason.INVALID_PDU_PARAMETER_VALUE)
+        self._at = end
+        return context_id, control, body[at + _PDV_OVERHEAD : end]
+
+    def send_message(self, context_id: int, command: bytes, data_set: bytes | None = None) -> None:
+        """Send a DIMSE message, in PDUs that the peer can take."""
+        pdus = [*self._fragments(context_id, COMMAND, command)]
+        if data_set is not None:
+            pdus += self._fragments(context_id, 0, data_set)
+        self.send(b"".join(pdus))
+
+    def send(self, content: bytes) -> None:
+        """Send bytes.
+
+        Raises:
+            PeerVanished, PeerSilent: they could not be sent.
+        """
+        try:
+            self._connection.sendall(content)
+        except TimeoutError:
+            raise PeerSilent from None
+        except OSError:
+            raise PeerVanished from None
+
+    def say_last_word(self, over: AssociationOver) -> None:
+        """Send the A-ABORT that belongs to this end, if one does and has not been sent."""
+        if over.abort is not None and not self._has_aborted:
+            self._has_aborted = True
+            with contextlib.suppress(AssociationOver):
+                self._send_abort(*over.abort)
+
+    def await_close(self, over: AssociationOver) -> None:
+        """Give the peer a moment to close the connection (Sta13).
+
+        To close it over bytes that nobody has read would tear our last word from the wire.
+        """
+        self._connection.settimeout(min(self._timeout_s, _ARTIM_S))
+        deadline = time.monotonic() + _ARTIM_S
+        with contextlib.suppress(AssociationOver):
+            if isinstance(over, (PeerReleased, Rejected)):
+                self._ignore_pdus(deadline)
+            self._stream.drain(deadline)
+
+    def _next_p_data(self) -> None:
+        kind, body = self._stream.read()
+        if kind == PduType.P_DATA_TF and len(body):
+            self._body, self._at = body, 0
+        elif kind == PduType.P_DATA_TF:
+            raise ProtocolViolation(AbortReason.INVALID_PDU_PARAMETER_VALUE)
+        elif kind == PduType.A_RELEASE_RQ:
+            self.send(_ANSWER.pack(PduType.A_RELEASE_RP, 4, 0, 0, 0))
+            raise PeerReleased
+        elif kind == PduType.A_ABORT:
+            raise PeerAborted
+        else:
+            raise ProtocolViolation(AbortReason.UNEXPECTED_PDU)
+
+    def _fragments(self, context_id: int, control: int, content: bytes) -> Iterable[bytes]:
+        step = len(content) or 1
+        if self._peer_max_pdu_bytes:
+            step = min(step, max(self._peer_max_pdu_bytes - _PDV_OVERHEAD, 1))
+        for at in range(0, len(content) or 1, step):
+            part = content[at : at + step]
+            is_last = LAST if at + step >= len(content) else 0
+            yield _P_DATA_PDV.pack(
+                PduType.P_DATA_TF,
+                len(part) + _PDV_OVERHEAD,
+                len(part) + 2,
+                context_id,
+                control | is_last,
+            )
+            yield part
+
+    def _send_abort(self, source: int, reason: int) -> None:
+        self.send(_ANSWER.pack(PduType.A_ABORT, 4, 0, source, reason))
+
+    def _ignore_pdus(self, deadline: float) -> None:
+        """Ignore what comes after the release, but for what is no PDU and for a request (AA-7)."""
+        while time.monotonic() < deadline:
+            try:
+                kind, _ = self._stream.read()
+            except ProtocolViolation:
+                kind = PduType.A_ASSOCIATE_RQ
+            if kind == PduType.A_ASSOCIATE_RQ:
+                return self._send_abort(SERVICE_USER, 0)
+            if kind == PduType.A_ABORT:
+                return None
+        return None
+
+
+class _NoRequest(AssociationOver):
+    """Something else than an A-ASSOCIATE-RQ came first (AA-1)."""
+
+    abort = (SERVICE_USER, 0)

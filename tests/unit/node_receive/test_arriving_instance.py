@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import hashlib
+from io import BytesIO
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydicom import dcmread
+from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
+
+from node.receive.arriving_instance import ArrivingInstance, ContentDigest
+from node.receive.dimse_status import StoreFailure, StoreRefused
+from node.receive.file_meta import file_head
+from tests.integration.node_receive.mr_study import SERIES, mr_instance
+from tests.integration.node_receive.sender import encoded
+
+DATA_SET = encoded(mr_instance(1))
+HEAD = file_head(MRImageStorage.encode(), f"{SERIES}.1".encode(), ExplicitVRLittleEndian)
+
+
+def _digest(head: bytes, step: int = 1 << 20) -> ContentDigest:
+    arriving = ArrivingInstance(head, ExplicitVRLittleEndian)
+    for at in range(0, len(DATA_SET), step):
+        arriving.take(memoryview(DATA_SET)[at : at + step])
+    header, digest = arriving.finish()
+    assert header.sop_instance_uid == f"{SERIES}.1"
+    return digest
+
+
+@given(step=st.integers(min_value=1, max_value=5000))
+def test_both_digests_are_of_just_their_bytes_however_they_come(step: int) -> None:
+    digest = _digest(HEAD, step)
+
+    assert digest.sha256 == hashlib.sha256(HEAD + DATA_SET).hexdigest()
+    assert digest.dataset_sha256 == hashlib.sha256(DATA_SET).hexdigest()
+    assert digest.size == len(HEAD + DATA_SET)
+
+
+def test_who_wrote_the_file_does_not_change_the_digest_of_the_data_set() -> None:
+    one, other = _digest(HEAD), _digest(HEAD.replace(b"PYNETDICOM", b"ANOTHERONE"))
+
+    assert one.dataset_sha256 == other.dataset_sha256
+    assert one.sha256 != other.sha256
+
+
+@given(
+    sop_class=st.sampled_from([b"1.2.840.10008.5.1.4.1.1.4", b"1.2.3"]),
+    sop_instance=st.from_regex(rb"[0-9]{1,4}(\.[1-9][0-9]{0,5}){1,6}", fullmatch=True),
+)
+def test_the_head_is_what_pydicom_reads_as_a_part_10_file(
+    sop_class: bytes, sop_instance: bytes
+) -> None:
+    head = file_head(sop_class, sop_instance, ExplicitVRLittleEndian)
+
+    meta = dcmread(BytesIO(head + DATA_SET)).file_meta
+
+    assert meta.MediaStorageSOPClassUID == sop_class.decode()
+    assert meta.MediaStorageSOPInstanceUID == sop_instance.decode()
+    assert meta.TransferSyntaxUID == ExplicitVRLittleEndian
+    assert meta.FileMetaInformationVersion == b"\0\1"
+    assert meta.FileMetaInformationGroupLength == len(head) - 144
+
+
+def test_a_data_set_that_is_cut_has_no_identity() -> None:
+    arriving = ArrivingInstance(HEAD, ExplicitVRLittleEndian)
+    arriving.take(memoryview(DATA_SET)[:-7])
+
+    with pytest.raises(StoreRefused) as caught:
+        arriving.finish()
+
+    assert caught.value.failure is StoreFailure.TRUNCATED
