@@ -34,8 +34,10 @@ _STORAGE_WAIT_S = 5.0
 log = structlog.get_logger()
 
 
-def run_worker(settings: Settings, stop: threading.Event) -> None:
+def run_worker(settings: Settings, stop: threading.Event, woken: threading.Event) -> None:
     """Work on jobs until `stop` is set; the job in hand is finished first.
+
+    `woken` is set when a job was queued, and after `stop`: the queue is looked at once more then.
 
     Raises `pipelines.errors.PipelineError` when a definition or bundle is invalid.
     """
@@ -43,7 +45,7 @@ def run_worker(settings: Settings, stop: threading.Event) -> None:
     warm_up(registry, settings)
     with kept_data(settings) as db:
         log.info("worker_ready", pipelines=sorted(registry))
-        Worker(settings, db, registry).run(stop)
+        Worker(settings, db, registry).run(stop, woken)
 
 
 class Worker:
@@ -58,11 +60,13 @@ class Worker:
         self._settlement = JobSettlement(settings, db, self._worker_id)
         self._is_unfit = False
 
-    def run(self, stop: threading.Event) -> None:
-        """Work until `stop` is set, or until only a new process can go on."""
+    def run(self, stop: threading.Event, woken: threading.Event) -> None:
+        """Work until `stop` is set, or only a new process can go on; `woken` ends a wait."""
         while not (stop.is_set() or self._is_unfit):
-            if not self._work_if_storage_answers(stop):
-                stop.wait(self._settings.worker.poll_interval_s)
+            # Before the look: a job that is queued during it is seen by the next one.
+            woken.clear()
+            if not stop.is_set() and not self._work_if_storage_answers(stop):
+                woken.wait(self._settings.worker.poll_interval_s)
 
     def _work_if_storage_answers(self, stop: threading.Event) -> bool:
         try:

@@ -67,6 +67,14 @@ def mask_of(labels: Labels, label_value: int) -> Mask:
     return np.stack(masks)
 
 
+def occupied(labels: Labels) -> NDArray[Any]:
+    """Something above 0 wherever any label is, [slice, row, column]."""
+    if isinstance(labels, OverlappingLabels):
+        anywhere: NDArray[np.uint8] = np.bitwise_or.reduce(labels.bits, axis=0)
+        return anywhere
+    return labels
+
+
 def slice_counts(labels: Labels, label_values: Iterable[int]) -> dict[int, NDArray[np.int64]]:
     """How many voxels of each label value every slice has."""
     wanted = tuple(label_values)

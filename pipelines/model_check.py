@@ -11,6 +11,7 @@ from time import perf_counter
 import torch
 
 from pipelines.bundle import LoadedBundle
+from pipelines.common_grid import on_one_grid
 from pipelines.device import chosen_device, forget_peak, peak_memory_mib
 from pipelines.errors import PipelineError, RefusalCode, Refused
 from pipelines.labels import Labels, slice_counts
@@ -110,12 +111,13 @@ def case_volumes(registered: RegisteredPipeline, dicom_dir: Path) -> dict[str, S
     if isinstance(selection, NoMatch):
         raise Refused(RefusalCode.NO_PIPELINE_MATCHES, " | ".join(selection.reasons))
     paths = {id(item.candidate): item.paths for item in series}
-    return {
+    volumes = {
         role: read_series(
             paths[id(chosen.candidate)], ReadingPolicy.of(registered.definition.inputs[role])
         )
         for role, chosen in selection.inputs.items()
     }
+    return on_one_grid(volumes)
 
 
 def network_spacing_mm(bundle: LoadedBundle) -> tuple[float, ...]:

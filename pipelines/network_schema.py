@@ -48,7 +48,7 @@ class NetworkDefinition(Frozen):
 
     channels: Annotated[tuple[Text, ...], Field(min_length=1)] = ("image",)
     labels: Annotated[dict[int, Text], Field(min_length=1)]
-    output: Literal["softmax", "sigmoid", "classes"] = "softmax"
+    output: Literal["softmax", "sigmoid"] = "softmax"
     threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
     orientation: AxisCodes = "RAS"
     spacing_mm: tuple[Positive, Positive, Positive] | None = None

@@ -95,7 +95,7 @@ class _Steps:
         del network  # the predictor holds it, and puts the weights of each fold into it
         with _silent():
             answer: torch.Tensor = self.predictor.predict_logits_from_preprocessed_data(inputs[0])
-        return answer[None].float()
+        return answer[None]
 
     def postprocess(self, data: dict[str, Any]) -> dict[str, Any]:
         from nnunetv2.inference.export_prediction import (

@@ -114,6 +114,11 @@ def register(
     place = model_dir(bundles_dir, definition.bundle, unpack_dir)
     source = model_source(place, definition)
     metadata, files = source.metadata, source.files
+    if metadata.kind == "classification":
+        raise InvalidBundle(
+            f"bundle {definition.bundle}: it gives classes, not labels of voxels; only models that "
+            "segment are run"
+        )
     roles = _channel_roles(definition, metadata)
     if metadata.has_background:  # otherwise label values are not channel indices
         _check_labels(definition, metadata)

@@ -14,6 +14,7 @@ import structlog
 import torch
 
 from config.settings import PipelineSettings
+from pipelines.common_grid import on_one_grid
 from pipelines.definition import load_definition
 from pipelines.device import (
     chosen_device,
@@ -39,6 +40,7 @@ from pipelines.series_volume import SeriesVolume, read_series
 from pipelines.smaller_means import with_smaller_means
 from pipelines.stages import StageTimes
 from pipelines.study_folder import files_digest, series_of_folder
+from pipelines.tilt import leaning_again
 from storage.records import JobResult
 
 log = structlog.get_logger()
@@ -125,9 +127,12 @@ def _label_map(
     with times.stage("load_model"):
         bundle = loaded_model(request.registered, device)
     with times.stage("preprocess"):
-        data = preprocessed(volumes, bundle, request.registered.channel_roles)
+        upright = on_one_grid(volumes)
+        data = preprocessed(upright, bundle, request.registered.channel_roles)
     effort = Effort(request.registered.definition.precision, window_batch)
-    return segmented(data, bundle, next(iter(volumes.values())), times, effort)
+    labels = segmented(data, bundle, next(iter(upright.values())), times, effort)
+    with times.stage("restore"):
+        return leaning_again(labels, next(iter(volumes.values())))
 
 
 def _find(request: RunRequest, label_map: Labels, source: SeriesVolume) -> Findings:

@@ -25,7 +25,6 @@ def torchscript_metadata(name: str, version: str, network: NetworkDefinition) ->
         input_channels=len(network.channels),
         channels=dict(network.labels),
         inputs=(BundleInput(IMAGE, len(network.channels), channels),),
-        kind="classification" if network.output == "classes" else "segmentation",
     )
 
 
@@ -76,12 +75,8 @@ def _inferer(network: NetworkDefinition) -> dict[str, Any]:
 def _after(network: NetworkDefinition) -> list[dict[str, Any]]:
     back = {"transform": "@preprocessing", "orig_keys": IMAGE, "nearest_interp": False}
     invert = {"_target_": "Invertd", "keys": PRED, **back}
-    match network.output:
-        case "softmax":
-            last = {"_target_": "AsDiscreted", "keys": PRED, "argmax": True}
-            return [{"_target_": "Activationsd", "keys": PRED, "softmax": True}, invert, last]
-        case "sigmoid":
-            cut = {"_target_": "AsDiscreted", "keys": PRED, "threshold": network.threshold}
-            return [{"_target_": "Activationsd", "keys": PRED, "sigmoid": True}, invert, cut]
-        case _:
-            return [{"_target_": "Activationsd", "keys": PRED, "softmax": True}]
+    if network.output == "softmax":
+        last = {"_target_": "AsDiscreted", "keys": PRED, "argmax": True}
+        return [{"_target_": "Activationsd", "keys": PRED, "softmax": True}, invert, last]
+    cut = {"_target_": "AsDiscreted", "keys": PRED, "threshold": network.threshold}
+    return [{"_target_": "Activationsd", "keys": PRED, "sigmoid": True}, invert, cut]
