@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 CONSTRAINTS := docker/constraints.txt
 
-.PHONY: demo test check format install peers clean bench-receive bench-completeness crash-test
+.PHONY: demo test check format install peers clean bench-receive bench-completeness bench-infer crash-test
 
 demo: $(VENV)/.installed
 	$(BIN)/radnode demo
@@ -29,6 +29,9 @@ bench-receive: $(VENV)/.installed-dev peers
 
 bench-completeness: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.benchmarks.completeness $(ARGS)
+
+bench-infer: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.benchmarks.infer $(ARGS)
 
 crash-test: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.crash $(ARGS)

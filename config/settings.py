@@ -117,6 +117,8 @@ class WorkerSettings(Frozen):
     heartbeat_s: Seconds = 15
     max_attempts: Annotated[int, Field(ge=1, le=100)] = 3
     retry_delay_s: Seconds = 30
+    time_limit_s: Seconds = 3600
+    model_memory_mib: Annotated[int, Field(ge=0)] = 8192
 
 
 class PipelineSettings(Frozen):

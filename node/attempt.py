@@ -16,7 +16,7 @@ import structlog
 
 from config.settings import Settings
 from node.log_setup import describe_error
-from pipelines.errors import InvalidBundle, PipelineError, ProofFailed, Refused
+from pipelines.errors import DeviceLost, InvalidBundle, PipelineError, ProofFailed, Refused
 from pipelines.objects.station import Station
 from pipelines.registry import RegisteredPipeline, Registry
 from storage.errors import StorageError
@@ -28,11 +28,15 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """The attempt broke; `may_pass` says whether another attempt could go better."""
+    """The attempt broke; `may_pass` says whether another attempt could go better.
+
+    After one that `ends_worker`, only a new process can compute: a device's context is broken.
+    """
 
     code: str
     text: str
     may_pass: bool
+    ends_worker: bool = False
 
 
 Attempted: TypeAlias = JobResult | Refusal | Failure
@@ -44,10 +48,11 @@ def warm_up(registry: Registry, settings: Settings) -> None:
     A model that cannot be loaded is only logged: its jobs fail one by one, for all to see.
     """
     from pipelines.device import chosen_device, prepare_torch  # imports torch
-    from pipelines.model_cache import loaded_model  # see above
+    from pipelines.model_cache import keep_models_within, loaded_model  # see above
     from pipelines.run import run_pipeline  # noqa: F401 -- highdicom takes its time, too
 
     prepare_torch(settings.worker.cpu_threads)
+    keep_models_within(settings.worker.model_memory_mib)
     for name, registered in registry.items():
         try:
             loaded_model(registered, chosen_device(settings.worker.device))
@@ -67,6 +72,8 @@ def attempt(
         return Refusal(refused.code, refused.text)
     except (InvalidBundle, ProofFailed) as error:
         return Failure(_code(error), str(error), may_pass=False)
+    except DeviceLost as error:
+        return Failure(_code(error), str(error), may_pass=True, ends_worker=True)
     except PipelineError as error:
         return Failure(_code(error), str(error), may_pass=True)
     except StorageError as error:

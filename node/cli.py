@@ -21,13 +21,15 @@ from config.setting_types import is_ae_title
 from config.settings import LogSettings
 from config.tls_settings import ClientTls
 from node.certificate_maker import KeyType
-from node.command_settings import ConfigOption, command_settings, config_path
+from node.cli_options import ConfigOption, command_settings, config_path
 from node.data_directory import existing_data, kept_data, make_private, server_problems
 from node.errors import NodeError
 from node.log_setup import configure_logging, describe_error
 from node.make_certificates import made_certificates
+from node.model_commands import model_app
 from node.offered_pipelines import pipeline_problems
 from node.quarantine_cli import quarantine_app, quarantine_json, quarantine_told
+from node.run_command import run
 from node.send_target import SendTarget
 from node.status_gate import MOST_ROWS, certificate_warnings, gate_json, rejections_table
 from node.status_table import status_json, status_table
@@ -53,6 +55,8 @@ app = typer.Typer(
 )
 
 app.add_typer(quarantine_app, name="quarantine")
+app.add_typer(model_app, name="model")
+app.command("run")(run)
 
 
 def main() -> NoReturn:
@@ -85,9 +89,9 @@ def _warn(warnings: Iterable[str]) -> None:
 @app.command()
 def serve(config: ConfigOption = None) -> None:
     """Run the node until it is asked to stop (SIGTERM or Ctrl-C)."""
-    from node.service import serve as run
+    from node.service import serve as run_node
 
-    run(command_settings(config, "node"), config_path(config))
+    run_node(command_settings(config, "node"), config_path(config))
 
 
 @app.command(hidden=True)

@@ -6,8 +6,12 @@ from collections.abc import Iterator, Set
 
 from config.errors import InvalidConfig, Problem
 from config.settings import Settings
+from pipelines.acceptance import read_acceptances
 from pipelines.errors import InvalidBundle, InvalidDefinition
 from pipelines.registry import RegisteredPipeline, Registry, load_registry
+
+UNPACKED_MODELS = "models"
+"""Folder of the data directory where models that come as one file are unpacked."""
 
 
 def offered_pipelines(settings: Settings) -> Registry:
@@ -15,11 +19,13 @@ def offered_pipelines(settings: Settings) -> Registry:
 
     Raises:
         InvalidDefinition: a definition is missing or wrong.
-        InvalidBundle: a model bundle is missing or broken.
+        InvalidBundle: a model bundle is missing, broken, changed, or not accepted.
         InvalidConfig: a definition names a destination that is not configured; its results
             would go nowhere.
     """
-    registry = load_registry(settings.pipelines)
+    data_dir = settings.node.data_dir
+    acceptances = read_acceptances(data_dir)
+    registry = load_registry(settings.pipelines, acceptances, data_dir / UNPACKED_MODELS)
     problems = tuple(_unknown_destinations(registry, settings))
     if problems:
         raise InvalidConfig(problems)
@@ -35,10 +41,12 @@ def pipeline_problems(settings: Settings, unsure: Set[str] = frozenset()) -> tup
         return ()
     registry: dict[str, RegisteredPipeline] = {}
     problems: list[object] = []
+    data_dir = settings.node.data_dir
     for name in dict.fromkeys(settings.pipelines.enabled):
         alone = settings.pipelines.model_copy(update={"enabled": (name,)})
         try:
-            registry |= load_registry(alone)
+            acceptances = read_acceptances(data_dir)
+            registry |= load_registry(alone, acceptances, data_dir / UNPACKED_MODELS)
         except InvalidDefinition as error:
             problems += error.problems
         except InvalidBundle as error:

@@ -12,7 +12,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from node.command_settings import ConfigOption, command_settings
+from node.cli_options import ConfigOption, command_settings
 from node.data_directory import existing_data, make_private
 from storage.instance_files import InstanceFiles, uid_tag
 from storage.quarantine import QuarantinedRecord, discard, list_quarantine

@@ -44,6 +44,7 @@ from node.slice_coverage import SliceCoverage
 from node.stop_signals import stop_signals
 from node.supervisor import Supervisor, worker_command
 from node.sweeps import Sweeps
+from node.time_limits import TimeLimits
 from pipelines.registry import Registry
 from storage.database import Database
 from storage.errors import DatabaseInUse, StorageError
@@ -56,6 +57,7 @@ GRACE_S = 5.0
 
 _REPORTS_S = 0.5
 _CONFIRM_S = 0.5
+_TIME_LIMITS_S = 2.0
 _LEASE_SWEEP_S = 10.0
 _HOUSEKEEPING_S = 60.0
 _PURGE_S = 3600.0
@@ -230,6 +232,7 @@ class Service:
         sweeps = Sweeps(self._settings, self._db, self._files, worker_id=self._worker_id)
         every = self._scheduler.every
         every(_LEASE_SWEEP_S, "database_hold", self._keep_hold)
+        every(_TIME_LIMITS_S, "time_limits", self._time_limits().enforce)
         every(_LEASE_SWEEP_S, "expired_leases", sweeps.return_expired_leases)
         every(_HOUSEKEEPING_S, "incoming_sweep", sweeps.sweep_incoming)
         every(_DAILY_S, "orphaned_files", sweeps.sweep_orphaned_files)
@@ -248,6 +251,15 @@ class Service:
         except DatabaseInUse:
             log.critical("database_taken_over")
             os.kill(os.getpid(), signal.SIGTERM)
+
+    def _time_limits(self) -> TimeLimits:
+        return TimeLimits(
+            self._settings,
+            self._db,
+            self._registry,
+            worker_prefix=worker_prefix(self._settings.node.name),
+            kill_worker=self._supervisor.kill_child,
+        )
 
     def _assemble(self) -> float | None:
         """Find studies complete, and route those; seconds until the next look, where known."""

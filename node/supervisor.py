@@ -66,6 +66,12 @@ class Supervisor:
         with self._lock:
             return self._child.pid if self._child else None
 
+    def kill_child(self, pid: int) -> None:
+        """End the running child at once, if it still is the one of this process id."""
+        with self._lock:
+            if self._child and self._child.pid == pid:
+                self._child.kill()
+
     def start(self) -> None:
         """Start the child and watch over it."""
         self._thread.start()

@@ -15,7 +15,7 @@ import structlog
 from structlog.contextvars import bound_contextvars
 
 from config.settings import Settings
-from node.attempt import attempt, warm_up
+from node.attempt import Failure, attempt, warm_up
 from node.audit_trail import AuditEvent, note
 from node.data_directory import kept_data
 from node.heartbeat import Heartbeat
@@ -58,10 +58,11 @@ class Worker:
         self._registry = registry
         self._worker_id = f"{settings.node.name}/{os.getpid()}"
         self._settlement = JobSettlement(settings, db, self._worker_id)
+        self._is_unfit = False
 
     def run(self, stop: threading.Event, woken: threading.Event) -> None:
-        """Work until `stop` is set; an empty queue is looked at again when `woken` is."""
-        while not stop.is_set():
+        """Work until `stop` is set, or only a new process can go on; `woken` ends a wait."""
+        while not (stop.is_set() or self._is_unfit):
             # Before the look: a job that is queued during it is seen by the next one.
             woken.clear()
             if not stop.is_set() and not self._work_if_storage_answers(stop):
@@ -99,6 +100,9 @@ class Worker:
             return
         with Heartbeat(lambda: self._beat(job), every_s=self._settings.worker.heartbeat_s) as beat:
             done = attempt(job, registered, self._files, self._settings)
+        if isinstance(done, Failure) and done.ends_worker:
+            log.error("worker_unfit", reason_code=done.code)
+            self._is_unfit = True
         if beat.is_lost:
             log.warning("result_abandoned")
         else:

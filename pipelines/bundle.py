@@ -3,52 +3,47 @@
 The bundle stays as it was published. Its loading and saving of files is switched off with
 MONAI's own `_disabled_`; `bundle_root` and `device` are overridden; everything else (spacing,
 intensities, inferer, inversion, argmax) is taken from its configuration. Expressions in a
-configuration are code: install only bundles that you trust.
+configuration, and modules in its folder, are code: only bundles that an operator accepted by
+their digest are loaded (`pipelines.acceptance`).
 """
 
 from __future__ import annotations
 
-import pickle
 import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from monai.bundle import ConfigParser
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from monai.inferers import SimpleInferer
 from torch import nn
 
-from pipelines.bundle_files import (
-    BundleMetadata,
-    bundle_metadata,
-    inference_config,
-    weights_file,
+from pipelines.bundle_chain import Chain, postprocessing_chain
+from pipelines.bundle_config import (
+    BROKEN_CONFIG,
+    adds_channel,
+    image_keys,
+    invalid,
+    place_of,
+    prepared,
+    read_configuration,
 )
-from pipelines.errors import InferenceFailed, InvalidBundle
-
-LOADERS = frozenset({"LoadImage", "LoadImaged", "LoadImageD", "LoadImageDict"})
-SAVERS = frozenset({"SaveImage", "SaveImaged", "SaveImageD", "SaveImageDict"})
-CHANNEL_MAKERS = ("EnsureChannelFirst", "AddChannel", "AsChannelFirst")
-NESTED_WEIGHTS = ("model", "state_dict", "network")
-
-# What a wrong configuration makes MONAI's parser, or an expression in it, raise.
-BROKEN_CONFIG = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    ImportError,
-    LookupError,
-    NameError,
-    OSError,
-    RuntimeError,
-    SyntaxError,
-    TypeError,
-    ValueError,
+from pipelines.bundle_files import bundle_metadata, inference_config
+from pipelines.bundle_metadata import BundleMetadata
+from pipelines.bundle_modules import bundle_modules
+from pipelines.bundle_weights import (
+    chosen_weights,
+    is_torchscript,
+    load_torchscript,
+    load_weights,
 )
-BROKEN_WEIGHTS = (*BROKEN_CONFIG, EOFError, pickle.UnpicklingError, SafetensorError)
+from pipelines.errors import DeviceOutOfMemory, InferenceFailed, InvalidBundle
+from pipelines.network_call import with_channels_last
+
+EVALUATOR_KEY = "image"  # where MONAI's evaluators look for the network's input
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +51,8 @@ class LoadedBundle:
     """A bundle on its device, in evaluation mode.
 
     `adds_channel` says that the bundle's own transforms give the image its channel axis, as
-    they would after its loader.
+    they would after its loader. `load_keys` are the keys that its loader fills; the network's
+    input lies under `metadata.input_key`. `chain` is its postprocessing as configured.
     """
 
     metadata: BundleMetadata
@@ -66,106 +62,107 @@ class LoadedBundle:
     preprocessing: Callable[..., Any]
     postprocessing: Callable[..., Any]
     adds_channel: bool
+    load_keys: tuple[str, ...]
+    chain: Chain
+
+
+@dataclass(frozen=True)
+class _Recipe:
+    """A configuration and where it came from."""
+
+    bundle_dir: Path
+    path: Path
+    config: Mapping[str, Any]
+    parser: Any
+
+    def made(self, part: str, default: Any = None) -> Any:
+        """Make a part of the configuration. Raises `InvalidBundle`."""
+        place = place_of(self.config, part)
+        if place is None:
+            if default is None:
+                raise InvalidBundle(f"{self.path}: no {part} is in it; mend the bundle")
+            return default
+        return self.resolved(place)
+
+    def resolved(self, place: str) -> Any:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # about MONAI's own deprecations
+                return self.parser.get_parsed_content(place)
+        except BROKEN_CONFIG as error:
+            raise invalid(self.path, f"{place} cannot be made", error) from error
 
 
 def load_bundle(bundle_dir: Path, device: torch.device) -> LoadedBundle:
     """Read configuration and weights. Raises `InvalidBundle`, `InferenceFailed`."""
     metadata = bundle_metadata(bundle_dir)
     path = inference_config(bundle_dir)
-    config = _configuration(path)
-    components = list(_components(config))
-    for component in components:
-        if _class_name(component) in LOADERS | SAVERS:
-            component["_disabled_"] = True
-    parser = ConfigParser({**config, "bundle_root": str(bundle_dir)})
+    return made_bundle(bundle_dir, path, read_configuration(path), metadata, device)
+
+
+def made_bundle(
+    bundle_dir: Path,
+    path: Path,
+    config: Mapping[str, Any],
+    metadata: BundleMetadata,
+    device: torch.device,
+) -> LoadedBundle:
+    """Make the parts of a configuration; `path` is the file that errors name."""
+    parser = ConfigParser(prepared({**config, "bundle_root": str(bundle_dir)}))
     parser["device"] = device
-    return LoadedBundle(
-        metadata=metadata,
-        device=device,
-        network=_on_device(_network(parser, config, path, weights_file(bundle_dir)), device),
-        inferer=_resolved(parser, path, "inferer"),
-        preprocessing=_resolved(parser, path, "preprocessing"),
-        postprocessing=_resolved(parser, path, "postprocessing"),
-        adds_channel=_adds_channel(components),
-    )
+    recipe = _Recipe(bundle_dir, path, config, parser)
+    keys = image_keys(config) or tuple(image.key for image in metadata.inputs)
+    with bundle_modules(bundle_dir) if bundle_dir.is_dir() else nullcontext():
+        return LoadedBundle(
+            metadata=replace(metadata, input_key=keys[0] if len(keys) == 1 else EVALUATOR_KEY),
+            device=device,
+            network=_on_device(_network(recipe), device),
+            inferer=_callable(recipe, "inferer", SimpleInferer()),
+            preprocessing=_callable(recipe, "preprocessing", _unchanged),
+            postprocessing=_callable(recipe, "postprocessing", _unchanged),
+            adds_channel=adds_channel(config),
+            load_keys=keys,
+            chain=postprocessing_chain(config, place_of(config, "postprocessing") or ""),
+        )
 
 
-def _on_device(network: torch.nn.Module, device: torch.device) -> torch.nn.Module:
+def _unchanged(data: Any) -> Any:
+    return data
+
+
+def _on_device(network: nn.Module, device: torch.device) -> nn.Module:
     try:
-        return network.to(device)
-    except RuntimeError as error:  # CUDA out of memory, driver away
+        return with_channels_last(network.to(device))
+    except torch.OutOfMemoryError:
+        raise DeviceOutOfMemory(f"the model does not fit onto {device} now") from None
+    except RuntimeError as error:  # driver away
         text = f"the model does not fit onto {device} now ({type(error).__name__})"
         raise InferenceFailed(text) from None
 
 
-def _configuration(path: Path) -> dict[str, Any]:
-    try:
-        config: dict[str, Any] = ConfigParser.load_config_file(path)
-    except BROKEN_CONFIG as error:
-        raise _invalid(path, "cannot be read", error) from error
-    return config
-
-
-def _network(parser: Any, config: dict[str, Any], path: Path, weights: Path) -> nn.Module:
-    network = _resolved(parser, path, "network_def" if "network_def" in config else "network")
+def _network(recipe: _Recipe) -> nn.Module:
+    weights = chosen_weights(recipe.bundle_dir, _named_weights(recipe))
+    if is_torchscript(weights):
+        return load_torchscript(weights).eval()
+    network = recipe.made("network")
     if not isinstance(network, nn.Module):
-        raise InvalidBundle(f"{path}: network_def is not a torch module")
-    _load_weights(network, weights)
+        raise InvalidBundle(f"{recipe.path}: network_def is not a torch module")
+    load_weights(network, weights)
     return network.eval().requires_grad_(False)
 
 
-def _components(config: Any) -> Iterator[dict[str, Any]]:
-    if isinstance(config, dict):
-        if isinstance(config.get("_target_"), str):
-            yield config
-        for value in config.values():
-            yield from _components(value)
-    elif isinstance(config, list):
-        for value in config:
-            yield from _components(value)
+def _named_weights(recipe: _Recipe) -> str | None:
+    """The file that the checkpoint loader reads, relative to the bundle or absolute."""
+    place = place_of(recipe.config, "checkpoint")
+    loader = recipe.parser[place] if place else None
+    if not isinstance(loader, Mapping) or "load_path" not in loader:
+        return None
+    return str(recipe.resolved(f"{place}#load_path"))
 
 
-def _class_name(component: dict[str, Any]) -> str:
-    return str(component["_target_"]).rpartition(".")[2]
-
-
-def _adds_channel(components: list[dict[str, Any]]) -> bool:
-    by_loader = any(
-        component.get("ensure_channel_first")
-        for component in components
-        if _class_name(component) in LOADERS
-    )
-    named = any(_class_name(component).startswith(CHANNEL_MAKERS) for component in components)
-    return named and not by_loader
-
-
-def _resolved(parser: Any, path: Path, key: str) -> Any:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about MONAI's own deprecations, not for operators
-            value = parser.get_parsed_content(key)
-    except BROKEN_CONFIG as error:
-        raise _invalid(path, f"{key} cannot be made", error) from error
+def _callable(recipe: _Recipe, part: str, default: Any) -> Callable[..., Any]:
+    value: Callable[..., Any] = recipe.made(part, default)
     if not callable(value):
-        raise InvalidBundle(f"{path}: {key} is not something that can be called")
+        place = place_of(recipe.config, part)
+        raise InvalidBundle(f"{recipe.path}: {place} is not something that can be called")
     return value
-
-
-def _load_weights(network: nn.Module, path: Path) -> None:
-    try:
-        if path.suffix == ".safetensors":
-            state = load_file(path)
-        else:  # weights_only: a pickle must not run code
-            state = torch.load(path, map_location="cpu", weights_only=True)
-        nested = [state[key] for key in NESTED_WEIGHTS if isinstance(state.get(key), dict)]
-        network.load_state_dict(nested[0] if nested else state, strict=True)
-    except BROKEN_WEIGHTS as error:
-        raise _invalid(path, "does not load into network_def", error) from error
-
-
-def _invalid(path: Path, what: str, error: BaseException) -> InvalidBundle:
-    while error.__cause__ is not None:  # MONAI wraps what went wrong in what it was doing
-        error = error.__cause__
-    reason = " ".join(str(error).split())[:300]
-    text = f"{path}: {what} ({type(error).__name__}: {reason}); mend the bundle or fetch it again"
-    return InvalidBundle(text)

@@ -1,115 +1,126 @@
-"""A MONAI bundle's files, read without torch: metadata, digests, and where the weights lie.
+"""A model's files, read without torch: where configuration and weights lie, and their digests.
 
 Layout (MONAI bundle specification): `configs/metadata.json`, `configs/inference.json` or
-`.yaml`, `models/model.safetensors` or `models/model.pt`. A configuration may read any file of its
-bundle, so all count for the digest but `docs/`, which changes nothing that the model does.
+`.yaml`, `models/model.safetensors`, `model.pt` or `model.ts`. A configuration may read any file
+of its bundle, so all count for the digest but `docs/`, which changes nothing that the model does.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
+from pipelines.bundle_metadata import BundleMetadata, read_metadata
 from pipelines.errors import InvalidBundle
 
 INFERENCE_NAMES = ("inference.json", "inference.yaml", "inference.yml")
-WEIGHTS_NAMES = ("model.safetensors", "model.pt")
+WEIGHTS_NAMES = ("model.safetensors", "model.pt", "model.ts")
+WEIGHTS_SUFFIXES = frozenset({".safetensors", ".pt", ".pth", ".ts"})
 NOT_DIGESTED = frozenset({"docs", "__pycache__"})
-BACKGROUND = 0
-
-
-@dataclass(frozen=True, slots=True)
-class BundleMetadata:
-    """What `configs/metadata.json` says that we need.
-
-    `channels` maps the index of each output channel to its meaning. `input_key` is the key
-    under which the bundle's transforms find the image.
-    """
-
-    name: str
-    version: str
-    input_key: str
-    input_channels: int
-    channels: Mapping[int, str]
-
-    @property
-    def has_background(self) -> bool:
-        """Whether channel 0 is background, so that a channel's index is its label value."""
-        return "background" in self.channels.get(BACKGROUND, "").lower()
+TOLD_CHANGES = 5
 
 
 def bundle_metadata(bundle_dir: Path) -> BundleMetadata:
     """Read the metadata. Raises `InvalidBundle`."""
-    path = bundle_dir / "configs" / "metadata.json"
     if not bundle_dir.is_dir():
         raise InvalidBundle(
             f"bundle {bundle_dir.name}: no folder {bundle_dir}; put the MONAI bundle there, "
             "or set pipelines.bundles_dir"
         )
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InvalidBundle(f"{path}: {error.strerror}; a bundle needs its metadata") from None
-    except ValueError as error:
-        raise InvalidBundle(f"{path}: not JSON ({error}); fetch the bundle again") from None
-    return _metadata(path, values)
-
-
-def _metadata(path: Path, values: Any) -> BundleMetadata:
-    try:
-        inputs = values["network_data_format"]["inputs"]
-        output = values["network_data_format"]["outputs"]["pred"]
-        key, image = next(iter(inputs.items()))
-        return BundleMetadata(
-            name=str(values.get("name", "")),
-            version=str(values["version"]),
-            input_key=str(key),
-            input_channels=int(image.get("num_channels", 1)),
-            channels={int(index): str(text) for index, text in output["channel_def"].items()},
-        )
-    except (KeyError, TypeError, ValueError, AttributeError, StopIteration) as error:
-        raise InvalidBundle(
-            f"{path}: no usable {error}; it must give version, network_data_format.inputs and "
-            "network_data_format.outputs.pred.channel_def"
-        ) from None
+    return read_metadata(bundle_dir / "configs" / "metadata.json")
 
 
 def inference_config(bundle_dir: Path) -> Path:
     """The path of the bundle's inference configuration. Raises `InvalidBundle`."""
-    return _first_of(bundle_dir / "configs", INFERENCE_NAMES)
+    folder = bundle_dir / "configs"
+    found = _first_of(folder, INFERENCE_NAMES)
+    if found is None:
+        raise _none_of(folder, INFERENCE_NAMES)
+    return found
 
 
 def weights_file(bundle_dir: Path) -> Path:
-    """The path of the bundle's weights. Raises `InvalidBundle`."""
-    return _first_of(bundle_dir / "models", WEIGHTS_NAMES)
+    """The path of the bundle's weights where its configuration names none.
+
+    Raises `InvalidBundle`.
+    """
+    folder = bundle_dir / "models"
+    found = _first_of(folder, WEIGHTS_NAMES)
+    if found is not None:
+        return found
+    others = sorted(path for path in folder.glob("*") if path.suffix in WEIGHTS_SUFFIXES)
+    if len(others) == 1:
+        return others[0]
+    raise _none_of(folder, WEIGHTS_NAMES)
 
 
-def _first_of(folder: Path, names: tuple[str, ...]) -> Path:
-    for name in names:
-        if (folder / name).is_file():
-            return folder / name
-    raise InvalidBundle(f"{folder}: none of {', '.join(names)} is there; fetch the bundle again")
+def has_weights(bundle_dir: Path) -> bool:
+    """Whether the bundle brings any file of weights."""
+    return any(path.suffix in WEIGHTS_SUFFIXES for path in (bundle_dir / "models").glob("*"))
+
+
+def _first_of(folder: Path, names: tuple[str, ...]) -> Path | None:
+    return next((folder / name for name in names if (folder / name).is_file()), None)
+
+
+def _none_of(folder: Path, names: tuple[str, ...]) -> InvalidBundle:
+    return InvalidBundle(f"{folder}: none of {', '.join(names)} is there; fetch the bundle again")
 
 
 def bundle_digests(bundle_dir: Path) -> dict[str, str]:
     """SHA-256 (hex) of every file that decides what the model does, by relative path.
 
-    Raises `InvalidBundle` when configuration or weights are missing.
+    Raises `InvalidBundle` when configuration or weights are missing, or when a link of the
+    bundle leads out of it: what it points at could change without being noticed.
     """
     inference_config(bundle_dir)
-    weights_file(bundle_dir)
-    paths = {p.relative_to(bundle_dir): p for p in bundle_dir.rglob("*") if p.is_file()}
+    if not has_weights(bundle_dir):
+        raise _none_of(bundle_dir / "models", WEIGHTS_NAMES)
+    return folder_digests(bundle_dir)
+
+
+def folder_digests(folder: Path) -> dict[str, str]:
+    """SHA-256 (hex) of every file of a folder but its documentation, by relative path."""
+    root = folder.resolve()
     return {
-        name.as_posix(): _sha256(path)
-        for name, path in sorted(paths.items())
-        if not NOT_DIGESTED.intersection(name.parts)
+        path.relative_to(folder).as_posix(): file_digest(path)
+        for path in sorted(_files(folder, root), key=lambda path: path.relative_to(folder).parts)
     }
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _files(folder: Path, root: Path) -> Iterator[Path]:
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if name not in NOT_DIGESTED]
+        for path in (Path(place) / name for name in (*names, *folders)):
+            if path.is_symlink() and (path.is_dir() or not path.resolve().is_relative_to(root)):
+                raise InvalidBundle(
+                    f"{path}: a link that leads out of the bundle, or to a folder; put the file "
+                    "itself there"
+                )
+            if path.is_file():
+                yield path
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 (hex) of one file. Raises `InvalidBundle` when it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InvalidBundle(f"{path}: {error.strerror}; a model must be readable") from None
+
+
+def told_changes(before: Mapping[str, str], after: Mapping[str, str]) -> str:
+    """Name the files that differ: `configs/inference.json changed, models/x.pt is gone`."""
+    told = []
+    for name in sorted({*before, *after}):
+        if name not in after:
+            told.append(f"{name} is gone")
+        elif name not in before:
+            told.append(f"{name} is new")
+        elif before[name] != after[name]:
+            told.append(f"{name} changed")
+    more = len(told) - TOLD_CHANGES
+    return ", ".join(told[:TOLD_CHANGES]) + (f" and {more} more" if more > 0 else "")

@@ -12,11 +12,14 @@ from pydantic import Field, StringConstraints, model_validator
 from config.setting_types import Frozen, Name
 from pipelines.criteria import Criterion, Keyword
 from pipelines.input_check import InputStatistics
+from pipelines.network_schema import NetworkDefinition
 from storage.dicom_records import CodedConcept
 
 Orientation = Literal["axial", "coronal", "sagittal", "oblique"]
 LongString = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[^\\]+$")]
 Colour = Annotated[int, Field(ge=0, le=255)]
+LabelValue = Annotated[int, Field(ge=1, le=65535)]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 LARGEST_SERIES_NUMBER = 2**31 - 2  # IS; the report takes the next one
 
 
@@ -60,8 +63,9 @@ class Preference(Frozen):
 
 
 class InputCriteria(Frozen):
-    """Which series may fill one input role of the model."""
+    """Which series may fill one input role of the model, and which channel of it that is."""
 
+    channel: LongString | None = None
     where: Annotated[tuple[Criterion, ...], Field(min_length=1)]
     slices: SliceLimits = SliceLimits()
     orientation: Annotated[tuple[Orientation, ...], Field(min_length=1)] = (
@@ -82,7 +86,7 @@ class InputCriteria(Frozen):
 class SegmentDefinition(Frozen):
     """How one label value of the model's answer is told in DICOM and FHIR."""
 
-    label_value: Annotated[int, Field(ge=1, le=65535)]
+    label_value: LabelValue
     label: LongString
     tracking_id: LongString
     category: Code
@@ -90,6 +94,7 @@ class SegmentDefinition(Frozen):
     type_modifier: Code | None = None
     anatomic_region: Code | None = None
     color_rgb: tuple[Colour, Colour, Colour]
+    also: tuple[LabelValue, ...] = ()
     min_volume_ml: Annotated[float, Field(ge=0)] = 0.0
 
 
@@ -107,7 +112,11 @@ class PipelineDefinition(Frozen):
     version: Annotated[str, StringConstraints(min_length=1, max_length=64)]
     title: LongString
     bundle: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+    model_files: dict[str, Sha256] = Field(default_factory=dict)
+    network: NetworkDefinition | None = None
     priority: Annotated[int, Field(ge=0, le=1000)] = 100
+    time_limit_s: Annotated[float, Field(gt=0)] | None = None
+    precision: Literal["full", "half"] = "full"
     inputs: Annotated[dict[Name, InputCriteria], Field(min_length=1)]
     series_number: Annotated[int, Field(ge=1, le=LARGEST_SERIES_NUMBER)] = 9001
     series_description: LongString

@@ -5,6 +5,8 @@ PipelineError
 ├── InvalidBundle       a MONAI bundle is missing, broken or does not fit its definition
 ├── Refused             the images must not be processed; a code, and the figures behind it
 ├── InferenceFailed     the run broke (disk, memory, model), or the model's answer is impossible
+│   ├── DeviceOutOfMemory   a smaller batch of windows, or another device, may do
+│   └── DeviceLost          nothing runs on the device in this process any more
 └── ProofFailed         the written object is not what was computed; nothing may leave
 
 Messages are fit for an operator and a log: no patient data, no UIDs, no file names of images.
@@ -85,6 +87,14 @@ class InferenceFailed(PipelineError):
 
     Worth another attempt.
     """
+
+
+class DeviceOutOfMemory(InferenceFailed):
+    """The device has not the memory that this batch of windows needs."""
+
+
+class DeviceLost(InferenceFailed):
+    """The device's context is broken; only a new process can use the device again."""
 
 
 class ProofFailed(PipelineError):

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from pipelines.definition_schema import PipelineDefinition, SegmentDefinition
+from pipelines.labels import Labels, only, united
 from pipelines.measurements import volumes_ml
 from pipelines.objects.codes import MILLILITRE, VOLUME
 from pipelines.objects.description import SegmentDescription, numbered
 from pipelines.objects.uids import tracking_uid
-from pipelines.restore import LabelMap
 from storage.records import MeasurementRecord, Outcome
 
 NOT_NUMBERED = 0
@@ -26,14 +24,14 @@ class Findings:
     """
 
     outcome: Outcome
-    label_map: LabelMap
+    label_map: Labels
     structures: tuple[SegmentDescription, ...]
     measurements: tuple[MeasurementRecord, ...]
 
 
 def find(
     definition: PipelineDefinition,
-    label_map: LabelMap,
+    label_map: Labels,
     voxel_volume_ml: float,
     *,
     input_digest: str,
@@ -44,6 +42,8 @@ def find(
     A structure is present when it has a voxel and at least its `min_volume_ml`.
     """
     segments = definition.segments
+    if any(item.also for item in segments):
+        label_map = united(label_map, {i.label_value: (i.label_value, *i.also) for i in segments})
     volumes = volumes_ml(label_map, voxel_volume_ml, (item.label_value for item in segments))
     present = {
         item.label_value: volumes[item.label_value]
@@ -55,19 +55,13 @@ def find(
     numbers = {item.label_value: item.segment_number for item in structures}
     return Findings(
         outcome=Outcome.FINDINGS if structures else Outcome.NO_FINDINGS,
-        label_map=_only(label_map, present),
+        label_map=only(label_map, present),
         structures=structures,
         measurements=tuple(
             _volume(item, numbers.get(item.label_value), present.get(item.label_value, 0.0))
             for item in described
         ),
     )
-
-
-def _only(label_map: LabelMap, present: dict[int, float]) -> LabelMap:
-    kept = label_map.copy()
-    kept[~np.isin(label_map, list(present))] = 0
-    return kept
 
 
 def _described(

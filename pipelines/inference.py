@@ -2,34 +2,109 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
 from monai.data import MetaTensor
 
 from pipelines.bundle import LoadedBundle
-from pipelines.errors import InferenceFailed
+from pipelines.errors import DeviceLost, DeviceOutOfMemory, InferenceFailed
+from pipelines.network_call import NetworkCall, Precision
+from pipelines.windows import NotAsPlanned, WindowPlan, finished_planes, window_plan
+
+NOT_FINITE = "the network answered values that are not finite"
 
 
-def infer(data: dict[str, Any], bundle: LoadedBundle) -> MetaTensor:
+def infer(data: dict[str, Any], bundle: LoadedBundle, precision: Precision = "full") -> MetaTensor:
     """The network's answer [channel, x, y, z] on the grid of the preprocessed image.
 
     Raises `InferenceFailed` when the network breaks (memory, shapes) or answers with values
     that are not numbers.
     """
     image = data[bundle.metadata.input_key]
-    batch = torch.as_tensor(image.as_tensor(), dtype=torch.float32, device=bundle.device)[None]
-    try:
-        with torch.inference_mode():
-            answer = bundle.inferer(inputs=batch, network=bundle.network)
-    except torch.OutOfMemoryError as error:
-        text = f"out of memory on {bundle.device} for an image of {tuple(batch.shape[1:])}"
-        raise InferenceFailed(text) from error
-    except (RuntimeError, ValueError, TypeError) as error:
-        text = f"the network broke on an image of {tuple(batch.shape[1:])}"
-        raise InferenceFailed(f"{text} ({type(error).__name__})") from error
+    batch = _batch(image)
+    with told_errors(bundle, batch), torch.inference_mode():
+        answer = _whole(batch.to(bundle.device), bundle, precision)
+    return MetaTensor(answer[0].detach().clone(), meta=image.meta)
+
+
+def answer_planes(
+    data: dict[str, Any], bundle: LoadedBundle, precision: Precision, window_batch: int | None
+) -> Iterator[torch.Tensor]:
+    """The same answer in slabs [plane, x, y, channel] along its first axis, as they are finished.
+
+    `window_batch` bounds how many windows the network gets at once. Run it in inference mode.
+    Raises what `infer` raises.
+    """
+    image = data[bundle.metadata.input_key]
+    batch = _batch(image)
+    with told_errors(bundle, batch):
+        plan = window_plan(bundle.inferer, batch)
+        slabs = _planned(batch.to(bundle.device), bundle, precision, _bounded(plan, window_batch))
+        for slab in slabs:
+            if not bool(torch.isfinite(slab).all()):
+                raise InferenceFailed(NOT_FINITE)
+            yield slab
+
+
+def _planned(
+    batch: torch.Tensor, bundle: LoadedBundle, precision: Precision, plan: WindowPlan | None
+) -> Iterator[torch.Tensor]:
+    call = NetworkCall(bundle.network, bundle.device, precision)
+    begun = False
+    if plan is not None:
+        try:
+            for slab in finished_planes(batch, call, plan):
+                begun = True
+                yield slab
+        except NotAsPlanned:
+            if begun:
+                raise InferenceFailed("the network's answers differ in shape") from None
+        else:
+            return
+    yield _whole(batch, bundle, precision)[0].permute(1, 2, 3, 0)
+
+
+def _whole(batch: torch.Tensor, bundle: LoadedBundle, precision: Precision) -> torch.Tensor:
+    call = NetworkCall(bundle.network, bundle.device, precision)
+    answer = bundle.inferer(inputs=batch, network=call)
     if not isinstance(answer, torch.Tensor):
         raise InferenceFailed(f"the network answered a {type(answer).__name__}, not a tensor")
     if not bool(torch.isfinite(answer).all()):
-        raise InferenceFailed("the network answered values that are not finite")
-    return MetaTensor(answer[0].detach().clone(), meta=image.meta)
+        raise InferenceFailed(NOT_FINITE)
+    return answer
+
+
+def _batch(image: MetaTensor) -> torch.Tensor:
+    return torch.as_tensor(image.as_tensor(), dtype=torch.float32)[None]
+
+
+def _bounded(plan: WindowPlan | None, window_batch: int | None) -> WindowPlan | None:
+    if plan is None or window_batch is None:
+        return plan
+    return replace(plan, batch=min(plan.batch, window_batch))
+
+
+@contextmanager
+def told_errors(bundle: LoadedBundle, batch: torch.Tensor) -> Iterator[None]:
+    """Translate what a network and a device raise."""
+    shape = tuple(batch.shape[1:])
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        text = f"out of memory on {bundle.device} for an image of {shape}"
+        raise DeviceOutOfMemory(text) from error
+    except (RuntimeError, ValueError, TypeError) as error:
+        if is_device_lost(error):
+            raise DeviceLost(f"{bundle.device} stopped answering during inference") from error
+        text = f"the network broke on an image of {shape} ({type(error).__name__})"
+        raise InferenceFailed(text) from error
+
+
+def is_device_lost(error: Exception) -> bool:
+    """Whether a CUDA context is broken: no call in this process can succeed any more."""
+    accelerator_error = getattr(torch, "AcceleratorError", ())
+    return isinstance(error, accelerator_error) or "CUDA error" in str(error)

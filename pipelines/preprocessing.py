@@ -8,7 +8,7 @@ bundle's Orientation and Spacing transforms do the rest for any plane and patien
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from monai.data import MetaTensor
 from numpy.typing import NDArray
 
 from pipelines.bundle import LoadedBundle
+from pipelines.channel_roles import is_colour
 from pipelines.errors import RefusalCode, Refused
 from pipelines.series_volume import SeriesVolume
 
@@ -31,29 +32,46 @@ def affine_ras(affine_lps: NDArray[np.float64]) -> NDArray[np.float64]:
     return result
 
 
-def preprocessed(volumes: Mapping[str, SeriesVolume], bundle: LoadedBundle) -> dict[str, Any]:
+def preprocessed(
+    volumes: Mapping[str, SeriesVolume], bundle: LoadedBundle, roles: Sequence[str] = ()
+) -> dict[str, Any]:
     """The bundle's preprocessing applied; the image lies under the bundle's input key.
 
-    Several roles become channels in their order. Raises `Refused` when they do not share one
-    grid: different_grids or mixed_frames_of_reference.
+    `roles` gives the order of the channels, by default that of `volumes`, whose first is the one
+    that all lie on. Raises `Refused` when they do not share one grid: different_grids or
+    mixed_frames_of_reference.
     """
-    image = image_tensor(volumes, with_channel=not bundle.adds_channel or len(volumes) > 1)
-    result: dict[str, Any] = bundle.preprocessing({bundle.metadata.input_key: image})
-    return result
-
-
-def image_tensor(volumes: Mapping[str, SeriesVolume], *, with_channel: bool) -> MetaTensor:
-    """The volumes as a MetaTensor [column, row, slice], with a first channel axis if asked."""
     first, *others = volumes.values()
     for other in others:
         _refuse_other_grid(first, other)
-    arrays = [volume.voxels.transpose(2, 1, 0) for volume in volumes.values()]
+    ordered = [volumes[role] for role in roles or volumes]
+    result: dict[str, Any] = bundle.preprocessing(_loaded(ordered, bundle))
+    return result
+
+
+def _loaded(volumes: Sequence[SeriesVolume], bundle: LoadedBundle) -> dict[str, Any]:
+    """What the bundle's loader would have given: a key for each volume, or channels of one."""
+    with_channel = not bundle.adds_channel
+    if len(bundle.load_keys) == len(volumes):
+        pairs = zip(bundle.load_keys, volumes, strict=True)
+        return {key: image_tensor([volume], with_channel=with_channel) for key, volume in pairs}
+    key = bundle.load_keys[0] if bundle.load_keys else bundle.metadata.input_key
+    if is_colour(bundle.metadata):
+        volumes = [volumes[0]] * bundle.metadata.input_channels
+    return {key: image_tensor(volumes, with_channel=with_channel or len(volumes) > 1)}
+
+
+def image_tensor(volumes: Sequence[SeriesVolume], *, with_channel: bool) -> MetaTensor:
+    """The volumes as a MetaTensor [column, row, slice], with a first channel axis if asked."""
+    first = volumes[0]
+    arrays = [volume.voxels.transpose(2, 1, 0) for volume in volumes]
     array = np.stack(arrays) if with_channel else arrays[0]
     affine = torch.from_numpy(affine_ras(first.affine_lps))
     meta = {
         "original_channel_dim": 0 if with_channel else float("nan"),
         "original_affine": affine.clone(),
         "spatial_shape": np.asarray(arrays[0].shape),
+        "space": "RAS",
         "filename_or_obj": "image",
     }
     return MetaTensor(torch.from_numpy(np.ascontiguousarray(array)), affine=affine, meta=meta)

@@ -9,22 +9,26 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import config
 from config.errors import Problem
 from config.settings import PipelineSettings
-from pipelines.bundle_files import BundleMetadata, bundle_digests, bundle_metadata
+from pipelines.acceptance import Acceptances, require_accepted
+from pipelines.bundle_metadata import BundleMetadata
+from pipelines.channel_roles import roles_by_channel
 from pipelines.definition import load_definition
 from pipelines.definition_schema import PipelineDefinition
 from pipelines.errors import InvalidBundle, InvalidDefinition
+from pipelines.model_place import model_dir
+from pipelines.model_source import model_source
 from pipelines.objects.uids import device_uid
 from storage.records import AlgorithmIdentity
 
 SHIPPED_DEFINITIONS = Path(config.__file__).parent / "pipelines"
 SHIPPED_BUNDLES = Path(__file__).parent / "bundles"
-WITHOUT_EFFECT_ON_RESULTS = {"priority", "destinations"}
+WITHOUT_EFFECT_ON_RESULTS = {"priority", "time_limit_s", "destinations", "model_files"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,8 @@ class RegisteredPipeline:
     """One offered pipeline; digests are SHA-256 in hex.
 
     `model_digest` covers the bundle's files, `pipeline_digest` those and the definition.
+    `files` holds the digest of each file of the bundle by its relative path; `channel_roles` are
+    the definition's inputs in the order of the network's channels.
     """
 
     definition: PipelineDefinition
@@ -39,26 +45,58 @@ class RegisteredPipeline:
     pipeline_digest: str
     model_digest: str
     algorithm: AlgorithmIdentity
+    channel_roles: tuple[str, ...] = ()
+    files: Mapping[str, str] = field(default_factory=dict)
 
 
 Registry = Mapping[str, RegisteredPipeline]
 
 
-def load_registry(settings: PipelineSettings) -> Registry:
-    """Every enabled pipeline by name.
+def load_registry(
+    settings: PipelineSettings,
+    acceptances: Acceptances | None = None,
+    unpack_dir: Path | None = None,
+) -> Registry:
+    """Every enabled pipeline by name; models that come as one file are unpacked in `unpack_dir`.
 
     Raises `InvalidDefinition` for a missing or wrong definition file and `InvalidBundle` for
-    a bundle that is missing, broken, or lacks a label value that the definition describes.
+    a bundle that is missing, broken, not accepted, changed since it was accepted, or lacks a
+    label value that the definition describes.
     """
-    definitions_dir = settings.definitions_dir or SHIPPED_DEFINITIONS
+    return {
+        name: accepted_pipeline(
+            named_definition(settings, name), settings, acceptances or Acceptances(), unpack_dir
+        )
+        for name in settings.enabled
+    }
+
+
+def accepted_pipeline(
+    definition: PipelineDefinition,
+    settings: PipelineSettings,
+    acceptances: Acceptances,
+    unpack_dir: Path | None = None,
+) -> RegisteredPipeline:
+    """One definition with its model, which somebody has accepted. Raises `InvalidBundle`."""
     bundles_dir = settings.bundles_dir or SHIPPED_BUNDLES
-    registry = {}
-    for name in settings.enabled:
-        path = definitions_dir / f"{name}.yaml"
-        if not path.is_file():
-            raise InvalidDefinition((_not_there(name, definitions_dir),))
-        registry[name] = register(load_definition(path), bundles_dir)
-    return registry
+    registered = register(definition, bundles_dir, unpack_dir)
+    require_accepted(
+        definition.bundle,
+        registered.model_digest,
+        registered.files,
+        definition.model_files,
+        acceptances,
+    )
+    return registered
+
+
+def named_definition(settings: PipelineSettings, name: str) -> PipelineDefinition:
+    """The definition of that name. Raises `InvalidDefinition`."""
+    definitions_dir = settings.definitions_dir or SHIPPED_DEFINITIONS
+    path = definitions_dir / f"{name}.yaml"
+    if not path.is_file():
+        raise InvalidDefinition((_not_there(name, definitions_dir),))
+    return load_definition(path)
 
 
 def _not_there(name: str, folder: Path) -> Problem:
@@ -66,20 +104,30 @@ def _not_there(name: str, folder: Path) -> Problem:
     return Problem("pipelines.enabled", name, str(folder), f"no such definition; there are {there}")
 
 
-def register(definition: PipelineDefinition, bundles_dir: Path) -> RegisteredPipeline:
-    """Pin one definition to the bundle it names. Raises `InvalidBundle`."""
-    bundle_dir = bundles_dir / definition.bundle
-    metadata = bundle_metadata(bundle_dir)
-    _check_channels(definition, metadata)
+def register(
+    definition: PipelineDefinition, bundles_dir: Path, unpack_dir: Path | None = None
+) -> RegisteredPipeline:
+    """Pin one definition to the model it names. Raises `InvalidBundle`.
+
+    Whether the model was accepted is not asked here: see `load_registry`.
+    """
+    place = model_dir(bundles_dir, definition.bundle, unpack_dir)
+    source = model_source(place, definition)
+    metadata, files = source.metadata, source.files
+    if metadata.kind == "classification":
+        raise InvalidBundle(
+            f"bundle {definition.bundle}: it gives classes, not labels of voxels; only models that "
+            "segment are run"
+        )
+    roles = _channel_roles(definition, metadata)
     if metadata.has_background:  # otherwise label values are not channel indices
         _check_labels(definition, metadata)
-    digests = bundle_digests(bundle_dir)
-    model_digest = digest_of(digests)
+    model_digest = digest_of(files)
     told = definition.model_dump(mode="json", exclude=WITHOUT_EFFECT_ON_RESULTS)
     return RegisteredPipeline(
         definition=definition,
-        bundle_dir=bundle_dir,
-        pipeline_digest=digest_of({"definition": told, "bundle": digests}),
+        bundle_dir=place,
+        pipeline_digest=digest_of({"definition": told, "bundle": files}),
         model_digest=model_digest,
         algorithm=AlgorithmIdentity(
             name=metadata.name or definition.title,
@@ -87,6 +135,8 @@ def register(definition: PipelineDefinition, bundles_dir: Path) -> RegisteredPip
             model_digest=model_digest,
             device_uid=device_uid(model_digest),
         ),
+        channel_roles=roles,
+        files=files,
     )
 
 
@@ -96,12 +146,13 @@ def digest_of(value: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _check_channels(definition: PipelineDefinition, metadata: BundleMetadata) -> None:
-    if len(definition.inputs) != metadata.input_channels:
-        raise InvalidBundle(
-            f"bundle {definition.bundle}: the network takes {metadata.input_channels} channels, "
-            f"definition {definition.name} names {len(definition.inputs)} inputs; they must agree"
-        )
+def _channel_roles(definition: PipelineDefinition, metadata: BundleMetadata) -> tuple[str, ...]:
+    named = {role: criteria.channel for role, criteria in definition.inputs.items()}
+    try:
+        return roles_by_channel(named, metadata)
+    except InvalidBundle as error:
+        text = f"bundle {definition.bundle}, definition {definition.name}: {error}"
+        raise InvalidBundle(text) from None
 
 
 def _check_labels(definition: PipelineDefinition, metadata: BundleMetadata) -> None:

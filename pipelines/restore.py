@@ -6,6 +6,8 @@ and affine are compared with the source, and an answer on another grid is resamp
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -15,33 +17,53 @@ from monai.transforms import SpatialResample
 from numpy.typing import NDArray
 
 from pipelines.bundle import LoadedBundle
-from pipelines.errors import InferenceFailed
+from pipelines.errors import DeviceOutOfMemory, InferenceFailed
+from pipelines.label_decision import decided_labels
+from pipelines.labels import Labels
 from pipelines.preprocessing import affine_ras
 from pipelines.series_volume import SeriesVolume
 
 SAME_AFFINE_MM = 1e-3
-WHOLE_NUMBER_WITHIN = 1e-3
-
-LabelMap = NDArray[np.uint8] | NDArray[np.uint16]
+BROKEN_POSTPROCESSING = (RuntimeError, ValueError, TypeError, KeyError, IndexError, AttributeError)
 
 
 def restored_label_map(
     data: dict[str, Any], answer: MetaTensor, source: SeriesVolume, bundle: LoadedBundle
-) -> LabelMap:
-    """Label values [slice, row, column] on the grid of `source`, uint8 or uint16.
+) -> Labels:
+    """Labels [slice, row, column] on the grid of `source`.
 
     Raises `InferenceFailed` when the bundle's postprocessing breaks or gives values that are
     no label values of the bundle.
     """
+    with told_postprocessing(bundle), torch.inference_mode():
+        processed = bundle.postprocessing({**data, "pred": answer})["pred"]
+    return labels_after(processed, source, bundle)
+
+
+@contextmanager
+def told_postprocessing(bundle: LoadedBundle) -> Iterator[None]:
+    """Translate what a bundle's postprocessing raises."""
     try:
-        with torch.inference_mode():
-            processed = bundle.postprocessing({**data, "pred": answer})["pred"]
-            on_grid = _on_source_grid(processed, source)
-    except (RuntimeError, ValueError, TypeError, KeyError, IndexError) as error:
+        yield
+    except torch.OutOfMemoryError as error:
+        text = f"out of memory on {bundle.device} in the bundle's postprocessing"
+        raise DeviceOutOfMemory(text) from error
+    except BROKEN_POSTPROCESSING as error:
         text = f"the bundle's postprocessing broke ({type(error).__name__})"
         raise InferenceFailed(text) from error
-    labels = _one_channel(on_grid, bundle)
-    return _whole_numbers(labels.transpose(2, 1, 0), bundle)
+
+
+def labels_after(processed: MetaTensor, source: SeriesVolume, bundle: LoadedBundle) -> Labels:
+    """Labels of a postprocessed answer [channel, x, y, z], put on the grid of `source`.
+
+    Raises `InferenceFailed`.
+    """
+    try:
+        on_grid = _on_source_grid(processed, source)
+    except BROKEN_POSTPROCESSING as error:
+        text = f"the postprocessed answer has no place in the series ({type(error).__name__})"
+        raise InferenceFailed(text) from error
+    return decided_labels(on_grid.transpose(0, 3, 2, 1), bundle)
 
 
 def _on_source_grid(processed: MetaTensor, source: SeriesVolume) -> NDArray[Any]:
@@ -57,33 +79,3 @@ def _on_source_grid(processed: MetaTensor, source: SeriesVolume) -> NDArray[Any]
         )
     values: NDArray[Any] = processed.as_tensor().cpu().numpy()
     return values
-
-
-def _one_channel(values: NDArray[Any], bundle: LoadedBundle) -> NDArray[Any]:
-    channels = values.shape[0]
-    if channels == 1:
-        only: NDArray[Any] = values[0]
-        return only
-    if not bundle.metadata.has_background or channels != len(bundle.metadata.channels):
-        raise InferenceFailed(
-            f"the bundle answers {channels} channels that may overlap; its postprocessing must "
-            "make one label map of them"
-        )
-    likeliest: NDArray[Any] = np.argmax(values, axis=0)
-    return likeliest
-
-
-def _whole_numbers(values: NDArray[Any], bundle: LoadedBundle) -> LabelMap:
-    whole = np.rint(values)
-    if not np.all(np.abs(values - whole) <= WHOLE_NUMBER_WITHIN):
-        raise InferenceFailed("the bundle's answer is no label map: its values are not whole")
-    found = {int(value) for value in np.unique(whole)}
-    lowest, highest = min(found), max(found)
-    if lowest < 0 or highest > np.iinfo(np.uint16).max:
-        raise InferenceFailed(f"label values from {lowest} to {highest} cannot be kept")
-    unknown = sorted(found - set(bundle.metadata.channels))
-    if bundle.metadata.has_background and unknown:
-        raise InferenceFailed(f"label values {unknown} are not in the bundle's channel_def")
-    dtype = np.uint8 if highest <= np.iinfo(np.uint8).max else np.uint16
-    labels: LabelMap = np.ascontiguousarray(whole.astype(dtype))
-    return labels

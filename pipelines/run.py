@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
+import torch
 
 from config.settings import PipelineSettings
 from pipelines.common_grid import on_one_grid
@@ -21,12 +22,11 @@ from pipelines.device import (
     peak_device_mib,
     peak_memory_mib,
     prepare_torch,
-    told,
 )
 from pipelines.errors import RefusalCode, Refused
 from pipelines.findings import Findings, find
-from pipelines.inference import infer
 from pipelines.input_check import refuse_unlike
+from pipelines.labels import Labels
 from pipelines.model_cache import loaded_model
 from pipelines.objects.identity import Origin
 from pipelines.objects.station import Station
@@ -34,10 +34,11 @@ from pipelines.objects.uids import result_uids
 from pipelines.preprocessing import preprocessed
 from pipelines.reading_policy import ReadingPolicy
 from pipelines.registry import SHIPPED_BUNDLES, RegisteredPipeline, load_registry, register
-from pipelines.restore import LabelMap, restored_label_map
 from pipelines.results import ResultWriter
+from pipelines.segmenting import Effort, segmented
 from pipelines.selection import NoMatch, select_inputs
 from pipelines.series_volume import SeriesVolume, read_series
+from pipelines.smaller_means import with_smaller_means
 from pipelines.stages import StageTimes
 from pipelines.study_folder import files_digest, series_of_folder
 from pipelines.tilt import leaning_again
@@ -88,7 +89,9 @@ def run_pipeline(request: RunRequest) -> JobResult:
     with times.stage("read"):
         volumes = _read_inputs(request)
     source = next(iter(volumes.values()))
-    label_map = _label_map(request, volumes, times)
+    label_map, device_told = with_smaller_means(
+        device, lambda used, batch: _label_map(request, volumes, times, used, batch)
+    )
     with times.stage("measure"):
         findings = _find(request, label_map, source)
     objects = _writer(request, volumes, times).write(findings)
@@ -102,7 +105,7 @@ def run_pipeline(request: RunRequest) -> JobResult:
         outcome=findings.outcome,
         objects=objects,
         measurements=findings.measurements,
-        device=told(device),
+        device=device_told,
         peak_memory_mib=peak_memory_mib(),
         stage_times_s=dict(times.seconds),
     )
@@ -118,21 +121,24 @@ def _read_inputs(request: RunRequest) -> dict[str, SeriesVolume]:
 
 
 def _label_map(
-    request: RunRequest, volumes: Mapping[str, SeriesVolume], times: StageTimes
-) -> LabelMap:
+    request: RunRequest,
+    volumes: Mapping[str, SeriesVolume],
+    times: StageTimes,
+    device: torch.device,
+    window_batch: int | None,
+) -> Labels:
     with times.stage("load_model"):
-        bundle = loaded_model(request.registered, chosen_device(request.device))
+        bundle = loaded_model(request.registered, device)
     with times.stage("preprocess"):
         upright = on_one_grid(volumes)
-        data = preprocessed(upright, bundle)
-    with times.stage("inference"):
-        answer = infer(data, bundle)
+        data = preprocessed(upright, bundle, request.registered.channel_roles)
+    effort = Effort(request.registered.definition.precision, window_batch)
+    labels = segmented(data, bundle, next(iter(upright.values())), times, effort)
     with times.stage("restore"):
-        labels = restored_label_map(data, answer, next(iter(upright.values())), bundle)
         return leaning_again(labels, next(iter(volumes.values())))
 
 
-def _find(request: RunRequest, label_map: LabelMap, source: SeriesVolume) -> Findings:
+def _find(request: RunRequest, label_map: Labels, source: SeriesVolume) -> Findings:
     return find(
         request.registered.definition,
         label_map,
@@ -164,14 +170,16 @@ def run_study(
     *,
     device: str = "auto",
     content_time: datetime | None = None,
+    bundles_dir: Path = SHIPPED_BUNDLES,
 ) -> JobResult:
     """Choose series below `dicom_dir`, run, and write SEG and SR into `out_dir`.
 
-    `pipeline` is the name of a shipped pipeline, the path of a definition file (with its bundle
-    among the shipped ones), or a registered pipeline. Raises what `run_pipeline` raises,
+    `pipeline` is the name of a shipped pipeline, the path of a definition file, whose model lies
+    in `bundles_dir`, or a registered pipeline. A bundle can run code: who names one here vouches
+    for it, as `radnode model accept` does on a node. Raises what `run_pipeline` raises,
     `Refused` (no_pipeline_matches) when no series fits, and `InvalidDefinition`.
     """
-    registered = _registered(pipeline)
+    registered = _registered(pipeline, bundles_dir)
     series = series_of_folder(dicom_dir)
     selection = select_inputs(registered.definition, [item.candidate for item in series])
     if isinstance(selection, NoMatch):
@@ -193,9 +201,9 @@ def run_study(
     )
 
 
-def _registered(pipeline: str | Path | RegisteredPipeline) -> RegisteredPipeline:
+def _registered(pipeline: str | Path | RegisteredPipeline, bundles_dir: Path) -> RegisteredPipeline:
     if isinstance(pipeline, RegisteredPipeline):
         return pipeline
     if isinstance(pipeline, Path):
-        return register(load_definition(pipeline), SHIPPED_BUNDLES)
+        return register(load_definition(pipeline), bundles_dir)
     return load_registry(PipelineSettings(enabled=(pipeline,)))[pipeline]

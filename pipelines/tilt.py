@@ -8,13 +8,14 @@ above each other; labels come back slice by slice from the nearest voxel. Neithe
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from pipelines.labels import Labels, OverlappingLabels
 from pipelines.pixel_values import LOWEST_HOUNSFIELD
-from pipelines.restore import LabelMap
 from pipelines.series_volume import SeriesVolume
 
 Vector = NDArray[np.float64]
@@ -73,13 +74,19 @@ def straightened(volume: SeriesVolume) -> SeriesVolume:
     return SeriesVolume(voxels, geometry, volume.source)
 
 
-def leaning_again(labels: LabelMap, volume: SeriesVolume) -> LabelMap:
+def leaning_again(labels: Labels, volume: SeriesVolume) -> Labels:
     """Labels of the straightened grid on the grid of the tilted `volume`, slice by slice."""
     if not volume.geometry.is_tilted:
         return labels
+    if isinstance(labels, OverlappingLabels):
+        return OverlappingLabels(np.stack([_leaning(byte, volume) for byte in labels.bits]))
+    return _leaning(labels, volume)
+
+
+def _leaning(labels: NDArray[Any], volume: SeriesVolume) -> NDArray[Any]:
     lean = lean_of(volume)
     _, rows, columns = volume.voxels.shape
-    back: LabelMap = np.empty(volume.voxels.shape, dtype=labels.dtype)
+    back: NDArray[Any] = np.empty(volume.voxels.shape, dtype=labels.dtype)
     for number, straight in enumerate(labels):
         down, along = np.rint(lean.shift(number)).astype(int)
         back[number] = straight[down : down + rows, along : along + columns]

@@ -17,6 +17,7 @@ COLUMN_OF_STAGE = {
     "preprocess": "prepare",
     "inference": "infer",
     "restore": "infer",
+    "restore_by_bundle": "infer",
 }
 """Stages of a job that are not `objects`."""
 

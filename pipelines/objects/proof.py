@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from pipelines.errors import ProofFailed
+from pipelines.labels import Labels, slice_counts, slice_mask
 from pipelines.objects.decoded_segmentation import (
     UNREADABLE,
     DecodedSegmentation,
@@ -35,7 +35,7 @@ AFFINE_TOLERANCE = 0.5
 
 def prove_segmentation(
     path: Path,
-    label_map: NDArray[Any],
+    label_map: Labels,
     source: SourceSeries,
     structures: Sequence[SegmentDescription],
     *,
@@ -120,7 +120,7 @@ def _prove_references(decoded: DecodedSegmentation, source: SourceSeries) -> Non
 
 def _prove_frames(
     decoded: DecodedSegmentation,
-    label_map: NDArray[Any],
+    label_map: Labels,
     planes: Sequence[SourcePlane],
     structures: Sequence[SegmentDescription],
 ) -> None:
@@ -136,7 +136,7 @@ def _prove_frames(
         if (frame.segment_number, index) in seen:
             raise ProofFailed(f"segment {frame.segment_number} has slice {index} twice")
         seen.add((frame.segment_number, index))
-        expected = label_map[index] == values[frame.segment_number]
+        expected = slice_mask(label_map, values[frame.segment_number], index)
         differing = int(np.count_nonzero(frame.mask != expected))
         if differing:
             raise ProofFailed(
@@ -147,12 +147,10 @@ def _prove_frames(
             raise ProofFailed(f"segment {number} lacks slice {index}")
 
 
-def _slices_with_voxels(
-    label_map: NDArray[Any], values: dict[int, int]
-) -> Iterator[tuple[int, int]]:
-    for index, labels in enumerate(label_map):
-        voxels = np.bincount(labels.ravel(), minlength=max(values.values()) + 1)
-        yield from ((number, index) for number, value in values.items() if voxels[value])
+def _slices_with_voxels(label_map: Labels, values: dict[int, int]) -> Iterator[tuple[int, int]]:
+    counts = slice_counts(label_map, values.values())
+    for number, value in values.items():
+        yield from ((number, int(index)) for index in np.flatnonzero(counts[value]))
 
 
 def _slice_of(

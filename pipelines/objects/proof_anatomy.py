@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.errors import ProofFailed
+from pipelines.labels import Labels, occupied, slice_mask
 from pipelines.objects.source_series import SourcePlane
 
 MARGIN_MM = 20.0
@@ -33,7 +34,7 @@ class LeftRight(NamedTuple):
 
 
 def prove_in_body(
-    label_map: NDArray[Any],
+    label_map: Labels,
     voxels: NDArray[np.float32],
     *,
     modality: str,
@@ -43,7 +44,7 @@ def prove_in_body(
 
     Both arrays are [slice, row, column] on one grid. Raises `ProofFailed`.
     """
-    labels = _extent(label_map)
+    labels = _extent(occupied(label_map))
     body = _extent(voxels, above=_darkest_of_body(voxels, modality))
     if labels is None or body is None:
         return
@@ -84,7 +85,7 @@ def _extent(values: NDArray[Any], above: float = 0) -> list[tuple[int, int]] | N
 
 
 def prove_sides(
-    label_map: NDArray[Any], planes: Sequence[SourcePlane], pairs: Sequence[LeftRight]
+    label_map: Labels, planes: Sequence[SourcePlane], pairs: Sequence[LeftRight]
 ) -> None:
     """Prove that the middle of each left structure lies further left than that of its right one.
 
@@ -102,13 +103,11 @@ def prove_sides(
             )
 
 
-def _middle_x_mm(
-    label_map: NDArray[Any], planes: Sequence[SourcePlane], value: int
-) -> float | None:
+def _middle_x_mm(label_map: Labels, planes: Sequence[SourcePlane], value: int) -> float | None:
     """Mean x in LPS mm of the voxels of one label value; None where there are none."""
     total, count = 0.0, 0
-    for labels, plane in zip(label_map, planes, strict=True):
-        inside = labels == value
+    for index, plane in enumerate(planes):
+        inside = slice_mask(label_map, value, index)
         number = int(np.count_nonzero(inside))
         if number:
             down = float(inside.sum(axis=1) @ np.arange(inside.shape[0])) * plane.spacing_mm[0]

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian
 
+from pipelines.labels import Labels, OverlappingLabels, mask_of
 from pipelines.objects.codes import coded
 from pipelines.objects.description import SegmentDescription
 from pipelines.objects.identity import Origin, ResultIdentity
@@ -34,13 +35,13 @@ _CONTENT_DESCRIPTION = "AI-generated, not reviewed by a physician"
 class SegmentationRequest:
     """Everything that a SEG is made of.
 
-    `label_map` is [slice, row, column], unsigned integers, on the grid of `source` and in its
-    slice order; values that no structure names are background. `structures` come from
-    `description.numbered`. `spacing_between_slices_mm` is measured along the normal.
+    `label_map` is [slice, row, column], unsigned integers or labels that overlap, on the grid of
+    `source` and in its slice order; values that no structure names are background. `structures`
+    come from `description.numbered`. `spacing_between_slices_mm` is measured along the normal.
     """
 
     source: SourceSeries
-    label_map: NDArray[Any]
+    label_map: Labels
     structures: tuple[SegmentDescription, ...]
     spacing_between_slices_mm: float
     identity: ResultIdentity
@@ -52,11 +53,16 @@ class SegmentationRequest:
             raise ValueError(
                 f"label map {self.label_map.shape} is not on the source grid {self.source.shape}"
             )
-        if not np.issubdtype(self.label_map.dtype, np.unsignedinteger):
-            raise ValueError(f"label map has type {self.label_map.dtype}, not unsigned integers")
+        if not isinstance(self.label_map, OverlappingLabels):
+            _require_unsigned(self.label_map)
         numbers = [structure.segment_number for structure in self.structures]
         if not numbers or numbers != list(range(1, len(numbers) + 1)):
             raise ValueError(f"segment numbers are {numbers}, not 1..N")
+
+
+def _require_unsigned(label_map: NDArray[Any]) -> None:
+    if not np.issubdtype(label_map.dtype, np.unsignedinteger):
+        raise ValueError(f"label map has type {label_map.dtype}, not unsigned integers")
 
 
 def build_segmentation(request: SegmentationRequest) -> Dataset:
@@ -99,11 +105,32 @@ def segment_numbers(
     return numbered
 
 
+def stacked_segments(
+    labels: OverlappingLabels, structures: Sequence[SegmentDescription]
+) -> NDArray[np.uint8]:
+    """Give one mask a structure [slice, row, column, structure], as segments that overlap."""
+    stacked = np.empty((*labels.shape, len(structures)), dtype=np.uint8)
+    for index, structure in enumerate(structures):
+        stacked[..., index] = mask_of(labels, structure.label_value)
+    empty = [
+        item.label_value for index, item in enumerate(structures) if not stacked[..., index].any()
+    ]
+    if empty:
+        raise ValueError(f"no voxel has the label values {empty}")
+    return stacked
+
+
+def _pixels(labels: Labels, structures: Sequence[SegmentDescription]) -> NDArray[Any]:
+    if isinstance(labels, OverlappingLabels):
+        return stacked_segments(labels, structures)
+    return segment_numbers(labels, structures)
+
+
 def _encoded(request: SegmentationRequest, headers: list[Dataset]) -> Dataset:
     identity, algorithm = request.identity, request.origin.algorithm
     segmentation: Dataset = hd.seg.Segmentation(
         source_images=headers,
-        pixel_array=segment_numbers(request.label_map, request.structures),
+        pixel_array=_pixels(request.label_map, request.structures),
         segmentation_type=segmentation_type(*request.source.shape[1:]),
         fractional_type="OCCUPANCY",
         max_fractional_value=1,

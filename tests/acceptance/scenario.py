@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipelines.registry import SHIPPED_BUNDLES
+from pipelines.acceptance import AcceptedModel, record_acceptance
+from pipelines.model_source import model_files
+from pipelines.registry import SHIPPED_BUNDLES, digest_of
 from tests.acceptance.pacs_stand_in import AE_TITLE, PacsStandIn
 from tests.acceptance.radnode_process import RadnodeProcess
 from tests.acceptance.small_study import SmallStudy
@@ -52,7 +54,15 @@ def slow_bundle(folder: Path) -> tuple[Path, Path]:
         {"_target_": "Lambdad", "keys": "image", "func": rest}
     )
     path.write_text(json.dumps(config))
+    accept_model(folder / "data", bundles / "hippocampus_mr")
     return bundles, marker
+
+
+def accept_model(data_dir: Path, model: Path) -> None:
+    """Put on record what `radnode model accept` would, without trying the model."""
+    files = model_files(model)
+    accepted = AcceptedModel(model.name, digest_of(files), files, "2026-01-01", "test", "not run")
+    record_acceptance(data_dir, accepted)
 
 
 def wait_for_report(node: RadnodeProcess, folder: Path) -> dict[str, Any]:

@@ -19,7 +19,7 @@ import pipelines.objects.segmentation as segmentation
 import pipelines.objects.source_header as source_header
 from pipelines.errors import ProofFailed
 from pipelines.registry import RegisteredPipeline, register
-from pipelines.restore import restored_label_map
+from pipelines.segmenting import segmented
 from pipelines.series_volume import read_series
 from tests.integration.pipelines.test_run_pipeline import run
 from tests.unit.pipelines.definitions import definition
@@ -135,9 +135,11 @@ def test_a_fault_in_restoring_is_seen_in_the_patient(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def faulty(*given: Any, **named: Any) -> NDArray[Any]:
-        return np.ascontiguousarray(fault(restored_label_map(*given, **named)))
+        labels = segmented(*given, **named)
+        assert isinstance(labels, np.ndarray)
+        return np.ascontiguousarray(fault(labels))
 
-    monkeypatch.setattr("pipelines.run.restored_label_map", faulty)
+    monkeypatch.setattr("pipelines.run.segmented", faulty)
     with pytest.raises(AssertionError, match="does not lie where"):
         assert_in_place(offered, source, tmp_path)
 
@@ -220,9 +222,11 @@ def test_a_mirrored_answer_of_a_model_that_knows_sides_is_never_kept(
         run(sided, tmp_path / source, files_of(source, tmp_path / source / "in"))
 
     def mirrored_restore(*given: Any, **named: Any) -> NDArray[Any]:
-        return np.ascontiguousarray(np.flip(restored_label_map(*given, **named), 2))
+        labels = segmented(*given, **named)
+        assert isinstance(labels, np.ndarray)
+        return np.ascontiguousarray(np.flip(labels, 2))
 
-    monkeypatch.setattr("pipelines.run.restored_label_map", mirrored_restore)
+    monkeypatch.setattr("pipelines.run.segmented", mirrored_restore)
     for source in ("axial", "coronal", "oblique"):
         folder = tmp_path / source / "mirrored"
         with pytest.raises(ProofFailed, match="mirrored or exchanged"):

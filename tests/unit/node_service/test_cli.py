@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from config.load import load_settings
-from node import cli, command_settings
+from node import cli
 from node.data_directory import kept_data
 from storage.deliveries import claim_next_delivery, list_deliveries, settle_dead
 from storage.dicom_records import StudyState
@@ -321,7 +321,7 @@ def test_an_unforeseen_error_leaves_class_and_place_but_not_its_text(
     def broken(path: Path | None) -> None:
         raise ValueError("Doe^Jane")
 
-    monkeypatch.setattr(command_settings, "load_settings", broken)
+    monkeypatch.setattr("node.cli_options.load_settings", broken)
 
     done = run("migrate", "--config", str(config))
 

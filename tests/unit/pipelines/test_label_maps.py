@@ -23,10 +23,13 @@ from pipelines.bundle import LoadedBundle, load_bundle
 from pipelines.errors import InferenceFailed, RefusalCode, Refused
 from pipelines.geometry import SlicePlane, arrange
 from pipelines.inference import infer
+from pipelines.labels import LabelMap
 from pipelines.objects.source_series import SourceSeries
 from pipelines.preprocessing import affine_ras, preprocessed
-from pipelines.restore import LabelMap, restored_label_map
+from pipelines.restore import restored_label_map
+from pipelines.segmenting import segmented
 from pipelines.series_volume import SeriesVolume
+from pipelines.stages import StageTimes
 from tests.unit.pipelines.threshold_bundle import (
     ARGMAX,
     CHANNEL,
@@ -67,7 +70,11 @@ def volume(
 
 def label_map(source: SeriesVolume, bundle: LoadedBundle) -> LabelMap:
     data = preprocessed({"image": source}, bundle)
-    return restored_label_map(data, infer(data, bundle), source, bundle)
+    labels = segmented(data, bundle, source, StageTimes())
+    assert isinstance(labels, np.ndarray)
+    by_bundle = restored_label_map(data, infer(data, bundle), source, bundle)
+    np.testing.assert_array_equal(labels, by_bundle)
+    return labels
 
 
 def axial(voxels: NDArray[Any], **changes: Any) -> SeriesVolume:

@@ -10,6 +10,7 @@ import pytest
 
 from config.settings import PipelineSettings
 from pipelines.errors import InvalidBundle, InvalidDefinition
+from pipelines.model_source import model_files
 from pipelines.objects.uids import device_uid
 from pipelines.registry import RegisteredPipeline, load_registry, register
 from tests.unit.pipelines.definitions import SPLEEN, definition, segment, values, write_definition
@@ -32,8 +33,8 @@ def test_what_is_shipped_is_offered() -> None:
 
 
 def test_definitions_and_bundles_of_a_site_are_offered(tmp_path: Path) -> None:
-    write_definition(tmp_path)
-    write_bundle(tmp_path / "two_levels")
+    pins = model_files(write_bundle(tmp_path / "two_levels"))
+    write_definition(tmp_path, model_files=pins)
     settings = PipelineSettings(
         enabled=("two_levels",), definitions_dir=tmp_path, bundles_dir=tmp_path
     )
@@ -105,7 +106,7 @@ def test_more_inputs_than_the_network_takes_are_told(tmp_path: Path) -> None:
     write_bundle(tmp_path / "two_levels")
     image = values()["inputs"]["image"]
     told = problem(tmp_path, inputs={"first": image, "second": image})
-    assert "takes 1 channels, definition two_levels names 2 inputs" in told
+    assert "takes 1 channels, the definition names 2 inputs" in told
 
 
 def test_a_bundle_that_is_not_there_is_told_with_its_folder(tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ def test_labels_of_the_straight_grid_come_back_to_their_pixels(
         down, along = np.rint(lean.shift(number)).astype(int)
         straight[number, down : down + 9, along : along + 11] = labels[number]
     assert straightened(tilted).voxels.shape == lean.shape
-    assert np.array_equal(leaning_again(straight, tilted), labels)
+    assert np.array_equal(np.asarray(leaning_again(straight, tilted)), labels)
 
 
 def test_an_upright_volume_is_left_alone() -> None:

@@ -1,0 +1,80 @@
+"""Which input role of a definition fills which channel of the network, without torch.
+
+A model that takes T1c, T1, T2 and FLAIR in this order answers nonsense, without any error, when
+they come in another. Roles are therefore matched to the meaning that the bundle gives its
+channels (channel_def), not to the order in which somebody wrote them down.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from pipelines.bundle_metadata import BundleMetadata
+from pipelines.errors import InvalidBundle
+
+SYNONYMS: Mapping[str, str] = {
+    "t1n": "t1",
+    "t1w": "t1",
+    "t1pre": "t1",
+    "t1native": "t1",
+    "t1ce": "t1c",
+    "t1gd": "t1c",
+    "t1post": "t1c",
+    "t1contrast": "t1c",
+    "t1km": "t1c",
+    "t2w": "t2",
+    "t2f": "flair",
+    "t2flair": "flair",
+    "fl": "flair",
+    "adcmap": "adc",
+    "petct": "pet",
+    "pt": "pet",
+}
+
+
+def roles_by_channel(roles: Mapping[str, str | None], metadata: BundleMetadata) -> tuple[str, ...]:
+    """Role names in the order of the network's channels.
+
+    `roles` maps each role of the definition to the channel that it names, if it names one.
+    Raises `InvalidBundle` when roles and channels do not pair, each with one.
+    """
+    names = metadata.channel_names
+    if len(roles) != metadata.input_channels:
+        if len(roles) == 1 and is_colour(metadata):
+            return tuple(roles)
+        raise InvalidBundle(
+            f"the network takes {metadata.input_channels} channels, the definition names "
+            f"{len(roles)} inputs; they must agree"
+        )
+    if len(roles) == 1:
+        return tuple(roles)
+    wanted = [_plain(name) for name in names]
+    if len(set(wanted)) < len(roles) and not any(roles.values()):
+        return tuple(roles)  # the channels have no names: the definition's order is all there is
+    found = {_plain(channel or role): role for role, channel in roles.items()}
+    by_number = {str(index): name for index, name in enumerate(wanted)}
+    found = {by_number.get(key, key): role for key, role in found.items()}
+    missing = [name for name, key in zip(names, wanted, strict=True) if key not in found]
+    if missing or len(found) != len(roles):
+        raise InvalidBundle(_not_paired(names, roles, missing))
+    return tuple(found[key] for key in wanted)
+
+
+def is_colour(metadata: BundleMetadata) -> bool:
+    """Whether the network takes a colour picture, which a grey one can stand for."""
+    formats = {image.format.lower() for image in metadata.inputs}
+    return metadata.input_channels == 3 and formats <= {"rgb"}
+
+
+def _not_paired(names: Sequence[str], roles: Mapping[str, str | None], missing: list[str]) -> str:
+    return (
+        f"the network's channels are {', '.join(names)}, the definition's inputs "
+        f"{', '.join(roles)}; nothing fills {', '.join(missing) or 'one of them alone'}: name the "
+        "inputs after the channels, or give each a `channel`"
+    )
+
+
+def _plain(name: str) -> str:
+    key = re.sub(r"[^a-z0-9]", "", name.lower())
+    return SYNONYMS.get(key, key)

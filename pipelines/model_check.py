@@ -1,0 +1,130 @@
+"""One look at a model before it is accepted: what it says, whether it runs, left and right."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from time import perf_counter
+
+import torch
+
+from pipelines.bundle import LoadedBundle
+from pipelines.common_grid import on_one_grid
+from pipelines.device import chosen_device, forget_peak, peak_memory_mib
+from pipelines.errors import PipelineError, RefusalCode, Refused
+from pipelines.labels import Labels, slice_counts
+from pipelines.left_right import LeftRightResult, Verdict, left_right_test
+from pipelines.model_loading import load_model
+from pipelines.model_memory import MemoryEstimate, memory_estimate
+from pipelines.preprocessing import preprocessed
+from pipelines.reading_policy import ReadingPolicy
+from pipelines.registry import RegisteredPipeline
+from pipelines.segmenting import segmented
+from pipelines.selection import NoMatch, select_inputs
+from pipelines.series_volume import SeriesVolume, read_series
+from pipelines.stages import StageTimes
+from pipelines.study_folder import series_of_folder
+
+TYPICAL_SHAPE = (120, 400, 400)
+"""A source of middling size, for the estimate when there is no case."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedModel:
+    """What loading, and a case if there was one, have shown.
+
+    `failure` says why it does not run, '' when it does. `voxels` counts each label's on the case.
+    """
+
+    failure: str
+    spacing_mm: tuple[float, ...]
+    memory: MemoryEstimate | None
+    left_right: LeftRightResult
+    network_shape: tuple[int, ...] = ()
+    seconds: float | None = None
+    peak_mib: float | None = None
+    voxels: Mapping[str, int] | None = None
+
+
+NOT_RUN = LeftRightResult(Verdict.NOT_RUN, "no case was given", {})
+BROKE_OFF = LeftRightResult(Verdict.NOT_RUN, "it did not run on the case", {})
+
+
+def checked_model(
+    registered: RegisteredPipeline, dicom_dir: Path | None, device: str
+) -> CheckedModel:
+    """Load the model and try it on a case (a folder of one study). Loading runs its code."""
+    try:
+        bundle = load_model(registered, chosen_device(device))
+    except PipelineError as error:
+        return CheckedModel(str(error), (), None, NOT_RUN)
+    spacing = network_spacing_mm(bundle)
+    estimate = memory_estimate(bundle, prod(TYPICAL_SHAPE))
+    if dicom_dir is None:
+        return CheckedModel("", spacing, estimate, NOT_RUN)
+    try:
+        volumes = case_volumes(registered, dicom_dir)
+        return _tried(registered, bundle, volumes, spacing)
+    except PipelineError as error:
+        return CheckedModel(str(error), spacing, estimate, BROKE_OFF)
+
+
+def _tried(
+    registered: RegisteredPipeline,
+    bundle: LoadedBundle,
+    volumes: Mapping[str, SeriesVolume],
+    spacing: tuple[float, ...],
+) -> CheckedModel:
+    forget_peak(bundle.device)
+    started = perf_counter()
+    data = preprocessed(volumes, bundle, registered.channel_roles)
+    shape = tuple(data[bundle.metadata.input_key].shape)
+    labels = _labels(registered, bundle, volumes)
+    seconds = perf_counter() - started
+    names = {item.label_value: item.label for item in registered.definition.segments}
+    counts = slice_counts(labels, names)
+    return CheckedModel(
+        failure="",
+        spacing_mm=spacing,
+        memory=memory_estimate(bundle, prod(shape[1:])),
+        left_right=left_right_test(volumes, names, lambda some: _labels(registered, bundle, some)),
+        network_shape=shape,
+        seconds=seconds,
+        peak_mib=peak_memory_mib(),
+        voxels={names[value]: int(found.sum()) for value, found in counts.items()},
+    )
+
+
+def _labels(
+    registered: RegisteredPipeline, bundle: LoadedBundle, volumes: Mapping[str, SeriesVolume]
+) -> Labels:
+    data = preprocessed(volumes, bundle, registered.channel_roles)
+    return segmented(data, bundle, next(iter(volumes.values())), StageTimes())
+
+
+def case_volumes(registered: RegisteredPipeline, dicom_dir: Path) -> dict[str, SeriesVolume]:
+    """The volumes of a folder by role, chosen as the definition says. Raises `Refused`."""
+    series = series_of_folder(dicom_dir)
+    selection = select_inputs(registered.definition, [item.candidate for item in series])
+    if isinstance(selection, NoMatch):
+        raise Refused(RefusalCode.NO_PIPELINE_MATCHES, " | ".join(selection.reasons))
+    paths = {id(item.candidate): item.paths for item in series}
+    volumes = {
+        role: read_series(
+            paths[id(chosen.candidate)], ReadingPolicy.of(registered.definition.inputs[role])
+        )
+        for role, chosen in selection.inputs.items()
+    }
+    return on_one_grid(volumes)
+
+
+def network_spacing_mm(bundle: LoadedBundle) -> tuple[float, ...]:
+    """The voxel size that the preprocessing makes; () where it leaves the image's own."""
+    transforms = getattr(bundle.preprocessing, "transforms", ())
+    for transform in transforms:
+        spacing = getattr(transform, "spacing_transform", None)
+        if spacing is not None:
+            return tuple(float(edge) for edge in torch.as_tensor(spacing.pixdim).tolist())
+    return ()

@@ -1,0 +1,72 @@
+"""Calls a network on windows, in the layout and precision that suit the device."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+Precision = Literal["full", "half"]
+VOLUMES = 5  # batch, channel and three axes
+
+
+class NetworkCall:
+    """A network, ready for windows [window, channel, x, y, z] of any device.
+
+    Convolutions over volumes are about twice as fast with channels last. A network that cannot
+    compute so (it takes apart its arrays by `view`) is set back to the usual layout, once.
+    `precision` half is bfloat16 on the CPU and float16 on CUDA, where torch deems it safe.
+    """
+
+    def __init__(self, network: nn.Module, device: torch.device, precision: Precision) -> None:
+        self._network = network
+        self._device = device
+        self._precision = precision
+
+    def __call__(self, windows: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        """The network's answer, whatever it is."""
+        windows = windows.to(self._device, non_blocking=True)
+        if windows.ndim != VOLUMES or not is_channels_last(self._network):
+            return self._answer(windows, *args, **kwargs)
+        layout = torch.channels_last_3d
+        try:
+            return self._answer(windows.contiguous(memory_format=layout), *args, **kwargs)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            if "view size is not compatible" not in str(error):
+                raise
+            _laid_out(self._network, torch.contiguous_format)
+            return self._answer(windows.contiguous(), *args, **kwargs)
+
+    def _answer(self, windows: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        with self._autocast():
+            return self._network(windows, *args, **kwargs)
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        if self._precision == "full":
+            return nullcontext()
+        dtype = torch.float16 if self._device.type == "cuda" else torch.bfloat16
+        return torch.autocast(self._device.type, dtype=dtype)
+
+
+def with_channels_last(network: nn.Module) -> nn.Module:
+    """The same network with its convolutions' weights laid out channels last."""
+    if not isinstance(network, torch.jit.ScriptModule):
+        _laid_out(network, torch.channels_last_3d)
+    return network
+
+
+def is_channels_last(network: nn.Module) -> bool:
+    """Whether volumes should come to it channels last."""
+    weights = (weight for weight in network.parameters() if weight.ndim == VOLUMES)
+    return any(
+        weight.is_contiguous(memory_format=torch.channels_last_3d) and not weight.is_contiguous()
+        for weight in weights
+    )
+
+
+def _laid_out(network: Any, layout: torch.memory_format) -> None:
+    network.to(memory_format=layout)  # torch's annotations do not know this way to call it

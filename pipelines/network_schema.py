@@ -1,0 +1,64 @@
+"""The `network` key of a definition: all that a plain TorchScript file does not say of itself."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, StringConstraints, model_validator
+
+from config.settings import Frozen
+
+Positive = Annotated[float, Field(gt=0)]
+PatchEdge = Annotated[int, Field(ge=8, le=1024)]
+AxisCodes = Annotated[str, StringConstraints(pattern=r"^[RL][AP][SI]$")]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=64)]
+
+
+class Intensity(Frozen):
+    """One step from stored intensities to what the network was trained on; exactly one kind.
+
+    `range` is clipped and scaled to `to`; `mean` and `std` are the training set's; `zscore` uses
+    the image's own, of all voxels or of those that are not 0.
+    """
+
+    range: tuple[float, float] | None = None
+    to: tuple[float, float] = (0.0, 1.0)
+    mean: float | None = None
+    std: Positive | None = None
+    zscore: Literal["all", "nonzero"] | None = None
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        if sum(value is not None for value in (self.range, self.mean, self.zscore)) != 1:
+            raise ValueError("give exactly one of range, mean (with std), zscore")
+        if (self.mean is None) != (self.std is None):
+            raise ValueError("mean and std go together")
+        if self.range and not self.range[0] < self.range[1]:
+            raise ValueError("range: the lower limit comes first")
+        return self
+
+
+class NetworkDefinition(Frozen):
+    """A TorchScript network: its input's grid and intensities, and what its channels mean.
+
+    `patch_size` and `spacing_mm` go along the axes of `orientation`; without a patch size the
+    whole image goes in at once. `labels` maps output channels to their meaning; `channels` names
+    the input channels in order.
+    """
+
+    channels: Annotated[tuple[Text, ...], Field(min_length=1)] = ("image",)
+    labels: Annotated[dict[int, Text], Field(min_length=1)]
+    output: Literal["softmax", "sigmoid"] = "softmax"
+    threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    orientation: AxisCodes = "RAS"
+    spacing_mm: tuple[Positive, Positive, Positive] | None = None
+    patch_size: tuple[PatchEdge, PatchEdge, PatchEdge] | None = None
+    window_batch: Annotated[int, Field(ge=1, le=64)] = 1
+    overlap: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    intensity: tuple[Intensity, ...] = ()
+
+    @model_validator(mode="after")
+    def _contiguous_labels(self) -> Self:
+        if sorted(self.labels) != list(range(len(self.labels))):
+            raise ValueError("labels: number the output channels 0, 1, 2 ... without a gap")
+        return self
