@@ -1,7 +1,7 @@
-"""`radnode serve`: all parts of a node in one process, and its worker in a second one.
+"""`radnode serve`: all parts of a node in one process, but for the worker and the receivers.
 
-The listener starts first, since a taken port is what most often keeps a node from starting, and
-stops first, so that nothing more comes in. What the parts hand to each other lies in storage, so
+The receivers start first, since a taken port is what most often keeps a node from starting, and
+stop first, so that nothing more comes in. What the parts hand to each other lies in storage, so
 their order is of no other consequence.
 """
 
@@ -27,7 +27,7 @@ from node.dispatch import sender_for
 from node.find_counts import ask_counts
 from node.offered_pipelines import offered_pipelines
 from node.outbox import Outbox
-from node.receive.listener import Listener
+from node.receivers import Receivers
 from node.recovery import recover, take_back_jobs, worker_prefix
 from node.routing import route_ready_studies
 from node.scheduler import NodeScheduler
@@ -42,6 +42,9 @@ from storage.migrate import migrate
 
 GRACE_S = 5.0
 """How long a job or delivery in hand may take to end before it goes back to its queue."""
+
+RECEIVERS_GRACE_S = 8.0
+"""How long receivers may take to end: associations first by themselves, then by an abort."""
 
 ASSEMBLY = "assembly"
 """The scheduled act that finds studies complete and routes them."""
@@ -97,9 +100,11 @@ class Service:
         self._completeness = Completeness(settings, db, ask_counts)
         self._scheduler = NodeScheduler()
         self._outbox = Outbox(self._delivery_loops(), db, worker_id=self._worker_id)
-        self._supervisor = Supervisor(worker_command(config_path), on_death=self._take_back)
-        self._listener = Listener(
-            settings, db, self._files, partial(self._scheduler.wake, ASSEMBLY)
+        self._supervisor = Supervisor(
+            worker_command(config_path), on_death=lambda _: self._take_back()
+        )
+        self._receivers = Receivers(
+            settings, config_path, db, partial(self._scheduler.wake, ASSEMBLY)
         )
 
     def start(self) -> None:
@@ -109,15 +114,20 @@ class Service:
         """
         self._note(AuditEvent.APPLICATION_START)
         self._port_file.unlink(missing_ok=True)
-        port = self._listener.start()
+        sockets = self._receivers.start()
         self._outbox.start()
         if self._settings.worker.enabled:
             self._supervisor.start()
         self._schedule()
         self._scheduler.start()
         if self._settings.receive.port == 0:
-            durable_write(self._port_file, f"{port}\n".encode())
-        log.info("ready", port=port, destinations=[d.name for d in self._settings.destinations])
+            durable_write(self._port_file, f"{sockets.port}\n".encode())
+        log.info(
+            "ready",
+            port=sockets.port,
+            tls_port=sockets.tls_port,
+            destinations=[d.name for d in self._settings.destinations],
+        )
 
     def stop(self) -> None:
         """Stop every part; may be called after a half start.
@@ -128,7 +138,7 @@ class Service:
         until = time.monotonic() + GRACE_S
         self._supervisor.ask_to_stop()
         self._outbox.ask_to_stop()
-        self._listener.stop()
+        self._receivers.stop(RECEIVERS_GRACE_S)
         self._scheduler.stop()
         self._outbox.stop(until - time.monotonic())
         self._stop_worker(until - time.monotonic())
@@ -157,6 +167,7 @@ class Service:
         every = self._scheduler.every
         every(self._settings.completeness.check_interval_s, ASSEMBLY, self._assemble)
         every(_LEASE_SWEEP_S, "expired_leases", sweeps.return_expired_leases)
+        every(_LEASE_SWEEP_S, "lost_associations", self._receivers.settle)
         every(_HOUSEKEEPING_S, "incoming_sweep", sweeps.sweep_incoming)
         every(_ORPHANS_S, "orphaned_files", sweeps.sweep_orphaned_files)
         every(_HOUSEKEEPING_S, "disk_watch", sweeps.watch_disk)

@@ -11,10 +11,6 @@ from typing import Protocol
 
 import structlog
 
-from config.settings import ReceiveSettings
-from node.errors import ListenerFailed
-
-_BACKLOG = 128
 _NO_DESCRIPTOR_PAUSE_S = 0.1
 _POLITENESS_S = 0.001
 _LONGEST_POLITENESS_S = 0.01
@@ -30,24 +26,6 @@ class Served(Protocol):
 
     def stop(self) -> None:
         """Have `run` come to an end soon; from another thread."""
-
-
-def listening_socket(receive: ReceiveSettings) -> socket.socket:
-    """Take the configured address.
-
-    Raises:
-        ListenerFailed: it cannot be taken.
-    """
-    try:
-        family, _, _, _, address = socket.getaddrinfo(
-            receive.host, receive.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listening = socket.create_server(address[:2], family=family, backlog=_BACKLOG)
-    except OSError as error:
-        text = f"cannot listen on {receive.host}:{receive.port}: {error.strerror}"
-        raise ListenerFailed(text) from error
-    listening.setblocking(False)
-    return listening
 
 
 class Acceptor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 
 import structlog
@@ -10,6 +9,7 @@ from pynetdicom.presentation import PresentationContext
 
 from config.settings import Settings
 from node.receive.admission import Caller, Rejection, rejection
+from node.receive.association_slots import AssociationSlots
 from node.receive.association_tracking import record_audit
 from node.receive.services import Service
 from node.receive.transfer_syntaxes import supported_contexts
@@ -28,13 +28,13 @@ class AdmissionGate:
         db: Database,
         files: InstanceFiles,
         services: Mapping[str, Service],
+        slots: AssociationSlots,
     ) -> None:
         self._settings = settings
         self._db = db
         self._files = files
         self._services = services
-        self._lock = threading.Lock()
-        self._inside = 0
+        self._slots = slots
 
     def enter(self, caller: Caller) -> Rejection | None:
         """Admit a caller and count it, or tell why not."""
@@ -43,18 +43,13 @@ class AdmissionGate:
         reason = rejection(
             caller, settings.receive, settings.node.ae_title, disk_is_low=disk_is_low
         )
-        if reason is not None:
-            return reason
-        with self._lock:
-            if self._inside >= settings.receive.max_associations:
-                return Rejection.TOO_MANY_ASSOCIATIONS
-            self._inside += 1
-        return None
+        if reason is None and not self._slots.take():
+            return Rejection.TOO_MANY_ASSOCIATIONS
+        return reason
 
     def leave(self, caller: Caller) -> None:
         """Count an admitted caller no longer."""
-        with self._lock:
-            self._inside -= 1
+        self._slots.give_back()
 
     def rejected(self, caller: Caller, reason: Rejection) -> None:
         """Tell it in log and audit trail."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import ssl
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,6 +18,7 @@ from node.receive.message_stream import MessageStream
 from node.receive.negotiation import AssociationRequest, Proposal, read_request
 from node.receive.service_messages import ServiceDesk
 from node.receive.store_handler import StoreHandler
+from node.receive.tls_port import HandshakeFailed, TlsPort, peer_certificate
 from node.receive.upper_layer import UpperLayer
 
 _VERSION_NOT_SUPPORTED = (1, 2, 2)
@@ -55,16 +55,18 @@ class Parts:
     tracker: AssociationTracker
     store: StoreHandler
     desk: ServiceDesk
-    tls: ssl.SSLContext | None = None
 
 
 class Association:
     """Serves one connection, in the thread that calls `run`; `stop` may come from another."""
 
-    def __init__(self, connection: socket.socket, address: str, parts: Parts) -> None:
+    def __init__(
+        self, connection: socket.socket, address: str, parts: Parts, tls: TlsPort | None = None
+    ) -> None:
         self._connection = connection
         self._address = address
         self._parts = parts
+        self._tls = tls
         self._layer: UpperLayer | None = None
         self._is_stopped = False
 
@@ -79,6 +81,8 @@ class Association:
         try:
             self._connection.settimeout(self._parts.receive.network_timeout_s)
             self._serve()
+        except HandshakeFailed as failed:
+            _log.warning("tls_failed", address=self._address, reason=failed.failure.value)
         except OSError as error:
             _log.debug("connection_lost", reason=type(error).__name__)
         except Exception:  # noqa: BLE001 -- the thread's edge; others receive on
@@ -87,9 +91,9 @@ class Association:
             self._connection.close()
 
     def _serve(self) -> None:
-        if self._parts.tls is not None:
-            self._connection = self._parts.tls.wrap_socket(self._connection, server_side=True)
         receive = self._parts.receive
+        if self._tls is not None:
+            self._connection = self._tls.handshake(self._connection, receive.network_timeout_s)
         layer = self._layer = UpperLayer(
             self._connection,
             max_pdu_bytes=receive.max_pdu_bytes,
@@ -109,7 +113,12 @@ class Association:
         if not request.speaks_our_version:
             layer.reject(*_VERSION_NOT_SUPPORTED)
             raise Rejected
-        caller = Caller(request.calling_ae_title, request.called_ae_title, self._address)
+        caller = Caller(
+            request.calling_ae_title,
+            request.called_ae_title,
+            self._address,
+            peer_certificate(self._connection),
+        )
         gate = self._parts.gate
         reason = gate.enter(caller)
         if reason is not None:

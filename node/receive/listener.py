@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -13,13 +12,16 @@ import structlog
 
 from config.settings import Settings
 from node.dimse_policy import apply_dimse_policy
-from node.receive.acceptor import Acceptor, listening_socket
+from node.receive.acceptor import Acceptor
 from node.receive.admission_gate import AdmissionGate
 from node.receive.association import Association, Parts
+from node.receive.association_slots import AssociationSlots
 from node.receive.association_tracking import AssociationTracker
+from node.receive.listening_sockets import ListeningSockets, listening_sockets
 from node.receive.service_messages import ServiceDesk
 from node.receive.services import Service, VerificationService, by_sop_class
 from node.receive.store_handler import StoreHandler
+from node.receive.tls_port import TlsPort
 from node.receive.unsettled_files import UnsettledFiles
 from storage.database import Database
 from storage.errors import StorageError
@@ -37,7 +39,8 @@ class Listener:
     """The C-STORE provider of one process, and of the `services` beside it.
 
     `on_change` is called, from any thread, when an association that brought instances has
-    ended: then completeness is worth a look. `tls` wraps every connection.
+    ended: then completeness is worth a look. `slots` are shared with other processes of the
+    node; the rows of associations say `receiver`.
     """
 
     def __init__(
@@ -48,58 +51,70 @@ class Listener:
         on_change: Callable[[], None],
         *,
         services: tuple[Service, ...] = (),
-        tls: ssl.SSLContext | None = None,
+        slots: AssociationSlots | None = None,
+        receiver: str | None = None,
     ) -> None:
         self._settings = settings
-        self._tracker = AssociationTracker(db, on_change)
+        self._tracker = AssociationTracker(db, on_change, receiver)
         self._unsettled = UnsettledFiles(db, files)
+        self._slots = slots or AssociationSlots(settings.receive.max_associations)
         served = by_sop_class((VerificationService(), *services))
         self._parts = Parts(
             receive=settings.receive,
-            gate=AdmissionGate(settings, db, files, served),
+            gate=AdmissionGate(settings, db, files, served, self._slots),
             tracker=self._tracker,
             store=StoreHandler(settings, db, files, self._tracker, self._unsettled),
             desk=ServiceDesk(served),
-            tls=tls,
         )
-        self._acceptor: Acceptor | None = None
+        self._acceptors: list[Acceptor] = []
         self._stop = threading.Event()
         self._housekeeping = threading.Thread(
             target=self._keep_house, name="receive-housekeeping", daemon=True
         )
 
-    def start(self, listening: socket.socket | None = None) -> int:
-        """Begin to accept associations, and return the TCP port.
+    def start(self, sockets: ListeningSockets | None = None) -> int:
+        """Begin to accept associations, and return the TCP port (without TLS; 0: there is none).
 
-        The address is taken, unless a socket that listens on it is given.
+        The addresses are taken, unless sockets that listen on them are given.
 
         Raises:
-            ListenerFailed: the address cannot be taken.
+            ListenerFailed: an address cannot be taken, or the files of TLS cannot be used.
         """
         apply_dimse_policy()
-        listening = listening or listening_socket(self._settings.receive)
-        port = int(listening.getsockname()[1])
-        most = self._settings.receive.max_associations + _SPARE_CONNECTIONS
-        serve = partial(Association, parts=self._parts)
-        self._acceptor = Acceptor(listening, serve, most_connections=most)
-        self._acceptor.start()
+        receive = self._settings.receive
+        tls = TlsPort(receive.tls) if receive.tls.enabled else None
+        sockets = sockets or listening_sockets(receive)
+        self._accept(sockets.plain, None)
+        self._accept(sockets.tls, tls)
         self._housekeeping.start()
-        _log.info("listening", host=self._settings.receive.host, port=port)
-        return port
+        _log.info("listening", host=receive.host, port=sockets.port, tls_port=sockets.tls_port)
+        return sockets.port
 
     def stop(self) -> None:
         """Accept nothing more, let running associations end shortly, abort the rest."""
-        acceptor, self._acceptor = self._acceptor, None
-        if acceptor is None:
+        acceptors, self._acceptors = self._acceptors, []
+        if not acceptors:
             return
-        acceptor.stop_accepting()
+        for acceptor in acceptors:
+            acceptor.stop_accepting()
         deadline = time.monotonic() + _GRACE_S
         while self._tracker.running() and time.monotonic() < deadline:
             time.sleep(0.05)
-        acceptor.stop_serving(_LAST_INSTANCE_S)
+        for acceptor in acceptors:
+            acceptor.stop_serving(_LAST_INSTANCE_S)
         self._stop.set()
         self._housekeeping.join()
         self._tracker.tick()
+        self._slots.close()
+
+    def _accept(self, listening: socket.socket | None, tls: TlsPort | None) -> None:
+        if listening is None:
+            return
+        most = self._settings.receive.max_associations + _SPARE_CONNECTIONS
+        serve = partial(Association, parts=self._parts, tls=tls)
+        acceptor = Acceptor(listening, serve, most_connections=most)
+        acceptor.start()
+        self._acceptors.append(acceptor)
 
     def _keep_house(self) -> None:
         while not self._stop.wait(_HOUSEKEEPING_INTERVAL_S):

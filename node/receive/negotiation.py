@@ -22,6 +22,7 @@ from pynetdicom.pdu_primitives import (
 )
 from pynetdicom.presentation import PresentationContext, negotiate_as_acceptor
 
+from node.receive.admission import printable_ae_title
 from node.receive.association_ends import AbortReason, ProtocolViolation
 from node.receive.parse_errors import PARSE_ERRORS
 from node.receive.pdu_stream import PduType
@@ -33,7 +34,6 @@ _PRESENTATION_CONTEXT, _TRANSFER_SYNTAX = 0x20, 0x40
 _CONTEXT_ID = 4
 _MOST_CONTEXTS = 128
 _MOST_TRANSFER_SYNTAXES = 256
-_UNSTORABLE = dict.fromkeys([*range(32), 127], "�")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,10 @@ def read_request(body: bytes) -> AssociationRequest:
         raise ProtocolViolation(AbortReason.INVALID_PDU_PARAMETER_VALUE)
     version, called, calling = _FIXED.unpack_from(body)
     return AssociationRequest(
-        _ae_title(calling), _ae_title(called), bool(version & _PROTOCOL_VERSION_1), body
+        printable_ae_title(calling),
+        printable_ae_title(called),
+        bool(version & _PROTOCOL_VERSION_1),
+        body,
     )
 
 
@@ -147,11 +150,6 @@ def _user_information(max_pdu_bytes: int) -> Iterator[Any]:
     version_name = ImplementationVersionNameNotification()
     version_name.implementation_version_name = PYNETDICOM_IMPLEMENTATION_VERSION
     yield from (maximum_length, class_uid, version_name)
-
-
-def _ae_title(raw: bytes) -> str:
-    """Decode an AE title; what no title may hold becomes a character that no title holds."""
-    return raw.decode("ascii", "replace").translate(_UNSTORABLE).strip(" ")
 
 
 def _check_size(body: bytes) -> None:

@@ -1,0 +1,20 @@
+"""Associations know the receiver process that serves them.
+
+Revision ID: 0003_receiver
+Revises: 0002_rejections
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0003_receiver"
+down_revision = "0002_rejections"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    column = sa.Column("receiver", sa.Text(), nullable=True)
+    op.add_column("association", column)
