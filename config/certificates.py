@@ -31,7 +31,10 @@ class UnusableFile(Exception):
 
 @dataclass(frozen=True, slots=True)
 class CertificateFiles:
-    """The files of one end of TLS and the settings that name them, such as `receive.tls`."""
+    """The files of one end of TLS and the settings that name them, such as `receive.tls`.
+
+    `switch` is the setting beside them that turns TLS on.
+    """
 
     key: str
     certificate_file: Path | None
@@ -39,6 +42,7 @@ class CertificateFiles:
     ca_file: Path | None
     ca_key: str = "ca_file"
     is_enabled: bool = True
+    switch: str = "enabled"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Set
-from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from config.errors import Problem
+from config.network_names import is_loopback
 from config.place_checks import (
     database_can_be_addressed,
     folders_can_be_made,
 )
 from config.settings import DicomDestination, FhirDestination, Hl7Destination, Settings
+from config.smart_checks import smart_keys_can_be_used
 from config.tls_checks import (
     bound_senders_can_prove_themselves,
     certificates_can_be_used,
@@ -43,16 +44,6 @@ def unsafe_combinations(settings: Settings, unsure: Set[str] = frozenset()) -> t
 
 def _problem(key: str, value: object, message: str) -> Problem:
     return Problem(key=key, value=str(value), source="settings", message=message)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address can only mean this machine."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def _strangers_stay_out(settings: Settings) -> Iterable[Problem]:
@@ -204,6 +195,7 @@ CHECKS: Mapping[Check, tuple[str, ...]] = {
     _results_do_not_loop: ("node", "receive", "destinations"),
     _patient_data_is_encrypted: ("destinations",),
     _messages_are_encrypted: ("destinations",),
+    smart_keys_can_be_used: ("destinations",),
     _retries_grow: ("destinations",),
     database_can_be_addressed: ("storage",),
     folders_can_be_made: ("node", "destinations"),

@@ -175,6 +175,19 @@ def _has_host(url: str) -> bool:
         return False
 
 
+class SmartBackend(Frozen):
+    """SMART Backend Services: tokens for a client id that is proved by a key of ours."""
+
+    client_id: str | None = None
+    key_files: tuple[Path, ...] = ()
+    token_url: str | None = None
+    scope: str = (
+        "system/DiagnosticReport.crus system/Observation.crus system/Device.crus "
+        "system/Provenance.crus system/ImagingStudy.crus system/DocumentReference.crus "
+        "system/Patient.rs system/ServiceRequest.rs"
+    )
+
+
 class FhirDestination(FhirContent):
     """An EHR that takes a FHIR R4 transaction."""
 
@@ -184,6 +197,7 @@ class FhirDestination(FhirContent):
     mode: Literal["transaction", "sequential", "documentreference"] = "transaction"
     most_entries: Annotated[int, Field(ge=2)] | None = None
     bearer_token: SecretStr | None = None
+    smart: SmartBackend = SmartBackend()
     ca_file: Path | None = None
     certificate_file: Path | None = None
     key_file: Path | None = None

@@ -101,8 +101,9 @@ def tls_is_meant_where_it_is_set_up(settings: Settings) -> Iterable[Problem]:
     for files in certificate_files(settings):
         named = files.certificate_file or files.key_file or files.ca_file
         if named is not None and not files.is_enabled:
-            text = f"certificates are named, and TLS is off: set {files.key}.enabled true"
-            yield _problem(f"{files.key}.enabled", "false", text)
+            switch = f"{files.key}.{files.switch}"
+            text = f"certificates are named, and TLS is off: set {switch} true"
+            yield _problem(switch, "false", text)
     for number, destination in enumerate(settings.destinations):
         if (
             isinstance(destination, FhirDestination)

@@ -19,6 +19,7 @@ from config.errors import ConfigError, InvalidConfig
 from config.load import load_settings, read_settings
 from config.setting_types import is_ae_title
 from config.settings import LogSettings, Settings
+from config.tls_settings import ClientTls
 from node.certificate_maker import KeyType
 from node.data_directory import existing_data, kept_data, make_private, server_problems
 from node.errors import NodeError
@@ -26,6 +27,7 @@ from node.log_setup import configure_logging, describe_error
 from node.make_certificates import made_certificates
 from node.offered_pipelines import pipeline_problems
 from node.send_target import SendTarget
+from node.status_gate import MOST_ROWS, certificate_warnings, gate_json, rejections_table
 from node.status_table import status_json, status_table
 from pipelines.errors import InvalidBundle, InvalidDefinition, PipelineError
 from storage.deliveries import retry_delivery as retry_delivery_now
@@ -33,6 +35,7 @@ from storage.errors import StorageError
 from storage.jobs import get_job, retry_job
 from storage.migrate import migrate as migrate_database
 from storage.overview import study_rows
+from storage.rejections import list_rejections
 from storage.studies import reopen_for_routing
 
 if TYPE_CHECKING:
@@ -79,6 +82,11 @@ def _quit(code: int, problems: Iterable[object]) -> NoReturn:
     for problem in problems:
         typer.echo(f"radnode: {problem}", err=True)
     raise SystemExit(code)
+
+
+def _warn(warnings: Iterable[str]) -> None:
+    for warning in warnings:
+        typer.echo(f"radnode: warning: {warning}", err=True)
 
 
 def _config_path(given: Path | None) -> Path | None:
@@ -134,15 +142,22 @@ def send(
     calling: Annotated[
         str | None, typer.Option(help="AE title to send as.", callback=_ae_title)
     ] = None,
+    ca_file: Annotated[
+        Path | None, typer.Option(help="Send over TLS, and trust these CA certificates.")
+    ] = None,
+    certificate_file: Annotated[Path | None, typer.Option(help="Certificate to show.")] = None,
+    key_file: Annotated[Path | None, typer.Option(help="Its private key.")] = None,
     config: ConfigOption = None,
 ) -> None:
     """Send a folder of DICOM files, by default to this node as its first sender."""
     from node.send import send_folder
 
-    wanted = SendTarget(host, port, called, calling)
+    is_tls = any((ca_file, certificate_file, key_file))
+    files = {"ca_file": ca_file, "certificate_file": certificate_file, "key_file": key_file}
+    wanted = SendTarget(host, port, called, calling, ClientTls(enabled=is_tls, **files))
     if not wanted.is_complete:
         wanted = wanted.completed(_settings(config, "send"))
-    report = send_folder(folder, *wanted.address())
+    report = send_folder(folder, *wanted.address(), wanted.tls)
     for failure in report.failed:
         typer.echo(f"radnode: {failure.path}: {_told(failure)}", err=True)
     failed, skipped = len(report.failed), len(report.skipped)
@@ -161,14 +176,19 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
     limit: Annotated[int, typer.Option(min=1, help="How many studies, newest first.")] = 50,
 ) -> None:
-    """Show studies, jobs and deliveries."""
+    """Show studies, jobs and deliveries, who was turned away, and certificates that end soon."""
     settings = _settings(config, "status")
     with existing_data(settings) as db:
-        studies = study_rows(db, limit)
+        studies, turned_away = study_rows(db, limit), list_rejections(db, MOST_ROWS)
+    warnings = certificate_warnings(settings)
     if as_json:
-        typer.echo(json.dumps(status_json(studies), indent=2))
-    else:
-        Console().print(status_table(studies))
+        whole = status_json(studies) | gate_json(turned_away, warnings)
+        typer.echo(json.dumps(whole, indent=2))
+        return
+    Console().print(status_table(studies))
+    if turned_away:
+        Console().print(rejections_table(turned_away))
+    _warn(warnings)
 
 
 @app.command()
@@ -205,6 +225,7 @@ def check_config(config: ConfigOption = None) -> None:
         problems += server_problems(reading.settings)
     if problems:
         _quit(2, problems)
+    _warn(certificate_warnings(reading.settings))
     offered = ", ".join(sorted(set(reading.settings.pipelines.enabled))) or "none"
     typer.echo(f"{path or 'defaults'}: ok; pipelines: {offered}")
 
@@ -242,3 +263,11 @@ def demo(
     from node.demo.run import run_demo
 
     raise typer.Exit(run_demo(out))
+
+
+@app.command()
+def jwks(config: ConfigOption = None) -> None:
+    """Print the public keys (JWKS) by which EHRs with SMART know this node."""
+    from node.jwks import jwks_json
+
+    typer.echo(jwks_json(_settings(config, "jwks")))

@@ -19,10 +19,13 @@ from pydicom.uid import (
 from pynetdicom import AE, build_context, evt
 from pynetdicom.presentation import PresentationContext
 
+from config.tls_settings import ClientTls
 from node.dimse_policy import apply_dimse_policy, prepare_requestor
 from node.errors import TransientDelivery
 from node.receive.parse_errors import PARSE_ERRORS
+from node.tls_client import TlsRequest
 
+NO_TLS = ClientTls()
 _MOST_CONTEXTS = 128
 _TIMEOUT_S = 60
 _UNCOMPRESSED = frozenset(
@@ -81,7 +84,9 @@ class _Sendable:
     has_true_meta: bool
 
 
-def send_folder(folder: Path, host: str, port: int, called: str, calling: str) -> SendReport:
+def send_folder(
+    folder: Path, host: str, port: int, called: str, calling: str, tls: ClientTls = NO_TLS
+) -> SendReport:
     """Send every DICOM file below `folder` over one association and report on each.
 
     Files go as they are; uncompressed ones are re-encoded where the receiver takes no other
@@ -94,7 +99,7 @@ def send_folder(folder: Path, host: str, port: int, called: str, calling: str) -
     sendable, skipped = _files_of(folder)
     if not sendable:
         return SendReport((), tuple(skipped))
-    assoc = _associate(host, port, called, calling, _contexts(sendable))
+    assoc = _associate(host, port, called, calling, _contexts(sendable), tls)
     try:
         reports = tuple(_send(assoc, file) for file in sendable)
     finally:
@@ -151,20 +156,37 @@ def _contexts(files: Sequence[_Sendable]) -> list[PresentationContext]:
 
 
 def _associate(
-    host: str, port: int, called: str, calling: str, contexts: list[PresentationContext]
+    host: str,
+    port: int,
+    called: str,
+    calling: str,
+    contexts: list[PresentationContext],
+    tls: ClientTls,
 ) -> Any:
     ae = AE(ae_title=calling)
     ae.connection_timeout = ae.acse_timeout = _TIMEOUT_S
     ae.dimse_timeout = ae.network_timeout = _TIMEOUT_S
     handlers = [(evt.EVT_CONN_OPEN, prepare_requestor)]
     place = f"{called} at {host}:{port}"
+    secure = TlsRequest(tls, host)
+    if secure.unusable:
+        raise TransientDelivery("tls_files", f"our TLS files cannot be used: {secure.unusable}")
     try:
-        assoc = ae.associate(host, port, contexts=contexts, ae_title=called, evt_handlers=handlers)
+        assoc = ae.associate(
+            host,
+            port,
+            contexts=contexts,
+            ae_title=called,
+            evt_handlers=handlers,
+            **secure.arguments,
+        )
     except (OSError, UnicodeError) as error:  # no name of a host can be too long, or hold this
         raise TransientDelivery("host_unknown", f"host {host} is unknown") from error
     if assoc.is_rejected:
         text = f"{place} rejected the association; does it know the AE title {calling}?"
         raise TransientDelivery("association_rejected", text)
+    if secure.failure is not None and not assoc.is_established:
+        raise TransientDelivery(secure.failure.value, f"{place}: {secure.fault}")
     # Where no context is accepted pynetdicom aborts by itself; each file's report tells that.
     if not assoc.is_established and not assoc.rejected_contexts:
         raise TransientDelivery("no_association", f"{place} is down, or does not answer")

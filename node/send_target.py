@@ -6,18 +6,25 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 
 from config.settings import Settings
-from node.data_directory import PORT_FILE
+from config.tls_settings import ClientTls
+from node.data_directory import PORT_FILE, TLS_PORT_FILE
 from node.errors import CannotStart
+
+NO_TLS = ClientTls()
 
 
 @dataclass(frozen=True, slots=True)
 class SendTarget:
-    """Address and AE titles of one association; None is what was not given."""
+    """Address and AE titles of one association; None is what was not given.
+
+    With `tls`, what is not given is this node's TLS port.
+    """
 
     host: str | None
     port: int | None
     called: str | None
     calling: str | None
+    tls: ClientTls = NO_TLS
 
     @property
     def is_complete(self) -> bool:
@@ -32,9 +39,10 @@ class SendTarget:
         senders = settings.receive.senders
         return SendTarget(
             self.host or _reachable(settings.receive.host),
-            self.port or _port(settings),
+            self.port or (_tls_port(settings) if self.tls.enabled else _port(settings)),
             self.called or settings.node.ae_title,
             self.calling or (senders[0].ae_title if senders else settings.node.ae_title),
+            self.tls,
         )
 
     def address(self) -> tuple[str, int, str, str]:
@@ -53,9 +61,20 @@ def _reachable(host: str) -> str:
 
 
 def _port(settings: Settings) -> int:
-    if settings.receive.port:
-        return settings.receive.port
+    if settings.receive.port is None:
+        raise CannotStart("this node has a TLS port only: give --ca-file, and a certificate")
+    return settings.receive.port or _chosen(settings, PORT_FILE, "receive.port")
+
+
+def _tls_port(settings: Settings) -> int:
+    tls = settings.receive.tls
+    if not tls.enabled:
+        raise CannotStart("this node has no TLS port: enable receive.tls, or give --port")
+    return tls.port or _chosen(settings, TLS_PORT_FILE, "receive.tls.port")
+
+
+def _chosen(settings: Settings, name: str, key: str) -> int:
     try:
-        return int((settings.node.data_dir / PORT_FILE).read_text())
+        return int((settings.node.data_dir / name).read_text())
     except (OSError, ValueError):
-        raise CannotStart("receive.port is 0 and no node runs: start it, or give --port") from None
+        raise CannotStart(f"{key} is 0 and no node runs: start it, or give --port") from None

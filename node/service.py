@@ -52,7 +52,7 @@ ASSEMBLY = "assembly"
 _LEASE_SWEEP_S = 10.0
 _HOUSEKEEPING_S = 60.0
 _PURGE_S = 3600.0
-_ORPHANS_S = 86_400.0
+_DAILY_S = 86_400.0
 
 log = structlog.get_logger()
 
@@ -169,9 +169,12 @@ class Service:
         every(_LEASE_SWEEP_S, "expired_leases", sweeps.return_expired_leases)
         every(_LEASE_SWEEP_S, "lost_associations", self._receivers.settle)
         every(_HOUSEKEEPING_S, "incoming_sweep", sweeps.sweep_incoming)
-        every(_ORPHANS_S, "orphaned_files", sweeps.sweep_orphaned_files)
+        every(_DAILY_S, "orphaned_files", sweeps.sweep_orphaned_files)
         every(_HOUSEKEEPING_S, "disk_watch", sweeps.watch_disk)
         every(_HOUSEKEEPING_S, "unknown_destinations", sweeps.bury_unknown_destinations)
+        every(_DAILY_S, "certificate_watch", sweeps.watch_certificates)
+        if self._settings.storage.audit_retention_days:
+            every(_DAILY_S, "audit_retention", sweeps.prune_audit_trail)
         if self._settings.storage.retention_days:
             every(_PURGE_S, "retention", sweeps.purge_old_studies)
 

@@ -6,11 +6,14 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
+from config.certificates import expiring_soon
 from config.settings import Settings
 from storage import deliveries, jobs, retention
+from storage.audit import prune_audit
 from storage.database import Database
 from storage.instance_files import InstanceFiles
 from storage.orphaned_files import sweep_orphans
+from storage.rejections import prune_rejections
 
 log = structlog.get_logger()
 
@@ -55,6 +58,21 @@ class Sweeps:
         purged = retention.purge(self._db, self._files, older_than=datetime.now(UTC) - age)
         if purged:
             log.info("old_studies_purged", studies=purged)
+
+    def prune_audit_trail(self) -> None:
+        """Delete lines of the audit trail, and counts of rejections, past their retention."""
+        older_than = datetime.now(UTC) - timedelta(days=self._settings.storage.audit_retention_days)
+        pruned = prune_audit(self._db, older_than=older_than)
+        prune_rejections(self._db, older_than=older_than)
+        if pruned:
+            log.info("audit_trail_pruned", entries=pruned)
+
+    def watch_certificates(self) -> None:
+        """Warn of certificates in use that end soon, or have ended."""
+        now = datetime.now(UTC)
+        for expiry in expiring_soon(self._settings, now):
+            level = log.warning if expiry.not_after > now else log.error
+            level("certificate_expires", setting=expiry.key, days_left=expiry.days_left(now))
 
     def watch_disk(self) -> None:
         """Say once that the disk runs low, and once that it does not any more."""

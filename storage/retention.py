@@ -28,7 +28,7 @@ def purge(db: Database, files: InstanceFiles, *, older_than: datetime) -> int:
     """Delete the studies that received nothing since `older_than`; how many studies.
 
     A study stays while it is being received or routed, a job of it is queued or running, or a
-    delivery is pending or being sent. The audit trail stays.
+    delivery is pending or being sent. The audit trail has a retention of its own.
     """
     with db.read() as session:
         candidates = session.scalars(_settled(older_than)).all()

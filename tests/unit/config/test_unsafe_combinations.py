@@ -7,12 +7,14 @@ from typing import Any
 import certifi
 import pytest
 
-from config.checks import CHECKS, is_loopback, unsafe_combinations
+from config.checks import CHECKS, unsafe_combinations
+from config.network_names import is_loopback
 from config.settings import Settings
 
 PACS = {"ae_title": "PACS", "addresses": ["10.1.2.3/32"]}
 FHIR = {"type": "fhir", "name": "ehr", "base_url": "http://127.0.0.1/fhir"}
 HL7 = {"type": "hl7", "name": "ris", "host": "127.0.0.1", "port": 2575}
+KEYLESS = certifi.where()
 DICOM = {"type": "dicom", "name": "pacs", "host": "10.1.2.3", "port": 104, "ae_title": "PACS"}
 SAFE: dict[str, Any] = {"receive": {"host": "0.0.0.0", "senders": [PACS]}}
 
@@ -67,6 +69,15 @@ UNSAFE: dict[str, dict[str, Any]] = {
         **SAFE,
         "destinations": [{**DICOM, "tls": {"enabled": True, "verify_host_name": False}}],
     },
+    "name the key that signs": {
+        **SAFE,
+        "destinations": [{**FHIR, "smart": {"client_id": "radnode"}}],
+    },
+    "smart.key_files[0]": {
+        **SAFE,
+        "destinations": [{**FHIR, "smart": {"client_id": "radnode", "key_files": [KEYLESS]}}],
+    },
+    "name the client": {**SAFE, "destinations": [{**FHIR, "smart": {"key_files": [KEYLESS]}}]},
     "at least retry.first_s": {
         **SAFE,
         "destinations": [{**DICOM, "retry": {"first_s": 60, "longest_s": 30}}],

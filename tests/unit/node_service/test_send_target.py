@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from config.settings import NodeSettings, ReceiveSettings, SenderSettings, Settings
-from node.data_directory import PORT_FILE
+from config.tls_settings import ClientTls
+from node.data_directory import PORT_FILE, TLS_PORT_FILE
 from node.errors import CannotStart
 from node.send_target import SendTarget
 
@@ -54,3 +55,20 @@ def test_only_a_whole_target_has_an_address() -> None:
     assert not SendTarget("", 104, "PACS", "CT1").is_complete
     with pytest.raises(ValueError, match="not complete"):
         NOTHING.address()
+
+
+def test_with_tls_it_is_the_tls_port(tmp_path: Path) -> None:
+    over_tls = SendTarget(None, None, None, None, ClientTls(enabled=True))
+    assert over_tls.completed(_settings(tmp_path, tls={"enabled": True, "port": 99})).port == 99
+    chosen = _settings(tmp_path, tls={"enabled": True, "port": 0})
+    with pytest.raises(CannotStart, match=r"receive\.tls\.port"):
+        over_tls.completed(chosen)
+    (tmp_path / TLS_PORT_FILE).write_text("40124\n")
+    assert over_tls.completed(chosen).port == 40124
+
+
+def test_a_port_that_the_node_does_not_have_is_told(tmp_path: Path) -> None:
+    with pytest.raises(CannotStart, match="no TLS port"):
+        SendTarget(None, None, None, None, ClientTls(enabled=True)).completed(_settings(tmp_path))
+    with pytest.raises(CannotStart, match="a TLS port only"):
+        NOTHING.completed(_settings(tmp_path, port=None))

@@ -2,20 +2,29 @@ from __future__ import annotations
 
 import os
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import structlog
 
-from config.settings import FolderDestination, NodeSettings, Settings, StorageSettings
+from config.settings import (
+    FolderDestination,
+    NodeSettings,
+    ReceiveSettings,
+    Settings,
+    StorageSettings,
+)
 from node.sweeps import Sweeps
+from storage.audit import list_audit, record
 from storage.database import Database
 from storage.deliveries import list_deliveries, pending_destinations
 from storage.instance_files import InstanceFiles
 from storage.jobs import get_job
-from storage.records import DeliveryState, JobState
+from storage.records import AuditRecord, DeliveryState, JobState
+from storage.rejections import RejectionCount, add_rejections, list_rejections
 from storage.studies import list_studies
+from tests.peers.certificates import age, make_site
 from tests.unit.storage.samples import (
     claim,
     claim_delivery,
@@ -130,3 +139,32 @@ def test_the_real_disk_can_be_asked(db: Database, files: InstanceFiles, limit_mi
         _sweeps(db, files, disk_low_mib=limit_mib).watch_disk()
 
     assert bool(told) is bool(limit_mib)
+
+
+def test_the_audit_trail_and_the_counts_of_rejections_are_pruned_by_age(
+    db: Database, files: InstanceFiles
+) -> None:
+    now = datetime.now(UTC)
+    for at in (now - timedelta(days=40), now - timedelta(days=20)):
+        record(db, AuditRecord(at, "application_start", "success", "RADNODE", {}))
+        add_rejections(db, [RejectionCount("reason", f"A{at:%d}", "10.0.0.1", 1, at, at)])
+
+    _sweeps(db, files, audit_retention_days=30).prune_audit_trail()
+
+    assert len(list_audit(db, 10)) == len(list_rejections(db, 10)) == 1
+
+
+def test_a_certificate_that_ends_soon_is_logged_with_its_setting(
+    db: Database, files: InstanceFiles, tmp_path: Path
+) -> None:
+    site = make_site(tmp_path / "site")
+    age(site.node.certificate_file, tmp_path / "site", days_left=5)
+    receive = ReceiveSettings(tls=site.server())
+    settings = Settings(node=NodeSettings(data_dir=files.data_dir), receive=receive)
+    with structlog.testing.capture_logs() as lines:
+        Sweeps(settings, db, files, worker_id="radnode/1").watch_certificates()
+
+    (line,) = lines
+    assert line["event"] == "certificate_expires"
+    assert line["log_level"] == "warning"
+    assert (line["setting"], line["days_left"]) == ("receive.tls.certificate_file", 5)
