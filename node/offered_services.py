@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 from config.settings import Settings
+from node.commitment_reports import reported_sender
+from node.confirmation import CommitmentResults
+from node.receive.availability_service import AvailabilityService
+from node.receive.commitment_service import CommitmentService
+from node.receive.performed_step_service import PerformedStepService
 from node.receive.services import Service
+from node.recovery import worker_prefix
 from storage.database import Database
 
 
@@ -16,4 +23,14 @@ def offered_services(
 
     They are made in each receiver process, and may be called from all of its threads.
     """
-    return ()
+    worker_id = f"{worker_prefix(settings.node.name)}{os.getpid()}"
+    return (
+        CommitmentService(
+            db,
+            wake,
+            CommitmentResults(settings, db, worker_id=worker_id).take,
+            lambda ae_title: reported_sender(settings, ae_title) is not None,
+        ),
+        AvailabilityService(db, wake),
+        PerformedStepService(db, wake),
+    )

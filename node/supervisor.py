@@ -13,6 +13,8 @@ from pathlib import Path
 
 import structlog
 
+from node.wake_pipe import make_unblocking, send_wake
+
 log = structlog.get_logger()
 
 
@@ -75,6 +77,12 @@ class Supervisor:
         """Start the child and watch over it."""
         self._thread.start()
 
+    def wake(self) -> None:
+        """Tell the child that there is work: a byte on its standard input."""
+        with self._lock:
+            if self._child and self._child.stdin:
+                send_wake(self._child.stdin)
+
     def ask_to_stop(self) -> None:
         """Send SIGTERM and start no child any more; returns at once."""
         self._stopping.set()
@@ -121,14 +129,18 @@ class Supervisor:
                 return 0, None
             try:
                 child = self._child = subprocess.Popen(
-                    self._command, stdin=subprocess.DEVNULL, pass_fds=self._keep_open
+                    self._command, stdin=subprocess.PIPE, bufsize=0, pass_fds=self._keep_open
                 )
             except OSError as error:  # no memory or no process left: try again later
                 log.error(f"{self._name}_not_started", error=type(error).__name__)
                 return 0, None
+            if child.stdin:
+                make_unblocking(child.stdin)
         log.info(f"{self._name}_started", **{f"{self._name}_pid": child.pid})
         returncode = child.wait()
         with self._lock:
+            if child.stdin:
+                child.stdin.close()
             self._child = None
         return child.pid, returncode
 

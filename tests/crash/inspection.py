@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.crash.known_instances import KnownInstance
 from tests.peers.kept_instances import KeptInstance, kept_instances
 from tests.peers.part10 import data_set_of
 
+_FOLDERS = ("instances", "incoming")
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One look at a node's data: its rows by SOP Instance UID, and its files' sizes by path."""
+
+    rows: Mapping[str, KeptInstance]
+    sizes: Mapping[str, int]
+
 
 class Inspection:
     """The database and the instance files of one node, compared with what was sent.
 
-    Problems are one line each. What was found to be right is not compared again until `forget`.
+    Problems are one line each. Content that was found to be right is read again after `forget`
+    only; that it is there, in the right size, is seen every time.
     """
 
     def __init__(self, database_url: str, data_dir: Path) -> None:
@@ -25,56 +39,59 @@ class Inspection:
         """Compare everything again the next time."""
         self._right.clear()
 
-    def lost(self, acknowledged: Iterable[KnownInstance]) -> list[str]:
-        """Return the acknowledged instances that are not there, byte for byte."""
-        kept = kept_instances(self._database_url)
-        return [
-            f"lost: {problem}"
-            for instance in acknowledged
-            if (problem := self._problem(instance, kept.get(instance.sop_instance_uid)))
-        ]
+    def view(self) -> View:
+        """Look at the rows first: a file is at its place before its row is."""
+        rows = kept_instances(self._database_url)
+        return View(rows, dict(self._files()))
 
-    def half_visible(self, known: Iterable[KnownInstance]) -> list[str]:
+    def lost(self, view: View, acknowledged: Iterable[KnownInstance]) -> list[str]:
+        """Return the acknowledged instances that are not there, byte for byte."""
+        problems = (self._problem(view, instance) for instance in acknowledged)
+        return [f"lost: {problem}" for problem in problems if problem]
+
+    def half_visible(self, view: View, known: Iterable[KnownInstance]) -> list[str]:
         """Return the rows, acknowledged or not, whose file is not whole or was never sent."""
         sent = {instance.sop_instance_uid: instance for instance in known}
-        found = []
-        for uid, row in kept_instances(self._database_url).items():
-            problem = self._problem(sent[uid], row) if uid in sent else f"{uid} was never sent"
-            if problem:
-                found.append(f"half visible: {problem}")
-        return found
+        problems = (
+            self._problem(view, sent[uid]) if uid in sent else f"{uid} was never sent"
+            for uid in view.rows
+        )
+        return [f"half visible: {problem}" for problem in problems if problem]
 
-    def left_over(self) -> list[str]:
+    def left_over(self, view: View) -> list[str]:
         """Return files that no row names; right after a start of the whole node there is none."""
-        named = {row.path for row in kept_instances(self._database_url).values()}
-        return [f"left over: {path}" for path in self._files() if path not in named]
+        named = {row.path for row in view.rows.values()}
+        return [f"left over: {path}" for path in view.sizes if path not in named]
 
-    def _files(self) -> Iterator[str]:
-        for folder in ("instances", "incoming"):
-            for path in (self._data_dir / folder).rglob("*"):
-                if path.is_file():
-                    yield path.relative_to(self._data_dir).as_posix()
+    def _files(self) -> Iterator[tuple[str, int]]:
+        for top in _FOLDERS:
+            for folder, _, names in os.walk(self._data_dir / top):
+                for name in names:
+                    path = Path(folder, name)
+                    # The node may end what it holds in its hands while we look.
+                    with suppress(FileNotFoundError):
+                        yield path.relative_to(self._data_dir).as_posix(), path.stat().st_size
 
-    def _problem(self, instance: KnownInstance, row: KeptInstance | None) -> str | None:
+    def _problem(self, view: View, instance: KnownInstance) -> str | None:
         uid = instance.sop_instance_uid
+        row = view.rows.get(uid)
         if row is None:
             return f"{uid} has no row"
-        path = self._data_dir / row.path
-        if uid in self._right and path.is_file() and path.stat().st_size == row.size_bytes:
-            return None
-        problem = _difference(path, row, instance.data_set())
-        if problem is None:
+        size = view.sizes.get(row.path)
+        if size != row.size_bytes:
+            return f"{uid} has {size} bytes on disk and {row.size_bytes} in its row"
+        if uid not in self._right:
+            if _content(self._data_dir / row.path) != instance.data_set():
+                return f"{uid} differs from what was sent"
             self._right.add(uid)
-        return f"{uid} {problem}" if problem else None
+        return None
 
 
-def _difference(path: Path, row: KeptInstance, sent: bytes) -> str | None:
+def _content(path: Path) -> bytes | None:
     try:
-        if path.stat().st_size != row.size_bytes:
-            return f"has {path.stat().st_size} bytes on disk and {row.size_bytes} in its row"
-        return None if data_set_of(path) == sent else "differs from what was sent"
-    except (FileNotFoundError, ValueError) as error:
-        return f"cannot be read: {error}"
+        return data_set_of(path)
+    except (FileNotFoundError, ValueError):
+        return None
 
 
 def counted(problems: Iterable[str]) -> Mapping[str, int]:

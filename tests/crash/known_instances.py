@@ -6,6 +6,8 @@ import random
 import struct
 from dataclasses import dataclass
 
+from tests.peers.raw_elements import data_set
+
 SOP_CLASS_UID = "1.2.840.10008.5.1.4.1.1.7"
 """Secondary Capture Image Storage: as little as an instance can have."""
 
@@ -31,18 +33,27 @@ class KnownInstance:
 
     def data_set(self) -> bytes:
         """Return the data set in Explicit VR Little Endian."""
-        return b"".join(
-            (
-                _element(0x0008, 0x0016, b"UI", SOP_CLASS_UID.encode()),
-                _element(0x0008, 0x0018, b"UI", self.sop_instance_uid.encode()),
-                _element(0x0008, 0x0060, b"CS", b"OT"),
-                _element(0x0010, 0x0010, b"PN", b"Known^Bytes"),
-                _element(0x0010, 0x0020, b"LO", f"KNOWN{self._study}".encode()),
-                _element(0x0020, 0x000D, b"UI", self._study_instance_uid.encode()),
-                _element(0x0020, 0x000E, b"UI", self._series_instance_uid.encode()),
-                _element(0x0020, 0x0013, b"IS", str(self.number).encode()),
-                self._pixels(),
-            )
+        rows, pixels = self._pixels()
+        return data_set(
+            {
+                0x00080016: (b"UI", SOP_CLASS_UID.encode()),
+                0x00080018: (b"UI", self.sop_instance_uid.encode()),
+                0x00080060: (b"CS", b"OT"),
+                0x00100010: (b"PN", b"Known^Bytes"),
+                0x00100020: (b"LO", f"KNOWN{self._study}".encode()),
+                0x0020000D: (b"UI", self._study_instance_uid.encode()),
+                0x0020000E: (b"UI", self._series_instance_uid.encode()),
+                0x00200013: (b"IS", str(self.number).encode()),
+                0x00280002: _us(1),
+                0x00280004: (b"CS", b"MONOCHROME2"),
+                0x00280010: _us(rows),
+                0x00280011: _us(_COLUMNS),
+                0x00280100: _us(8),
+                0x00280101: _us(8),
+                0x00280102: _us(7),
+                0x00280103: _us(0),
+                0x7FE00010: (b"OB", pixels),
+            }
         )
 
     @property
@@ -57,25 +68,11 @@ class KnownInstance:
     def _series_instance_uid(self) -> str:
         return f"{self._study_instance_uid}.{self.number // _INSTANCES_PER_SERIES}"
 
-    def _pixels(self) -> bytes:
+    def _pixels(self) -> tuple[int, bytes]:
         chance = random.Random(f"{self.seed} {self.sender} {self.number}")
         rows = chance.randint(1, _LARGEST_BYTES // _COLUMNS)
-        described = (
-            (0x0002, 1),
-            (0x0010, rows),
-            (0x0011, _COLUMNS),
-            (0x0100, 8),
-            (0x0101, 8),
-            (0x0102, 7),
-            (0x0103, 0),
-        )
-        elements = [_element(0x0028, tag, b"US", struct.pack("<H", n)) for tag, n in described]
-        elements.insert(1, _element(0x0028, 0x0004, b"CS", b"MONOCHROME2"))
-        content = chance.randbytes(rows * _COLUMNS)
-        head = struct.pack("<HH2s2xL", 0x7FE0, 0x0010, b"OB", len(content))
-        return b"".join(elements) + head + content
+        return rows, chance.randbytes(rows * _COLUMNS)
 
 
-def _element(group: int, element: int, vr: bytes, value: bytes) -> bytes:
-    padded = value + (b"\0" if vr == b"UI" else b" ") * (len(value) % 2)
-    return struct.pack("<HH2sH", group, element, vr, len(padded)) + padded
+def _us(value: int) -> tuple[bytes, bytes]:
+    return b"US", struct.pack("<H", value)

@@ -90,11 +90,11 @@ class CrashTest:
     def look_again(self) -> list[str]:
         """Compare everything once more, and return the problems that are there now."""
         self._inspection.forget()
-        acknowledged = self._acknowledged()
+        view = self._inspection.view()
         return [
-            *self._inspection.lost(acknowledged),
-            *self._inspection.half_visible(self._known()),
-            *self._inspection.left_over(),
+            *self._inspection.lost(view, self._acknowledged()),
+            *self._inspection.half_visible(view, self._known()),
+            *self._inspection.left_over(view),
         ]
 
     def _start(self) -> RadnodeProcess:
@@ -106,7 +106,7 @@ class CrashTest:
     def _restart(self) -> None:
         self._note_errors()
         self._node = self._start()
-        self.summary.problems += self._inspection.left_over()
+        self.summary.problems += self._inspection.left_over(self._inspection.view())
 
     def _send_until_killed(self) -> Victim:
         stop = threading.Event()
@@ -144,9 +144,9 @@ class CrashTest:
             return False
 
     def _look(self) -> None:
-        acknowledged = self._acknowledged()
-        self.summary.problems += self._inspection.lost(acknowledged)
-        self.summary.problems += self._inspection.half_visible(self._known())
+        view, acknowledged = self._inspection.view(), self._acknowledged()
+        self.summary.problems += self._inspection.lost(view, acknowledged)
+        self.summary.problems += self._inspection.half_visible(view, self._known())
         self.summary.acknowledged = len(acknowledged)
         self.summary.sent_again = sum(sender.sent_again for sender in self._senders)
         self.summary.interruptions = sum(sender.interruptions for sender in self._senders)

@@ -1,7 +1,7 @@
 """Associations know the receiver process that serves them.
 
-Revision ID: 0003_receiver
-Revises: 0002_rejections
+Revision ID: 0004_receiver
+Revises: 0003_evidence
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0003_receiver"
-down_revision = "0002_rejections"
+revision = "0004_receiver"
+down_revision = "0003_evidence"
 branch_labels = None
 depends_on = None
 

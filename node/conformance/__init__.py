@@ -1,0 +1,1 @@
+"""The DICOM conformance statement (PS3.2), made from the tables that the node runs by."""

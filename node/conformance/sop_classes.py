@@ -1,0 +1,119 @@
+"""SOP Classes, roles and transfer syntaxes, asked of the code that negotiates them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from pydicom._uid_dict import UID_dictionary
+from pydicom.uid import UID
+from pynetdicom.presentation import PresentationContext
+from pynetdicom.sop_class import Comprehensive3DSRStorage, SegmentationStorage
+
+from config.settings import DicomDestination
+from node.conformance.markdown import code, table
+from node.find_scu import STUDY_ROOT_FIND
+from node.receive.services import VerificationService, by_sop_class
+from node.receive.transfer_syntaxes import ACCEPTED_TRANSFER_SYNTAXES, supported_contexts
+from storage.records import ObjectKind
+
+_SOP_CLASS = "SOP Class"
+_PRIVATE_SOP_CLASS = "1.2.826.0.1.3680043.10.1561.999"
+
+_SERVED = by_sop_class((VerificationService(),))
+
+RESULT_SOP_CLASSES: Mapping[ObjectKind, UID] = {
+    ObjectKind.SEG: SegmentationStorage,
+    ObjectKind.SR: Comprehensive3DSRStorage,
+}
+"""The SOP Class of each kind of result object."""
+
+
+def scp_section() -> list[str]:
+    """Return what the listener accepts as an SCP."""
+    storage, services = _split(_accepted_contexts())
+    return [
+        "### As a service class provider",
+        *table(
+            ("SOP Class", "UID", "role of the caller", "transfer syntaxes"),
+            (_service_row(context) for context in services),
+        ),
+        f"Storage is accepted for the {len(storage)} SOP Classes below"
+        f"{_and_foreign()}; the caller is the SCU. Every context is accepted with the first of "
+        "these transfer syntaxes, in this order, that it proposes:",
+        *table(("transfer syntax", "UID"), map(_named, ACCEPTED_TRANSFER_SYNTAXES)),
+        *table(
+            ("Storage SOP Class", "UID"),
+            (_named(str(context.abstract_syntax)) for context in storage),
+        ),
+    ]
+
+
+def scu_section() -> list[str]:
+    """Return what the node proposes as an SCU."""
+    proposed = DicomDestination.model_fields["transfer_syntaxes"].default
+    syntaxes = ", ".join(UID(uid).name for uid in proposed)
+    rows = [
+        (*_named(str(uid)), f"C-STORE of {kind} results", syntaxes)
+        for kind, uid in ((kind, RESULT_SOP_CLASSES[kind]) for kind in ObjectKind)
+    ]
+    rows.append(
+        (
+            *_named(str(STUDY_ROOT_FIND)),
+            "C-FIND for the counts of a study",
+            "Explicit VR Little Endian, Implicit VR Little Endian",
+        )
+    )
+    head = ("SOP Class", "UID", "used for", "transfer syntaxes")
+    return [
+        "### As a service class user",
+        *table(head, rows),
+        "Only SOP Classes that are sent are proposed, each transfer syntax in a presentation "
+        "context of its own. `radnode send` proposes the SOP Classes and transfer syntaxes of "
+        "the files that it is given.",
+    ]
+
+
+def _accepted_contexts() -> list[PresentationContext]:
+    """Return the contexts of all SOP Classes that the standard's registry knows."""
+    uids = [uid for uid, entry in UID_dictionary.items() if entry[1] == _SOP_CLASS]
+    return supported_contexts(uids, _SERVED)
+
+
+def _split(
+    contexts: list[PresentationContext],
+) -> tuple[list[PresentationContext], list[PresentationContext]]:
+    """Return storage contexts and the others, each by UID."""
+    ordered = sorted(contexts, key=lambda context: _numbers(str(context.abstract_syntax)))
+    storage = [context for context in ordered if _is_storage(context)]
+    return storage, [context for context in ordered if not _is_storage(context)]
+
+
+def _is_storage(context: PresentationContext) -> bool:
+    return tuple(map(str, context.transfer_syntax)) == ACCEPTED_TRANSFER_SYNTAXES
+
+
+def _numbers(uid: str) -> list[int]:
+    return [int(part) for part in uid.split(".")]
+
+
+def _service_row(context: PresentationContext) -> tuple[str, ...]:
+    names = ", ".join(UID(uid).name for uid in context.transfer_syntax or ())
+    return (*_named(str(context.abstract_syntax)), "/".join(_caller_roles(context)), names)
+
+
+def _caller_roles(context: PresentationContext) -> Iterator[str]:
+    yield "SCU"
+    if context.scp_role:
+        yield "SCP"
+
+
+def _named(uid: str) -> tuple[str, str]:
+    name = UID(uid).name
+    entry = UID_dictionary.get(uid)
+    # The registry has its retired entries marked in a column of their own.
+    is_retired = entry is not None and entry[3] == "Retired"
+    return f"{name} (retired)" if is_retired and "(Retired)" not in name else name, code(uid)
+
+
+def _and_foreign() -> str:
+    return ", and for private ones" if supported_contexts([_PRIVATE_SOP_CLASS], _SERVED) else ""
