@@ -85,6 +85,7 @@ class ReceiveSettings(Frozen):
 
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] | None = 11112
+    processes: Annotated[int, Field(ge=0, le=64)] = 0
     max_pdu_bytes: Annotated[int, Field(ge=4096, le=1 << 20)] = 131072
     max_associations: Annotated[int, Field(ge=1, le=1000)] = 32
     network_timeout_s: Seconds = 60

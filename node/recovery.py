@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 
 import structlog
 
-from storage.associations import lose_open_associations
 from storage.database import Database
 from storage.deliveries import return_deliveries_of
 from storage.instance_files import InstanceFiles
@@ -19,16 +18,15 @@ log = structlog.get_logger()
 def recover(db: Database, files: InstanceFiles, node_name: str) -> None:
     """Take back everything that former processes of this node held, without waiting for leases.
 
-    Files that they received, but never acknowledged, are deleted: they hold patient data.
+    Their associations end later, when senders can come back (`node.receivers`). Files that they
+    received, but never acknowledged, are deleted: they hold patient data.
     Only sound while the data directory is locked: no other process of this node is alive then.
     """
     now = datetime.now(UTC)
-    associations = lose_open_associations(db, now=now)
     jobs = take_back_jobs(db, node_name)
     deliveries = return_deliveries_of(db, worker_prefix(node_name), now=now)
     log.info(
         "recovered",
-        associations=associations,
         jobs=len(jobs),
         deliveries=len(deliveries),
         incoming_files=files.sweep_incoming(None),

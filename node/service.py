@@ -1,7 +1,7 @@
-"""`radnode serve`: all parts of a node in one process, and its worker in a second one.
+"""`radnode serve`: all parts of a node in one process, but for the worker and the receivers.
 
-The listener starts first, since a taken port is what most often keeps a node from starting, and
-stops first, so that nothing more comes in. What the parts hand to each other lies in storage, so
+The receivers start first, since a taken port is what most often keeps a node from starting, and
+stop first, so that nothing more comes in. What the parts hand to each other lies in storage, so
 their order is of no other consequence.
 """
 
@@ -21,9 +21,9 @@ from config.settings import DicomDestination, Settings
 from node.assembly import Assembly
 from node.attempt import software_version
 from node.audit_trail import AuditEvent, note
-from node.commitment_reports import CommitmentReports, reported_sender
+from node.commitment_reports import CommitmentReports
 from node.completeness import Completeness
-from node.confirmation import CommitmentResults, Confirmation
+from node.confirmation import Confirmation
 from node.data_directory import PORT_FILE, TLS_PORT_FILE, kept_data, make_private, sole_user
 from node.delivery import DeliveryLoop
 from node.dispatch import sender_for
@@ -31,11 +31,7 @@ from node.offered_pipelines import offered_pipelines
 from node.outbox import Outbox
 from node.pacs_query import ask_pacs
 from node.quiet_clock import Moment
-from node.receive.availability_service import AvailabilityService
-from node.receive.commitment_service import CommitmentService
-from node.receive.listener import Listener
-from node.receive.performed_step_service import PerformedStepService
-from node.receive.services import Service as DimseService
+from node.receivers import Receivers
 from node.recovery import recover, take_back_jobs, worker_prefix
 from node.repeated_round import RepeatedRound
 from node.routing import route_ready_studies
@@ -54,6 +50,9 @@ from storage.sole_node import SoleNode, sole_node
 
 GRACE_S = 5.0
 """How long a job or delivery in hand may take to end before it goes back to its queue."""
+
+RECEIVERS_GRACE_S = 8.0
+"""How long receivers may take to end: associations first by themselves, then by an abort."""
 
 _REPORTS_S = 0.5
 _CONFIRM_S = 0.5
@@ -128,10 +127,10 @@ class Service:
         self._scheduler = NodeScheduler()
         self._confirmations = self._rounds()
         self._outbox = Outbox(self._delivery_loops(), db, worker_id=self._worker_id)
-        self._supervisor = Supervisor(worker_command(config_path), on_death=self._take_back)
-        self._listener = Listener(
-            settings, db, self._files, self._assembly.wake, services=self._services()
+        self._supervisor = Supervisor(
+            worker_command(config_path), on_death=lambda _: self._take_back()
         )
+        self._receivers = Receivers(settings, config_path, db, self._assembly.wake)
 
     def start(self) -> None:
         """Start every part; the node answers from the end of this call on.
@@ -140,7 +139,7 @@ class Service:
         """
         self._note(AuditEvent.APPLICATION_START)
         self._forget_ports()
-        port = self._listener.start()
+        sockets = self._receivers.start()
         self._outbox.start()
         for each in self._confirmations:
             each.start()
@@ -149,11 +148,11 @@ class Service:
         self._schedule()
         self._scheduler.start()
         self._assembly.start()
-        self._tell_ports(port, self._listener.tls_port)
+        self._tell_ports(sockets.port, sockets.tls_port)
         log.info(
             "ready",
-            port=port,
-            tls_port=self._listener.tls_port,
+            port=sockets.port,
+            tls_port=sockets.tls_port,
             destinations=[d.name for d in self._settings.destinations],
         )
 
@@ -168,7 +167,7 @@ class Service:
         self._outbox.ask_to_stop()
         for each in self._confirmations:
             each.ask_to_stop()
-        self._listener.stop()
+        self._receivers.stop(RECEIVERS_GRACE_S)
         self._assembly.stop()
         self._scheduler.stop()
         self._outbox.stop(until - time.monotonic())
@@ -203,19 +202,6 @@ class Service:
             for d in self._settings.destinations
         ]
 
-    def _services(self) -> tuple[DimseService, ...]:
-        wake = self._assembly.wake
-        return (
-            CommitmentService(
-                self._db,
-                wake,
-                CommitmentResults(self._settings, self._db, worker_id=self._worker_id).take,
-                lambda ae_title: reported_sender(self._settings, ae_title) is not None,
-            ),
-            AvailabilityService(self._db, wake),
-            PerformedStepService(self._db, wake),
-        )
-
     def _rounds(self) -> list[RepeatedRound]:
         """Return the threads that ask PACS for confirmation, and that answer their requests."""
         reports = CommitmentReports(self._settings, self._db, self._files)
@@ -234,6 +220,7 @@ class Service:
         every(_LEASE_SWEEP_S, "database_hold", self._keep_hold)
         every(_TIME_LIMITS_S, "time_limits", self._time_limits().enforce)
         every(_LEASE_SWEEP_S, "expired_leases", sweeps.return_expired_leases)
+        every(_LEASE_SWEEP_S, "lost_associations", self._receivers.settle)
         every(_HOUSEKEEPING_S, "incoming_sweep", sweeps.sweep_incoming)
         every(_DAILY_S, "orphaned_files", sweeps.sweep_orphaned_files)
         every(_HOUSEKEEPING_S, "disk_watch", sweeps.watch_disk)

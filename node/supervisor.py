@@ -1,4 +1,4 @@
-"""Keeps the worker process alive: starts it, starts it again when it dies, ends it."""
+"""Keeps a child process alive: starts it, starts it again when it dies, ends it."""
 
 from __future__ import annotations
 
@@ -40,25 +40,32 @@ def worker_command(config_path: Path | None) -> list[str]:
 class Supervisor:
     """One child process, restarted with back-off for as long as this object is started.
 
-    `on_death` is called, in the supervising thread, after every end of a child that nobody asked
-    for: whatever the child held can be given to others then.
+    `on_death` is called with its process id, in the supervising thread, after every end of a
+    child that nobody asked for: whatever the child held can be given to others then. `name` says
+    in the log what the child is; `keep_open` are the descriptors that it is born with.
     """
 
     def __init__(
         self,
         command: Sequence[str],
         *,
-        on_death: Callable[[], None],
+        on_death: Callable[[int], None],
         back_off: BackOff | None = None,
+        name: str = "worker",
+        keep_open: Sequence[int] = (),
     ) -> None:
         self._command = list(command)
         self._on_death = on_death
+        self._name = name
+        self._keep_open = tuple(keep_open)
         self._back_off = back_off or BackOff()
         self._stopping = threading.Event()
         self._lock = threading.Lock()
         self._child: subprocess.Popen[bytes] | None = None
         # One thread forks every child and outlives them all; see node.parent_watch.
-        self._thread = threading.Thread(target=self._supervise, name="supervisor", daemon=True)
+        self._thread = threading.Thread(
+            target=self._supervise, name=f"{name}-supervisor", daemon=True
+        )
 
     @property
     def child_pid(self) -> int | None:
@@ -106,39 +113,45 @@ class Supervisor:
         deaths_in_a_row = 0
         while not self._stopping.is_set():
             started = time.monotonic()
-            returncode = self._run_once()
+            pid, returncode = self._run_once()
             if self._stopping.is_set():
                 return
             lived_s = time.monotonic() - started
             deaths_in_a_row = 1 if lived_s >= self._back_off.steady_s else deaths_in_a_row + 1
             delay_s = self._back_off.delay_s(deaths_in_a_row)
             log.error(
-                "worker_died", returncode=returncode, lived_s=round(lived_s, 1), restart_s=delay_s
+                f"{self._name}_died",
+                returncode=returncode,
+                lived_s=round(lived_s, 1),
+                restart_s=delay_s,
             )
-            self._report_death()
+            self._report_death(pid)
             self._stopping.wait(delay_s)
 
-    def _run_once(self) -> int | None:
+    def _run_once(self) -> tuple[int, int | None]:
+        """Return process id (0: there was none) and return code."""
         with self._lock:
             if self._stopping.is_set():
-                return None
+                return 0, None
             try:
-                self._child = subprocess.Popen(self._command, stdin=subprocess.PIPE, bufsize=0)
+                child = self._child = subprocess.Popen(
+                    self._command, stdin=subprocess.PIPE, bufsize=0, pass_fds=self._keep_open
+                )
             except OSError as error:  # no memory or no process left: try again later
-                log.error("worker_not_started", error=type(error).__name__)
-                return None
-            if self._child.stdin:
-                make_unblocking(self._child.stdin)
-        log.info("worker_started", worker_pid=self._child.pid)
-        returncode = self._child.wait()
+                log.error(f"{self._name}_not_started", error=type(error).__name__)
+                return 0, None
+            if child.stdin:
+                make_unblocking(child.stdin)
+        log.info(f"{self._name}_started", **{f"{self._name}_pid": child.pid})
+        returncode = child.wait()
         with self._lock:
-            if self._child.stdin:
-                self._child.stdin.close()
+            if child.stdin:
+                child.stdin.close()
             self._child = None
-        return returncode
+        return child.pid, returncode
 
-    def _report_death(self) -> None:
+    def _report_death(self, pid: int) -> None:
         try:
-            self._on_death()
+            self._on_death(pid)
         except Exception:
-            log.error("worker_death_not_handled", exc_info=True)
+            log.error(f"{self._name}_death_not_handled", exc_info=True)

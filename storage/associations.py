@@ -15,14 +15,21 @@ AssociationEnd = Literal["released", "aborted", "lost"]
 
 
 def open_association(
-    db: Database, *, calling_ae_title: str, called_ae_title: str, address: str, now: datetime
+    db: Database,
+    *,
+    calling_ae_title: str,
+    called_ae_title: str,
+    address: str,
+    now: datetime,
+    receiver: str | None = None,
 ) -> int:
-    """Record an accepted association and return its number."""
+    """Record an association that `receiver`, a process, has accepted, and return its number."""
     values = {
         "calling_ae_title": calling_ae_title,
         "called_ae_title": called_ae_title,
         "address": address,
         "opened_at": now,
+        "receiver": receiver,
     }
     with db.begin() as session:
         statement = insert(Association).values(**values).returning(Association.id)
@@ -51,9 +58,17 @@ def end_association(
         return tuple(sorted(session.scalars(touched)))
 
 
-def lose_open_associations(db: Database, *, now: datetime) -> int:
-    """At start-up: whatever still runs in the books was lost with the old process."""
-    statement = update(Association).where(Association.ended_at.is_(None))
+def serving_receivers(db: Database) -> frozenset[str | None]:
+    """The processes that, by the books, serve an association; None: not known which."""
+    statement = select(Association.receiver).where(Association.ended_at.is_(None)).distinct()
+    with db.read() as session:
+        return frozenset(session.scalars(statement))
+
+
+def lose_associations_of(db: Database, receiver: str | None, *, now: datetime) -> int:
+    """After the death of one receiver: what it served was lost; the others' goes on."""
+    is_its = Association.receiver == receiver  # None: IS NULL
+    statement = update(Association).where(Association.ended_at.is_(None), is_its)
     with db.begin() as session:
         result = session.execute(statement.values(end="lost", ended_at=now))
         return result.rowcount if isinstance(result, CursorResult) else 0

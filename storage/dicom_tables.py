@@ -133,7 +133,7 @@ class QuarantinedInstance(Table):
 
 
 class Association(Table):
-    """One accepted association; `end` is empty while it runs."""
+    """One accepted association; `end` is empty while it runs, in the process `receiver`."""
 
     __tablename__ = "association"
     __table_args__ = (Index(None, "ended_at"), {"sqlite_autoincrement": True})
@@ -145,6 +145,7 @@ class Association(Table):
     opened_at: Mapped[datetime] = mapped_column(UtcDateTime)
     ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     end: Mapped[str | None] = mapped_column(PlainText)
+    receiver: Mapped[str | None] = mapped_column(PlainText)
 
 
 class AssociationStudy(Table):

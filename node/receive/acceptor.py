@@ -11,9 +11,6 @@ from typing import Protocol
 
 import structlog
 
-from node.errors import ListenerFailed
-
-_BACKLOG = 128
 _NO_DESCRIPTOR_PAUSE_S = 0.1
 _POLITENESS_S = 0.001
 _LONGEST_POLITENESS_S = 0.01
@@ -29,27 +26,6 @@ class Served(Protocol):
 
     def stop(self) -> None:
         """Have `run` come to an end soon; from another thread."""
-
-
-def listening_socket(host: str, port: int) -> socket.socket:
-    """Take an address; `::` is every interface, of IPv4, too.
-
-    Raises:
-        ListenerFailed: it cannot be taken.
-    """
-    try:
-        family, _, _, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        is_every = address[0] == "::" and socket.has_dualstack_ipv6()
-        listening = socket.create_server(
-            address[:2], family=family, backlog=_BACKLOG, dualstack_ipv6=is_every
-        )
-    except OSError as error:
-        text = f"cannot listen on {host}:{port}: {error.strerror}"
-        raise ListenerFailed(text) from error
-    listening.setblocking(False)
-    return listening
 
 
 class Acceptor:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 
 from pynetdicom.presentation import PresentationContext
 
 from config.settings import Settings
 from node.receive.admission import Caller, Rejection, rejection
+from node.receive.association_slots import AssociationSlots
 from node.receive.rejection_book import RejectionBook
 from node.receive.sender_policy import AssociationPolicy, SenderPolicy
 from node.receive.services import Service
@@ -26,14 +26,15 @@ class AdmissionGate:
         book: RejectionBook,
         files: InstanceFiles,
         services: Mapping[str, Service],
+        slots: AssociationSlots,
+        senders: SenderPolicy,
     ) -> None:
         self._settings = settings
         self._files = files
         self._services = services
         self._book = book
-        self._senders = SenderPolicy(settings.receive)
-        self._lock = threading.Lock()
-        self._inside = 0
+        self._senders = senders
+        self._slots = slots
 
     def enter(self, caller: Caller) -> AssociationPolicy | Rejection:
         """Admit a caller and count it, or tell why not."""
@@ -44,20 +45,18 @@ class AdmissionGate:
         )
         if reason is not None:
             return reason
-        with self._lock:
-            if self._inside >= settings.receive.max_associations:
-                return Rejection.TOO_MANY_ASSOCIATIONS
-            policy = self._senders.begin(caller.calling_ae_title)
-            if policy is None:
-                return Rejection.TOO_MANY_OF_SENDER
-            self._inside += 1
+        policy = self._senders.begin(caller.calling_ae_title)
+        if policy is None:
+            return Rejection.TOO_MANY_OF_SENDER
+        if not self._slots.take():
+            policy.end()
+            return Rejection.TOO_MANY_ASSOCIATIONS
         return policy
 
     def leave(self, policy: AssociationPolicy) -> None:
         """Count an admitted caller no longer."""
         policy.end()
-        with self._lock:
-            self._inside -= 1
+        self._slots.give_back()
 
     def not_secured(self, address: str, failure: TlsFailure) -> None:
         """Count a failed TLS handshake; log and audit trail are told at a bearable rate."""

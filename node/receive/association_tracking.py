@@ -47,10 +47,13 @@ class _PendingEnd:
 
 
 class AssociationTracker:
-    """Tracks associations from their acceptance to their end."""
+    """Tracks associations from their acceptance to their end; their rows say `receiver`."""
 
-    def __init__(self, db: Database, on_change: Callable[[], None]) -> None:
+    def __init__(
+        self, db: Database, on_change: Callable[[], None], receiver: str | None = None
+    ) -> None:
         self._db = db
+        self._receiver = receiver
         self._on_change = on_change
         self._lock = threading.Lock()
         self._running: set[TrackedAssociation] = set()
@@ -76,6 +79,7 @@ class AssociationTracker:
                 called_ae_title=tracked.caller.called_ae_title,
                 address=tracked.caller.address,
                 now=datetime.now(UTC),
+                receiver=self._receiver,
             )
         return tracked.association_id
 

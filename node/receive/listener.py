@@ -12,12 +12,14 @@ import structlog
 
 from config.settings import Settings
 from node.dimse_policy import apply_dimse_policy
-from node.errors import ListenerFailed
-from node.receive.acceptor import Acceptor, listening_socket
+from node.receive.acceptor import Acceptor
 from node.receive.admission_gate import AdmissionGate
 from node.receive.association import Association, Parts
+from node.receive.association_slots import AssociationSlots
 from node.receive.association_tracking import AssociationTracker
+from node.receive.listening_sockets import ListeningSockets, listening_sockets
 from node.receive.rejection_book import RejectionBook
+from node.receive.sender_policy import SenderPolicy
 from node.receive.service_messages import ServiceDesk
 from node.receive.services import Service, VerificationService, by_sop_class
 from node.receive.store_handler import StoreHandler
@@ -39,7 +41,9 @@ class Listener:
     """The C-STORE provider of one process, and of the `services` beside it.
 
     `on_change` is called, from any thread, when an association that brought instances has
-    ended: then completeness is worth a look.
+    ended: then completeness is worth a look. `slots` are shared with other processes of the
+    node; the rows of associations say `receiver`. Of `processes` on the same ports each lets
+    its share of what a sender may send pass.
     """
 
     def __init__(
@@ -50,77 +54,59 @@ class Listener:
         on_change: Callable[[], None],
         *,
         services: tuple[Service, ...] = (),
+        slots: AssociationSlots | None = None,
+        receiver: str | None = None,
+        processes: int = 1,
     ) -> None:
         self._settings = settings
         self._stopping = threading.Event()
         self._book = RejectionBook(db)
-        self._tracker = AssociationTracker(db, on_change)
+        self._tracker = AssociationTracker(db, on_change, receiver)
         self._recorder = InstanceRecorder(db, files)
+        self._slots = slots or AssociationSlots(settings.receive.max_associations)
+        senders = SenderPolicy(settings.receive, processes=processes)
         served = by_sop_class((VerificationService(), *services))
         self._parts = Parts(
             receive=settings.receive,
-            gate=AdmissionGate(settings, self._book, files, served),
+            gate=AdmissionGate(settings, self._book, files, served, self._slots, senders),
             tracker=self._tracker,
             store=StoreHandler(settings, db, files, self._tracker, self._recorder),
             desk=ServiceDesk(served),
             pause=self._stopping.wait,
         )
-        self._acceptors: list[Acceptor] = []
         self.tls_port = 0
+        self._acceptors: list[Acceptor] = []
         self._stop = threading.Event()
         self._housekeeping = threading.Thread(
             target=self._keep_house, name="receive-housekeeping", daemon=True
         )
 
-    def start(
-        self, listening: socket.socket | None = None, tls_listening: socket.socket | None = None
-    ) -> int:
-        """Begin to accept associations; return the TCP port without TLS, 0 if there is none.
+    def start(self, sockets: ListeningSockets | None = None) -> int:
+        """Begin to accept associations, and return the TCP port (without TLS; 0: there is none).
 
-        `tls_port` is then the one with TLS, or 0. The addresses are taken, unless sockets that
-        listen on them are given.
+        `tls_port` is then the other one, or 0.
+
+        The addresses are taken, unless sockets that listen on them are given.
 
         Raises:
-            ListenerFailed: an address cannot be taken, or the TLS files cannot be used.
+            ListenerFailed: an address cannot be taken, or the files of TLS cannot be used.
         """
         apply_dimse_policy()
-        receive, port = self._settings.receive, 0
-        if receive.port is not None:
-            listening = listening or listening_socket(receive.host, receive.port)
-            port = self._accept(listening, None)
-        if receive.tls.enabled:
-            try:
-                secured = TlsPort(receive.tls)
-                tls_listening = tls_listening or listening_socket(receive.host, receive.tls.port)
-            except ListenerFailed:
-                self._stop_acceptors()
-                raise
-            self.tls_port = self._accept(tls_listening, secured)
+        receive = self._settings.receive
+        tls = TlsPort(receive.tls) if receive.tls.enabled else None
+        sockets = sockets or listening_sockets(receive)
+        self._accept(sockets.plain, None)
+        self._accept(sockets.tls, tls)
+        self.tls_port = sockets.tls_port
         self._housekeeping.start()
-        _log.info("listening", host=receive.host, port=port, tls_port=self.tls_port)
-        return port
-
-    def _accept(self, listening: socket.socket, tls: TlsPort | None) -> int:
-        most = self._settings.receive.max_associations + _SPARE_CONNECTIONS
-        serve = partial(Association, parts=self._parts, tls=tls)
-        acceptor = Acceptor(listening, serve, most_connections=most)
-        acceptor.start()
-        self._acceptors.append(acceptor)
-        return int(listening.getsockname()[1])
+        _log.info("listening", host=receive.host, port=sockets.port, tls_port=sockets.tls_port)
+        return sockets.port
 
     def stop(self) -> None:
         """Accept nothing more, let running associations end shortly, abort the rest."""
-        if not self._acceptors:
-            return
-        self._stop_acceptors()
-        self._stop.set()
-        self._housekeeping.join()
-        self._tracker.tick()
-        self._recorder.close()
-        self._write_rejections()
-
-    def _stop_acceptors(self) -> None:
         acceptors, self._acceptors = self._acceptors, []
+        if not acceptors:
+            return
         for acceptor in acceptors:
             acceptor.stop_accepting()
         deadline = time.monotonic() + _GRACE_S
@@ -129,6 +115,21 @@ class Listener:
         self._stopping.set()
         for acceptor in acceptors:
             acceptor.stop_serving(_LAST_INSTANCE_S)
+        self._stop.set()
+        self._housekeeping.join()
+        self._tracker.tick()
+        self._recorder.close()
+        self._write_rejections()
+        self._slots.close()
+
+    def _accept(self, listening: socket.socket | None, tls: TlsPort | None) -> None:
+        if listening is None:
+            return
+        most = self._settings.receive.max_associations + _SPARE_CONNECTIONS
+        serve = partial(Association, parts=self._parts, tls=tls)
+        acceptor = Acceptor(listening, serve, most_connections=most)
+        acceptor.start()
+        self._acceptors.append(acceptor)
 
     def _write_rejections(self) -> None:
         try:

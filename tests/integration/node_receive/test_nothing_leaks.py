@@ -60,7 +60,8 @@ def test_what_is_kept_is_named_by_uids_only(running: Running, tmp_path: Path) ->
 def test_receiving_and_routing_import_no_model_code() -> None:
     program = (
         "import sys\n"
-        "import node.completeness, node.receive.listener, node.routing, node.scu, node.send\n"
+        "import node.completeness, node.receive.receiver_process\n"
+        "import node.routing, node.scu, node.send\n"
         "heavy = {'torch', 'monai', 'highdicom', 'fhir.resources'} & set(sys.modules)\n"
         "sys.exit(f'imported: {heavy}' if heavy else 0)"
     )

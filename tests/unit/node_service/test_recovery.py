@@ -1,19 +1,14 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from node.recovery import recover, take_back_jobs
-from storage.associations import open_association
 from storage.database import Database
 from storage.deliveries import list_deliveries
 from storage.instance_files import InstanceFiles
 from storage.jobs import get_job
 from storage.records import DeliveryState, JobState
-from storage.studies import open_studies
 from tests.unit.storage.samples import (
     claim,
     claim_delivery,
-    incoming,
     make_deliveries,
     make_job,
     new_job,
@@ -47,24 +42,6 @@ def test_a_new_start_deletes_what_the_killed_process_had_received_but_not_acknow
     recover(db, files, "radnode")
 
     assert [path for path in files.data_dir.rglob("*") if path.suffix in (".dcm", ".part")] == []
-
-
-def test_an_association_of_the_killed_process_counts_as_lost(
-    db: Database, files: InstanceFiles
-) -> None:
-    association_id = open_association(
-        db,
-        calling_ae_title="PACS",
-        called_ae_title="RADNODE",
-        address="127.0.0.1",
-        now=datetime.now(UTC),
-    )
-    receive(db, incoming(association_id=association_id))
-
-    recover(db, files, "radnode")
-
-    (progress,) = open_studies(db)
-    assert (progress.running_associations, progress.last_association_end) == (0, "lost")
 
 
 def test_what_another_node_holds_stays_there(db: Database) -> None:

@@ -23,7 +23,9 @@ def _running_pid(supervisor: Supervisor) -> int:
 def test_a_child_that_dies_is_reported_and_started_again() -> None:
     deaths = threading.Semaphore(0)
     supervisor = Supervisor(
-        [sys.executable, "-c", "raise SystemExit(3)"], on_death=deaths.release, back_off=NO_WAIT
+        [sys.executable, "-c", "raise SystemExit(3)"],
+        on_death=lambda _: deaths.release(),
+        back_off=NO_WAIT,
     )
 
     supervisor.start()
@@ -35,7 +37,7 @@ def test_a_child_that_dies_is_reported_and_started_again() -> None:
 def test_a_report_that_fails_does_not_end_the_supervision() -> None:
     calls = threading.Semaphore(0)
 
-    def broken() -> None:
+    def broken(pid: int) -> None:
         calls.release()
         raise RuntimeError
 
@@ -49,8 +51,8 @@ def test_a_report_that_fails_does_not_end_the_supervision() -> None:
 
 
 def test_stopping_ends_the_child_without_reporting_a_death() -> None:
-    deaths: list[str] = []
-    supervisor = Supervisor(SLEEPER, on_death=lambda: deaths.append("died"))
+    deaths: list[int] = []
+    supervisor = Supervisor(SLEEPER, on_death=deaths.append)
     supervisor.start()
     pid = _running_pid(supervisor)
 
@@ -63,7 +65,7 @@ def test_stopping_ends_the_child_without_reporting_a_death() -> None:
 def test_a_child_that_ignores_the_wish_is_killed_after_the_grace(tmp_path: Path) -> None:
     ready = tmp_path / "ready"
     code = f"{DEAF}; open({str(ready)!r}, 'w').close(); time.sleep(60)"
-    supervisor = Supervisor([sys.executable, "-c", code], on_death=lambda: None)
+    supervisor = Supervisor([sys.executable, "-c", code], on_death=lambda _: None)
     supervisor.start()
     wait_until(ready.exists, what="the deaf child")
     pid = _running_pid(supervisor)
@@ -74,7 +76,7 @@ def test_a_child_that_ignores_the_wish_is_killed_after_the_grace(tmp_path: Path)
 
 
 def test_stopping_what_was_never_started_does_nothing() -> None:
-    assert Supervisor(SLEEPER, on_death=lambda: None).stop(grace_s=1)
+    assert Supervisor(SLEEPER, on_death=lambda _: None).stop(grace_s=1)
 
 
 def test_the_worker_is_told_its_parent_and_the_same_configuration(tmp_path: Path) -> None:
@@ -95,7 +97,7 @@ def test_the_back_off_grows_up_to_its_bound(deaths: int) -> None:
 def test_a_child_that_cannot_be_started_is_tried_again(tmp_path: Path) -> None:
     program, marker = tmp_path / "worker", tmp_path / "started"
     deaths = threading.Semaphore(0)
-    supervisor = Supervisor([str(program)], on_death=deaths.release, back_off=NO_WAIT)
+    supervisor = Supervisor([str(program)], on_death=lambda _: deaths.release(), back_off=NO_WAIT)
 
     supervisor.start()
     assert deaths.acquire(timeout=20)

@@ -48,7 +48,7 @@ def test_a_full_or_broken_pipe_does_not_hold_up_the_writer() -> None:
 
 def test_a_supervisor_wakes_its_child(tmp_path: Path) -> None:
     mark = tmp_path / "woken"
-    supervisor = Supervisor([sys.executable, "-c", READER, str(mark)], on_death=lambda: None)
+    supervisor = Supervisor([sys.executable, "-c", READER, str(mark)], on_death=lambda _: None)
     supervisor.wake()
     supervisor.start()
     wait_until(mark.with_suffix(".ready").exists, what="the child")

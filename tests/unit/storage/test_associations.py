@@ -2,20 +2,26 @@ from __future__ import annotations
 
 import pytest
 
-from storage.associations import end_association, lose_open_associations, open_association
+from storage.associations import (
+    end_association,
+    lose_associations_of,
+    open_association,
+    serving_receivers,
+)
 from storage.database import Database
 from storage.errors import NotFound
 from storage.studies import StudyProgress, open_studies
 from tests.unit.storage.samples import NOW, STUDY, after, incoming, receive
 
 
-def _open(db: Database, seconds: float = 0) -> int:
+def _open(db: Database, seconds: float = 0, receiver: str | None = None) -> int:
     return open_association(
         db,
         calling_ae_title="PACS",
         called_ae_title="RADNODE",
         address="192.0.2.1",
         now=after(seconds),
+        receiver=receiver,
     )
 
 
@@ -83,12 +89,20 @@ def test_a_result_that_comes_back_does_not_hold_its_study(db: Database) -> None:
     assert _progress(db).running_associations == 0
 
 
-def test_what_ran_when_the_process_died_is_lost(db: Database) -> None:
-    running, ended = _open(db), _open(db)
+@pytest.mark.parametrize("receiver", ["radnode/ab/7", None])
+def test_what_ran_when_its_receiver_died_is_lost_and_no_more(
+    db: Database, receiver: str | None
+) -> None:
+    running, ended = _open(db, receiver=receiver), _open(db, receiver=receiver)
+    _open(db, receiver="radnode/ab/8")
     receive(db, incoming(association_id=running))
     end_association(db, ended, end="released", now=after(1))
-    assert lose_open_associations(db, now=after(10)) == 1
-    assert lose_open_associations(db, now=after(11)) == 0
+    assert serving_receivers(db) == {receiver, "radnode/ab/8"}
+
+    assert lose_associations_of(db, receiver, now=after(10)) == 1
+    assert lose_associations_of(db, receiver, now=after(11)) == 0
+
+    assert serving_receivers(db) == {"radnode/ab/8"}
     progress = _progress(db)
     assert progress.running_associations == 0
     assert progress.last_association_end == "lost"
