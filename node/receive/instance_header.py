@@ -220,7 +220,7 @@ class _Elements:
             return None
         try:
             return self._first_item(raw)
-        except PARSE_ERRORS:
+        except (*PARSE_ERRORS, OSError):  # the latter, too, is what pydicom says of short bytes
             return None
 
     def _first_item(self, raw: RawElement) -> _Elements | None:

@@ -22,7 +22,9 @@ from node.receive.dataset_structure import (
     DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
     EXPLICIT_VR_BIG_ENDIAN,
     IMPLICIT_VR_LITTLE_ENDIAN,
+    walk_over,
 )
+from node.receive.dimse_status import StoreRefused
 from node.receive.negotiation import AcceptedContext
 from node.receive.parse_errors import PARSE_ERRORS
 from node.receive.services import Service, ServiceAnswer, ServiceRequest
@@ -91,7 +93,7 @@ class ServiceDesk:
             return response(command, RESOURCE_LIMITATION), None, None
         try:
             request = _request(command, context, caller, content)
-        except PARSE_ERRORS:
+        except (*PARSE_ERRORS, OSError, StoreRefused):
             return response(command, INVALID_ARGUMENT_VALUE), None, None
         answer = _answer(service, request)
         try:
@@ -140,6 +142,10 @@ def _request_data(primitive: Any) -> bytes:
 
 
 def _decoded(encoded: bytes, context: AcceptedContext) -> Dataset:
+    # pydicom takes what is cut for what is short.
+    walk = walk_over(context.transfer_syntax, frozenset())
+    walk.take(memoryview(encoded))
+    walk.finish()
     dataset: Dataset = decode(BytesIO(encoded), *_encoding(context))
     # Reads every element now: a service should not stumble over one later.
     for _ in dataset.iterall():

@@ -8,6 +8,7 @@ import pytest
 
 from config.settings import Settings
 from node.receive.listener import Listener
+from node.receive.services import Service
 from storage.database import open_database, sqlite_url
 from storage.instance_files import InstanceFiles
 from storage.migrate import migrate
@@ -27,13 +28,13 @@ def database_url(tmp_path: Path) -> str:
 def start_listener(tmp_path: Path, database_url: str) -> Iterator[StartListener]:
     started: list[Running] = []
 
-    def start(settings: Settings | None = None) -> Running:
+    def start(settings: Settings | None = None, *, services: tuple[Service, ...] = ()) -> Running:
         settings = settings or receive_settings()
         db = open_database(database_url)
         migrate(db)
         files = InstanceFiles(tmp_path / "data")
         changes = threading.Semaphore(0)
-        listener = Listener(settings, db, files, on_change=changes.release)
+        listener = Listener(settings, db, files, on_change=changes.release, services=services)
         running = Running(listener, listener.start(), db, files, settings, changes)
         started.append(running)
         return running

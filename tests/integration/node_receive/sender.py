@@ -15,6 +15,7 @@ from pynetdicom.presentation import PresentationContext
 
 from node.dimse_policy import apply_dimse_policy, prepare_requestor
 from tests.integration.node_receive.running_listener import CALLED, CALLING
+from tests.peers.ports import wait_until
 
 MR_EXPLICIT = (MRImageStorage, ExplicitVRLittleEndian)
 
@@ -57,7 +58,8 @@ def store(assoc: Any, *paths: Path) -> list[int]:
 
 def rejection_of(assoc: Any) -> tuple[int, int, int]:
     """Return result, source and reason of an A-ASSOCIATE-RJ."""
-    assert assoc.is_rejected
+    # `associate` may return a moment before the other thread has told what came.
+    wait_until(lambda: assoc.is_rejected, what="the rejection")
     answer = assoc.acceptor.primitive
     return answer.result, answer.result_source, answer.diagnostic
 

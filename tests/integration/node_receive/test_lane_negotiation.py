@@ -1,0 +1,299 @@
+"""The receive lane against a scripted peer: the association request (PS3.8 9.3.2, PS3.7 D.3)."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from dataclasses import dataclass, field
+
+import pytest
+from pydicom.dataset import Dataset
+from pynetdicom.dsutils import encode
+
+from node.receive.services import ServiceAnswer, ServiceRequest
+from tests.integration.node_receive.running_listener import Running, StartListener
+from tests.peers.ports import wait_until
+from tests.peers.raw_dicom import (
+    A_ABORT,
+    A_ASSOCIATE_AC,
+    A_ASSOCIATE_RJ,
+    A_ASSOCIATE_RQ,
+    A_RELEASE_RQ,
+    C_ECHO_RQ,
+    COMMAND,
+    DATA,
+    EXPLICIT,
+    IMPLICIT,
+    LAST,
+    MR_IMAGE,
+    N_ACTION_RQ,
+    N_EVENT_REPORT_RQ,
+    VERIFICATION,
+    WITH_DATA_SET,
+    RawPeer,
+    accepted_contexts,
+    accepted_roles,
+    associate_request,
+    command_set,
+    context,
+    element,
+    p_data,
+    pdu,
+    pdv,
+    role,
+    uid_value,
+)
+
+USER, PROVIDER = 0, 2
+INVALID_PARAMETER = 6
+ACCEPTED, ABSTRACT_SYNTAX_NOT_SUPPORTED, TRANSFER_SYNTAXES_NOT_SUPPORTED = 0, 3, 4
+COMMITMENT = "1.2.840.10008.1.20.1"
+COMMITMENT_INSTANCE = "1.2.840.10008.1.20.1.1"
+PROCESSING_FAILURE, INVALID_ARGUMENT, RESOURCE_LIMITATION = 0x0110, 0x0115, 0x0213
+
+
+def _answer(running: Running, request: bytes) -> tuple[int, bytes]:
+    with RawPeer(running.port) as peer:
+        peer.send(request)
+        answer = peer.receive()
+        assert answer is not None
+        return answer
+
+
+def test_each_context_gets_its_own_result(running: Running) -> None:
+    contexts = [
+        context(1, VERIFICATION, IMPLICIT),
+        context(3, MR_IMAGE, "1.2.3.4", EXPLICIT),
+        context(5, MR_IMAGE, "1.2.3.4"),
+        context(7, COMMITMENT, IMPLICIT),
+    ]
+    with RawPeer(running.port) as peer:
+        results = accepted_contexts(peer.associate(associate_request(contexts)))
+
+    assert results == {
+        1: ACCEPTED,
+        3: ACCEPTED,
+        5: TRANSFER_SYNTAXES_NOT_SUPPORTED,
+        7: ABSTRACT_SYNTAX_NOT_SUPPORTED,
+    }
+
+
+def test_the_accept_repeats_the_titles_and_says_what_we_take(running: Running) -> None:
+    with RawPeer(running.port) as peer:
+        body = peer.associate()
+
+    assert body[4:36] == b"RADNODE".ljust(16) + b"PACS".ljust(16)
+    assert b"\x51\0\0\x04" + struct.pack(">I", 131072) in body
+
+
+@pytest.mark.parametrize(
+    ("request_pdu", "reason"),
+    [
+        (associate_request(called=b"OTHER"), (1, 1, 7)),
+        (associate_request(calling=b"STRANGER"), (1, 1, 3)),
+        (associate_request(calling=b"PA\x00CS"), (1, 1, 3)),
+        (associate_request(calling=b"PACS\xc4"), (1, 1, 3)),
+        (associate_request(calling=b""), (1, 1, 3)),
+        (associate_request(version=2), (1, 2, 2)),
+        (associate_request(application_context="1.2.3"), (1, 1, 2)),
+    ],
+    ids=["called", "calling", "nul", "latin", "empty", "version", "application_context"],
+)
+def test_a_rejection_says_why(
+    running: Running, request_pdu: bytes, reason: tuple[int, int, int]
+) -> None:
+    assert _answer(running, request_pdu) == (A_ASSOCIATE_RJ, bytes([0, *reason]))
+
+
+@pytest.mark.parametrize("version", [1, 3, 0xFFFF])
+def test_a_peer_that_speaks_later_versions_too_is_accepted(running: Running, version: int) -> None:
+    kind, _ = _answer(running, associate_request(version=version))
+
+    assert kind == A_ASSOCIATE_AC
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        p_data(pdv(1, COMMAND | LAST, command_set(C_ECHO_RQ))),
+        pdu(A_RELEASE_RQ),
+        pdu(A_ASSOCIATE_AC, bytes(80)),
+        b"GET / HTTP/1.1\r\n\r\n",
+        pdu(A_ASSOCIATE_RQ, b"", length=1 << 30),
+    ],
+    ids=["data", "release", "accept", "http", "gibibyte"],
+)
+def test_something_else_than_a_request_is_aborted(running: Running, first: bytes) -> None:
+    kind, body = _answer(running, first)
+
+    assert (kind, body[2]) == (A_ABORT, USER)
+
+
+def test_an_abort_instead_of_a_request_closes_the_connection(running: Running) -> None:
+    with RawPeer(running.port) as peer:
+        peer.send(pdu(A_ABORT))
+
+        assert peer.receive() is None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        bytes(67),
+        associate_request()[6:90],
+        associate_request()[6:74] + b"\x20\0\xff\xff" + bytes(10),
+        associate_request([context(1, MR_IMAGE)])[6:],
+        associate_request([context(1, "not a uid " * 20, EXPLICIT)] * 129)[6:],
+        associate_request([context(1, MR_IMAGE, *(f"1.2.{n}" for n in range(300)))])[6:],
+    ],
+    ids=["empty", "short", "cut", "item_beyond", "no_syntax", "129_contexts", "300_syntaxes"],
+)
+def test_a_request_that_is_none_is_aborted(running: Running, body: bytes) -> None:
+    with RawPeer(running.port) as peer:
+        peer.send(pdu(A_ASSOCIATE_RQ, body))
+
+        assert peer.abort_reason() == (PROVIDER, INVALID_PARAMETER)
+    with RawPeer(running.port) as other:
+        other.associate()
+
+
+def test_a_port_scan_leaves_no_thread_behind(running: Running) -> None:
+    connections = [socket.create_connection(("127.0.0.1", running.port)) for _ in range(5)]
+    for connection in connections:
+        connection.close()
+
+    wait_until(
+        lambda: _answer(running, associate_request())[0] == A_ASSOCIATE_AC, what="an association"
+    )
+
+
+@dataclass
+class Commitment:
+    """A service that remembers its requests and answers as it is told."""
+
+    sop_classes: tuple[str, ...] = (COMMITMENT,)
+    accepts_scp_role_reversal: bool = True
+    reply: ServiceAnswer = field(default_factory=lambda: ServiceAnswer(0))
+    requests: list[ServiceRequest] = field(default_factory=list)
+
+    def answer(self, request: ServiceRequest) -> ServiceAnswer:
+        self.requests.append(request)
+        if self.reply.status < 0:
+            raise RuntimeError("a service that fails")
+        return self.reply
+
+
+@pytest.fixture
+def service() -> Commitment:
+    return Commitment()
+
+
+@pytest.fixture
+def serving(start_listener: StartListener, service: Commitment) -> Running:
+    return start_listener(services=(service,))
+
+
+COMMITMENT_CONTEXTS = [context(1, COMMITMENT, EXPLICIT), context(3, MR_IMAGE, EXPLICIT)]
+
+
+@pytest.mark.parametrize(("scu", "scp"), [(True, False), (False, True), (True, True)])
+def test_the_roles_that_were_asked_for_are_granted(
+    serving: Running, *, scu: bool, scp: bool
+) -> None:
+    roles = [role(COMMITMENT, scu=scu, scp=scp), role(MR_IMAGE, scu=False, scp=True)]
+    with RawPeer(serving.port) as peer:
+        body = peer.associate(associate_request(COMMITMENT_CONTEXTS, roles=roles))
+
+    assert accepted_contexts(body)[1] == ACCEPTED
+    assert accepted_roles(body) == {COMMITMENT: (int(scu), int(scp))}
+
+
+def _transaction() -> Dataset:
+    dataset = Dataset()
+    dataset.TransactionUID = "1.2.3.4"
+    item = Dataset()
+    item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = MR_IMAGE, "1.2.3.5"
+    dataset.ReferencedSOPSequence = [item]
+    return dataset
+
+
+def _send(peer: RawPeer, number: int, field_: int, data_set: bytes | None) -> None:
+    numbers = {N_ACTION_RQ: (0x1001, 0x1008), N_EVENT_REPORT_RQ: (0x1000, 0x1002)}
+    instance, type_id = numbers[field_]
+    more = element(instance, uid_value(COMMITMENT_INSTANCE)) + element(type_id, b"\x01\0")
+    command = command_set(
+        field_,
+        message_id=number,
+        sop_class=COMMITMENT,
+        data_set=0x0101 if data_set is None else WITH_DATA_SET,
+        more=more,
+    )
+    if field_ == N_ACTION_RQ:  # Requested SOP Class UID (0000,0003)
+        command = command.replace(b"\0\0\x02\0\x14", b"\0\0\x03\0\x14", 1)
+    peer.send(p_data(pdv(1, COMMAND | LAST, command)))
+    if data_set is not None:
+        half = len(data_set) // 2
+        peer.send(p_data(pdv(1, DATA, data_set[:half]), pdv(1, DATA | LAST, data_set[half:])))
+
+
+@pytest.mark.parametrize("field_", [N_ACTION_RQ, N_EVENT_REPORT_RQ])
+def test_a_service_gets_the_request_decoded_and_its_answer_goes_out(
+    serving: Running, service: Commitment, field_: int
+) -> None:
+    done: list[str] = []
+    service.reply = ServiceAnswer(0x0107, dataset=_transaction(), after=lambda: done.append("x"))
+    content = encode(_transaction(), False, True)
+    with RawPeer(serving.port) as peer:
+        peer.associate(associate_request(COMMITMENT_CONTEXTS))
+        _send(peer, 7, field_, content)
+        reply = peer.reply()
+
+        assert (reply.message_id, reply.status) == (7, 0x0107)
+        assert reply.command[0x0100] == struct.pack("<H", field_ | 0x8000)
+        assert reply.command[0x0002] == uid_value(COMMITMENT)
+        assert reply.command[0x1000] == uid_value(COMMITMENT_INSTANCE)
+        assert reply.data_set == content
+        wait_until(lambda: done, what="what is done after the answer")
+
+    (request,) = service.requests
+    assert request.dataset == _transaction()
+    assert request.caller.calling_ae_title == "PACS"
+    assert request.message.MessageID == 7
+
+
+@pytest.mark.parametrize(
+    ("reply", "content", "status"),
+    [
+        (ServiceAnswer(-1), encode(_transaction(), False, True), PROCESSING_FAILURE),
+        (ServiceAnswer(0), b"\x08\0\x05\0CS\xff", INVALID_ARGUMENT),
+        (ServiceAnswer(0), b"\x08\0\x99\x11SQ\0\0\xff\xff\xff\xff" * 3000, INVALID_ARGUMENT),
+        (ServiceAnswer(0), bytes(17 << 20), RESOURCE_LIMITATION),
+    ],
+    ids=["service_raises", "cut", "nested", "too_large"],
+)
+def test_a_request_that_fails_costs_itself_only(
+    serving: Running, service: Commitment, reply: ServiceAnswer, content: bytes, status: int
+) -> None:
+    service.reply = reply
+    with RawPeer(serving.port) as peer:
+        peer.associate(associate_request(COMMITMENT_CONTEXTS))
+        more = element(0x1001, uid_value(COMMITMENT_INSTANCE)) + element(0x1008, b"\x01\0")
+        command = command_set(
+            N_ACTION_RQ, sop_class=COMMITMENT, data_set=WITH_DATA_SET, more=more
+        ).replace(b"\0\0\x02\0\x14", b"\0\0\x03\0\x14", 1)
+        peer.send(p_data(pdv(1, COMMAND | LAST, command)))
+        for at in range(0, len(content), 100_000):
+            part = content[at : at + 100_000]
+            last = LAST if at + 100_000 >= len(content) else 0
+            peer.send(p_data(pdv(1, DATA | last, part)))
+        assert peer.reply().status == status
+
+        service.reply = ServiceAnswer(0)
+        _send(peer, 2, N_ACTION_RQ, encode(_transaction(), False, True))
+        assert peer.reply().status == 0
+
+
+def test_two_services_of_one_sop_class_are_a_mistake(start_listener: StartListener) -> None:
+    with pytest.raises(ValueError, match="served twice"):
+        start_listener(services=(Commitment(), Commitment()))
