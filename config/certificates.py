@@ -70,7 +70,10 @@ def certificate_files(settings: Settings) -> Iterator[CertificateFiles]:
         tls.enabled,
     )
     for number, sender in enumerate(settings.receive.senders):
-        yield _of_client(f"receive.senders[{number}].find_tls", sender.find_tls)
+        key = f"receive.senders[{number}]"
+        yield _of_client(f"{key}.find_tls", sender.find_tls)
+        yield _of_client(f"{key}.commitment_tls", sender.commitment_tls)
+        yield CertificateFiles(key, None, None, sender.qido_ca_file, "qido_ca_file")
     for number, destination in enumerate(settings.destinations):
         key = f"destinations[{number}]"
         if isinstance(destination, FhirDestination):

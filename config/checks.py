@@ -91,12 +91,14 @@ def _senders_have_addresses(settings: Settings) -> Iterable[Problem]:
 
 def _senders_are_distinct(settings: Settings) -> Iterable[Problem]:
     for number, sender in enumerate(settings.receive.senders):
-        if (sender.find_host is None) != (sender.find_port is None):
-            yield _problem(
-                f"receive.senders[{number}].find_host",
-                sender.find_host,
-                "give find_host and find_port together, or neither",
-            )
+        for name in ("find", "commitment"):
+            host, port = getattr(sender, f"{name}_host"), getattr(sender, f"{name}_port")
+            if (host is None) != (port is None):
+                yield _problem(
+                    f"receive.senders[{number}].{name}_host",
+                    host,
+                    f"give {name}_host and {name}_port together, or neither",
+                )
     counts = Counter(sender.ae_title for sender in settings.receive.senders)
     for title, count in counts.items():
         if count > 1:
@@ -150,16 +152,20 @@ def _results_do_not_loop(settings: Settings) -> Iterable[Problem]:
 
 
 def _patient_data_is_encrypted(settings: Settings) -> Iterable[Problem]:
-    for number, destination in enumerate(settings.destinations):
-        if not isinstance(destination, FhirDestination):
-            continue
-        parts = urlsplit(destination.base_url)
+    for key, url in _http_urls(settings):
+        parts = urlsplit(url)
         if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
-            yield _problem(
-                f"destinations[{number}].base_url",
-                f"http://{parts.hostname}",
-                "patient data in clear text: use https",
-            )
+            text = "patient data in clear text: use https"
+            yield _problem(key, f"http://{parts.hostname}", text)
+
+
+def _http_urls(settings: Settings) -> Iterable[tuple[str, str]]:
+    for number, destination in enumerate(settings.destinations):
+        if isinstance(destination, FhirDestination):
+            yield f"destinations[{number}].base_url", destination.base_url
+    for number, sender in enumerate(settings.receive.senders):
+        if sender.qido_url is not None:
+            yield f"receive.senders[{number}].qido_url", sender.qido_url
 
 
 def _messages_are_encrypted(settings: Settings) -> Iterable[Problem]:
@@ -193,7 +199,7 @@ CHECKS: Mapping[Check, tuple[str, ...]] = {
     _worker_has_work: ("worker", "pipelines"),
     _destinations_are_distinct: ("destinations",),
     _results_do_not_loop: ("node", "receive", "destinations"),
-    _patient_data_is_encrypted: ("destinations",),
+    _patient_data_is_encrypted: ("receive", "destinations"),
     _messages_are_encrypted: ("destinations",),
     smart_keys_can_be_used: ("destinations",),
     _retries_grow: ("destinations",),

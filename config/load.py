@@ -26,7 +26,7 @@ from config.yaml_source import KeyPath, YamlSource, dotted, read_yaml
 
 ENVIRONMENT_PREFIX = "RADNODE_"
 OTHER_VARIABLES = frozenset({"RADNODE_CONFIG", "RADNODE_REQUIRE_PEERS"})
-SECRET_KEYS = frozenset({"database_url", "bearer_token"})
+SECRET_KEYS = frozenset({"database_url", "bearer_token", "qido_bearer_token"})
 
 
 class _EnvironmentSettings(Settings, BaseSettings):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -62,3 +64,23 @@ Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_exact_network)]
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0)]
+
+
+def _has_host(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+def _plain_http_url(value: str) -> str:
+    if not value.startswith(("http://", "https://")) or "?" in value or "@" in value:
+        raise ValueError("write a plain http(s) URL without user, password or query")
+    if not _has_host(value):
+        raise ValueError("write http(s)://host:port/path; the port is a number")
+    return value.rstrip("/")
+
+
+HttpUrl = Annotated[str, AfterValidator(_plain_http_url)]
+"""The base URL of a server, without a slash at its end."""

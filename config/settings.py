@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, SecretStr, StringConstraints, field_validator
 
-from config.setting_types import AeTitle, Network, Port, Seconds
+from config.setting_types import AeTitle, HttpUrl, Network, Port, Seconds
 from config.setting_types import Frozen as Frozen
 from config.setting_types import Name as Name
 from config.setting_types import is_ae_title as is_ae_title
@@ -55,7 +54,7 @@ class StorageSettings(Frozen):
 
 
 class SenderSettings(Frozen):
-    """One system that may send to us, what it may send, and how to ask it for counts."""
+    """One system that may send to us, what it may send, and how it is asked and reported to."""
 
     ae_title: AeTitle
     addresses: tuple[Network, ...] = ()
@@ -72,6 +71,12 @@ class SenderSettings(Frozen):
     find_port: Port | None = None
     find_ae_title: AeTitle | None = None
     find_tls: ClientTls = ClientTls()
+    qido_url: HttpUrl | None = None
+    qido_bearer_token: SecretStr | None = None
+    qido_ca_file: Path | None = None
+    commitment_host: str | None = None
+    commitment_port: Port | None = None
+    commitment_tls: ClientTls = ClientTls()
 
 
 class ReceiveSettings(Frozen):
@@ -94,8 +99,10 @@ class CompletenessSettings(Frozen):
 
     quiet_time_s: Annotated[float, Field(ge=0)] = 10
     quiet_time_after_abort_s: Annotated[float, Field(ge=0)] = 60
+    quiet_time_without_gaps_s: Annotated[float, Field(ge=0)] = 3
+    list_wait_s: Annotated[float, Field(ge=0)] = 600
     find_timeout_s: Seconds = 5
-    check_interval_s: Seconds = 1
+    check_interval_s: Seconds = 0.2
 
 
 class WorkerSettings(Frozen):
@@ -139,6 +146,8 @@ class DicomDestination(Frozen):
     tls: ClientTls = ClientTls()
     timeout_s: Seconds = 30
     transfer_syntaxes: tuple[str, ...] = (EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN)
+    confirm: Literal["commitment", "find", "none"] = "commitment"
+    confirm_timeout_s: Seconds = 600
     retry: RetrySettings = RetrySettings()
 
     @field_validator("transfer_syntaxes")
@@ -166,14 +175,6 @@ class FhirContent(Frozen):
     imaging_study: Literal["reference", "create", "omit"] = "reference"
 
 
-def _has_host(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        return bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
-
-
 class SmartBackend(Frozen):
     """SMART Backend Services: tokens for a client id that is proved by a key of ours."""
 
@@ -192,7 +193,7 @@ class FhirDestination(FhirContent):
 
     type: Literal["fhir"]
     name: Name
-    base_url: str
+    base_url: HttpUrl
     mode: Literal["transaction", "sequential", "documentreference"] = "transaction"
     most_entries: Annotated[int, Field(ge=2)] | None = None
     bearer_token: SecretStr | None = None
@@ -203,15 +204,6 @@ class FhirDestination(FhirContent):
     timeout_s: Seconds = 30
     wait_for_dicom_s: Annotated[float, Field(ge=0)] = 300
     retry: RetrySettings = RetrySettings()
-
-    @field_validator("base_url")
-    @classmethod
-    def _http_url(cls, value: str) -> str:
-        if not value.startswith(("http://", "https://")) or "?" in value or "@" in value:
-            raise ValueError("write a plain http(s) URL without user, password or query")
-        if not _has_host(value):
-            raise ValueError("write http(s)://host:port/path; the port is a number")
-        return value.rstrip("/")
 
 
 class FolderDestination(FhirContent):

@@ -125,6 +125,7 @@ def peers_are_verified(settings: Settings) -> Iterable[Problem]:
 def _clients(settings: Settings) -> Iterator[tuple[str, ClientTls]]:
     for number, sender in enumerate(settings.receive.senders):
         yield f"receive.senders[{number}].find_tls", sender.find_tls
+        yield f"receive.senders[{number}].commitment_tls", sender.commitment_tls
     for number, destination in enumerate(settings.destinations):
         if isinstance(destination, DicomDestination | Hl7Destination):
             yield f"destinations[{number}].tls", destination.tls

@@ -2,259 +2,230 @@
 
 DICOM has no end of a study. In this order:
 
-1. The PACS was asked (C-FIND) and has exactly what has come: complete, evidence `pacs_counts`.
-2. An association that touched the study still runs: not complete.
-3. The PACS has more than what has come: wait longer than usual, but not for ever. A PACS may
-   count what it will never send.
-4. The last association was released: complete after `quiet_time_s` without an instance,
-   evidence `quiet_time`.
-5. It was aborted or lost: the same after `quiet_time_after_abort_s`, because senders come back.
+1. Somebody announced instances that have not come, or a performed procedure step is in progress:
+   not complete, for `list_wait_s` at the most. A sender may list what it will never send us.
+2. Lists (storage commitment, availability, performed step) name all that is here, and all that
+   they name is here: complete at once, evidence `instance_list`.
+3. The PACS was asked and counts exactly what has come: complete at once, `pacs_counts`.
+4. An association that touched the study still runs: not complete.
+5. All were released, some pipeline has all its inputs, and no slice is missing between others:
+   complete after `quiet_time_without_gaps_s`, `slices_without_gaps`.
+6. All were released: complete after `quiet_time_s` without an instance, `quiet_time`.
+7. One was aborted or lost, or the PACS counts more: the same after `quiet_time_after_abort_s`,
+   because senders come back, and because a PACS may count what it will never send.
+
+2, 3 and 5 say that everything is here. While instances are sent again with another content, that
+proves nothing: they count only when all have come anew.
 
 A late instance is no disaster: it makes a new generation, and the result is superseded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from enum import Enum
-from typing import Protocol
+from datetime import datetime
 
 import structlog
 
-from config.settings import CompletenessSettings, SenderSettings, Settings
-from node.errors import CountsUnavailable
-from node.find_counts import PacsCounts, SeriesCount
+from config.settings import CompletenessSettings, Settings
+from node.count_inquiries import AskCounts, CountInquiries
+from node.counts_comparison import Comparison, compare
+from node.quiet_clock import Moment, QuietClock
 from storage import studies
 from storage.database import Database
 from storage.instance_files import uid_tag
 from storage.studies import StudyProgress
 
-
-class AskCounts(Protocol):
-    """Asks a PACS for counts; `node.find_counts.ask_counts` does it by C-FIND."""
-
-    def __call__(
-        self,
-        sender: SenderSettings,
-        study_instance_uid: str,
-        *,
-        calling_ae_title: str,
-        timeout_s: float,
-    ) -> PacsCounts:
-        """Return what the PACS has; raise `CountsUnavailable` when it cannot be asked."""
-        ...
-
-
+INSTANCE_LIST = "instance_list"
 PACS_COUNTS = "pacs_counts"
+SLICES_WITHOUT_GAPS = "slices_without_gaps"
 QUIET_TIME = "quiet_time"
 QUIET_TIME_AFTER_ABORT = "quiet_time_after_abort"
-
-# A PACS that routes while it still receives has, between two instances, just what we have.
-_SETTLE_TIME = timedelta(seconds=1)
-_FIRST_BACK_OFF = timedelta(seconds=5)
-_LONGEST_BACK_OFF = timedelta(seconds=60)
-_ASKING_THREADS = 4
-
-# Made from images, by people or programs: a PACS does not route them with the images, and
-# results of our own are among them.
-_DERIVED_MODALITIES = frozenset({"AU", "DOC", "KO", "PR", "REG", "RTSTRUCT", "RWV", "SEG", "SR"})
 
 _log = structlog.get_logger()
 
 
-class Comparison(Enum):
-    """What the PACS has, compared with what has come."""
+@dataclass(frozen=True, slots=True)
+class Quiet:
+    """Seconds since the last instance, and since anything happened, an abort included."""
 
-    UNKNOWN = "unknown"
-    EQUAL = "equal"
-    MORE = "more"
-
-
-def compare(
-    counts: PacsCounts | None, received: Mapping[str, int], own_series: Set[str] = frozenset()
-) -> Comparison:
-    """Compare series by series; the study's own count only where no series has one.
-
-    `received` and the keys of `counts.series` are by Series Instance UID. Series of our own
-    results, and derived ones that we do not have, do not count as missing.
-    """
-    if counts is None:
-        return Comparison.UNKNOWN
-    expected = {
-        uid: series.instances
-        for uid, series in counts.series.items()
-        if uid in received or not (uid in own_series or _is_derived(series))
-    }
-    if not expected or not any(number is not None for number in expected.values()):
-        return _compare_numbers(counts.instances, sum(received.values()))
-    results = {_compare_numbers(number, received.get(uid, 0)) for uid, number in expected.items()}
-    if Comparison.MORE in results:
-        return Comparison.MORE
-    # A series that has come but that the PACS does not list: it is behind, and no witness.
-    is_listed = set(received) <= set(expected)
-    return Comparison.EQUAL if is_listed and results == {Comparison.EQUAL} else Comparison.UNKNOWN
-
-
-def _is_derived(series: SeriesCount) -> bool:
-    return series.modality in _DERIVED_MODALITIES
-
-
-def _compare_numbers(in_pacs: int | None, received: int) -> Comparison:
-    if in_pacs is None or in_pacs < received:
-        return Comparison.UNKNOWN
-    return Comparison.EQUAL if in_pacs == received else Comparison.MORE
+    instance_s: float
+    anything_s: float
 
 
 def evidence_of_completeness(
     progress: StudyProgress,
     comparison: Comparison,
     settings: CompletenessSettings,
-    now: datetime,
+    quiet: Quiet,
+    covered_pipeline: Callable[[], str | None] = lambda: None,
 ) -> str | None:
-    """Return the evidence that the study is complete, or None while there is none."""
-    if comparison is Comparison.EQUAL:
-        return PACS_COUNTS
-    if progress.running_associations:
+    """Return the evidence that the study is complete, or None while there is none.
+
+    `covered_pipeline` names a pipeline that has all its inputs without a gap; it is asked only
+    when that would decide.
+    """
+    waits = progress.lists.waits_for_more
+    if waits and quiet.instance_s < settings.list_wait_s:
         return None
-    if progress.last_association_end == "released" and comparison is Comparison.UNKNOWN:
-        quiet_since, quiet_time_s = progress.study.last_received_at, settings.quiet_time_s
-        evidence = QUIET_TIME
-    else:
-        quiet_since = max(progress.study.last_received_at, _last_end(progress))
-        quiet_time_s = max(settings.quiet_time_after_abort_s, settings.quiet_time_s)
-        evidence = QUIET_TIME_AFTER_ABORT
-    if now - quiet_since < timedelta(seconds=quiet_time_s):
+    proof = None if progress.is_resent else _proof(progress, comparison)
+    if proof is None and progress.running_associations:
+        return None
+    evidence = proof or _evidence_of_silence(progress, comparison, settings, quiet)
+    if evidence is None and _may_be_covered(progress, comparison, settings, quiet):
+        covered = covered_pipeline()
+        evidence = f"{SLICES_WITHOUT_GAPS} (for {covered})" if covered else None
+    return f"{evidence} ({_missing(progress)})" if evidence and waits else evidence
+
+
+def _proof(progress: StudyProgress, comparison: Comparison) -> str | None:
+    if progress.lists.is_proof:
+        return f"{INSTANCE_LIST} ({', '.join(progress.lists.sources)})"
+    return PACS_COUNTS if comparison is Comparison.EQUAL else None
+
+
+def _missing(progress: StudyProgress) -> str:
+    if progress.lists.missing:
+        return f"{progress.lists.missing} listed instances have not come"
+    return "a performed procedure step has not ended"
+
+
+def _may_be_covered(
+    progress: StudyProgress, comparison: Comparison, settings: CompletenessSettings, quiet: Quiet
+) -> bool:
+    return (
+        _is_clean(progress, comparison)
+        and not progress.is_resent
+        and not progress.lists.waits_for_more
+        and quiet.instance_s >= settings.quiet_time_without_gaps_s
+    )
+
+
+def _is_clean(progress: StudyProgress, comparison: Comparison) -> bool:
+    return progress.last_association_end == "released" and comparison is not Comparison.MORE
+
+
+def _evidence_of_silence(
+    progress: StudyProgress, comparison: Comparison, settings: CompletenessSettings, quiet: Quiet
+) -> str | None:
+    if _is_clean(progress, comparison):
+        return QUIET_TIME if quiet.instance_s >= settings.quiet_time_s else None
+    quiet_time_s = max(settings.quiet_time_after_abort_s, settings.quiet_time_s)
+    if quiet.anything_s < quiet_time_s:
         return None
     if comparison is Comparison.MORE:
         return f"{QUIET_TIME} (the PACS has more instances than have come)"
-    return evidence
-
-
-def _last_end(progress: StudyProgress) -> datetime:
-    return progress.last_association_ended_at or progress.study.last_received_at
-
-
-@dataclass(frozen=True, slots=True)
-class _Inquiry:
-    """One C-FIND about one study: what had come then, and when to ask again."""
-
-    received: Mapping[str, int]
-    answer: Future[PacsCounts | None]
-    ask_again_at: datetime
-    back_off: timedelta
+    return QUIET_TIME_AFTER_ABORT
 
 
 class Completeness:
     """Looks at all open studies and marks as ready those that are complete.
 
-    `ask_counts` is called in threads of its own, at most four at once; `check` waits for
-    answers no longer than `find_timeout_s` in all.
+    A look waits for nobody: `ask_counts` is called in threads of its own, and `on_answer` when
+    another look is worth it. What is kept in memory is only what can be asked or read again.
     """
 
-    def __init__(self, settings: Settings, db: Database, ask_counts: AskCounts) -> None:
-        self._settings = settings
+    def __init__(
+        self,
+        settings: Settings,
+        db: Database,
+        ask_counts: AskCounts,
+        *,
+        on_answer: Callable[[], None] = lambda: None,
+        covered_pipeline: Callable[[str], str | None] = lambda _: None,
+    ) -> None:
+        self._settings = settings.completeness
         self._db = db
-        self._ask_counts = ask_counts
-        self._inquiries: dict[str, _Inquiry] = {}
-        self._threads = ThreadPoolExecutor(_ASKING_THREADS, thread_name_prefix="find-counts")
+        self._inquiries = CountInquiries(settings, ask_counts, on_answer)
+        self._clock = QuietClock()
+        self._covered_pipeline = covered_pipeline
+        self._covered: dict[str, tuple[datetime, str | None]] = {}
 
-    def check(self, now: datetime) -> tuple[str, ...]:
+    def check(self, moment: Moment) -> tuple[str, ...]:
         """Mark studies as ready and return their UIDs."""
         open_studies = studies.open_studies(self._db)
         self._forget_all_but({_uid(progress) for progress in open_studies})
-        asked = [inquiry for progress in open_studies if (inquiry := self._ask(progress, now))]
-        if asked:
-            timeout_s = self._settings.completeness.find_timeout_s
-            wait([inquiry.answer for inquiry in asked], timeout=timeout_s)
         return tuple(
-            _uid(progress) for progress in open_studies if self._mark_if_complete(progress, now)
+            _uid(progress) for progress in open_studies if self._mark_if_complete(progress, moment)
         )
+
+    @property
+    def questions(self) -> int:
+        """How many questions to PACS are under way."""
+        return self._inquiries.under_way
 
     def close(self) -> None:
         """Ask nobody any more."""
-        self._threads.shutdown(wait=True, cancel_futures=True)
+        self._inquiries.close()
 
-    def _mark_if_complete(self, progress: StudyProgress, now: datetime) -> bool:
-        comparison = self._comparison(progress)
-        evidence = evidence_of_completeness(progress, comparison, self._settings.completeness, now)
+    def _mark_if_complete(self, progress: StudyProgress, moment: Moment) -> bool:
+        quiet = self._quiet(progress, moment)
+        evidence = evidence_of_completeness(
+            progress,
+            self._comparison(progress),
+            self._settings,
+            quiet,
+            lambda: self._covered_by(progress),
+        )
         if evidence is None:
+            self._ask(progress, quiet, moment)
             return False
+        waited_s = round(quiet.instance_s, 3)
         is_ready = studies.mark_ready(
             self._db,
             _uid(progress),
             generation=progress.study.generation,
             last_received_at=progress.study.last_received_at,
             evidence=evidence,
-            now=now,
+            waited_s=waited_s,
+            now=moment.wall,
         )
         if is_ready:
-            _log.info("study_complete", study=uid_tag(_uid(progress)), evidence=evidence)
+            tag = uid_tag(_uid(progress))
+            _log.info("study_complete", study=tag, evidence=evidence, waited_s=waited_s)
         return is_ready
 
+    def _quiet(self, progress: StudyProgress, moment: Moment) -> Quiet:
+        uid, last = _uid(progress), progress.study.last_received_at
+        anything = max(last, progress.last_association_ended_at or last)
+        return Quiet(
+            self._clock.elapsed_s(uid, "instance", last, moment),
+            self._clock.elapsed_s(uid, "anything", anything, moment),
+        )
+
+    def _ask(self, progress: StudyProgress, quiet: Quiet, moment: Moment) -> None:
+        if not progress.lists.waits_for_more:
+            self._inquiries.ask(progress, quiet.instance_s, moment.monotonic_s)
+
     def _comparison(self, progress: StudyProgress) -> Comparison:
-        inquiry = self._inquiries.get(_uid(progress))
-        if inquiry is None or inquiry.received != progress.series_counts:
+        counts = self._inquiries.counts(progress)
+        if counts is None:
             return Comparison.UNKNOWN
         own_series = studies.own_series_of_study(self._db, _uid(progress))
-        return compare(_answer(inquiry), progress.series_counts, own_series)
+        return compare(counts, progress.series_counts, own_series, _listed_series(progress))
 
-    def _ask(self, progress: StudyProgress, now: datetime) -> _Inquiry | None:
-        """Begin a C-FIND if it may tell something new."""
-        sender = self._provider(progress.study.calling_ae_title)
-        if sender is None or not _is_at_rest(progress, now):
-            return None
-        former = self._inquiries.get(_uid(progress))
-        back_off = _FIRST_BACK_OFF
-        if former and former.received == progress.series_counts:
-            if now < former.ask_again_at or not former.answer.done():
-                return None
-            back_off = min(former.back_off * 2, _LONGEST_BACK_OFF)
-        answer = self._threads.submit(self._ask_pacs, sender, _uid(progress))
-        inquiry = _Inquiry(dict(progress.series_counts), answer, now + back_off, back_off)
-        self._inquiries[_uid(progress)] = inquiry
-        return inquiry
+    def _covered_by(self, progress: StudyProgress) -> str | None:
+        """Return the covered pipeline; the files of one state of a study are read once."""
+        uid, last = _uid(progress), progress.study.last_received_at
+        known = self._covered.get(uid)
+        if known is None or known[0] != last:
+            known = last, self._covered_pipeline(uid)
+            self._covered[uid] = known
+        return known[1]
 
-    def _ask_pacs(self, sender: SenderSettings, study_instance_uid: str) -> PacsCounts | None:
-        """Ask in a thread of the pool; a PACS that gives no answer gives no evidence."""
-        try:
-            return self._ask_counts(
-                sender,
-                study_instance_uid,
-                calling_ae_title=self._settings.node.ae_title,
-                timeout_s=self._settings.completeness.find_timeout_s,
-            )
-        except CountsUnavailable as error:
-            _log.warning("counts_unavailable", pacs=sender.ae_title, reason=str(error))
-        except Exception:  # noqa: BLE001 -- the thread's edge; the quiet time decides instead
-            _log.error("counts_failed", pacs=sender.ae_title, exc_info=True)
-        return None
-
-    def _provider(self, ae_title: str) -> SenderSettings | None:
-        for sender in self._settings.receive.senders:
-            if sender.ae_title == ae_title and sender.find_host is not None:
-                return sender
-        return None
-
-    def _forget_all_but(self, open_uids: Set[str]) -> None:
-        for uid in set(self._inquiries) - open_uids:
-            self._inquiries.pop(uid).answer.cancel()
+    def _forget_all_but(self, open_uids: set[str]) -> None:
+        self._inquiries.forget_all_but(open_uids)
+        self._clock.forget_all_but(open_uids)
+        for uid in set(self._covered) - open_uids:
+            del self._covered[uid]
 
 
-def _is_at_rest(progress: StudyProgress, now: datetime) -> bool:
-    """Tell whether asking is worth it: an association has ended, and nothing comes just now."""
-    return (
-        progress.last_association_end is not None
-        and now - progress.study.last_received_at >= _SETTLE_TIME
-    )
-
-
-def _answer(inquiry: _Inquiry) -> PacsCounts | None:
-    if not inquiry.answer.done() or inquiry.answer.cancelled():
-        return None
-    return inquiry.answer.result()
+def _listed_series(progress: StudyProgress) -> frozenset[str]:
+    """Return the series that lists name in whole."""
+    if not progress.lists.sources or progress.lists.waits_for_more:
+        return frozenset()
+    return frozenset(progress.series_counts) - frozenset(progress.lists.unlisted)
 
 
 def _uid(progress: StudyProgress) -> str:

@@ -6,6 +6,7 @@ NodeError
 │   └── PermanentDelivery    trying again cannot help: a person has to act
 ├── CannotMakeCertificates   names, folder or CA do not allow it; the message says why
 ├── CannotStart              the node cannot run as it is set up; the message says what to change
+├── CommitmentUnavailable    a PACS could not be asked for, or told of, a storage commitment
 ├── CountsUnavailable        a PACS did not answer a C-FIND for counts
 └── ListenerFailed           the listener's address could not be taken
 """
@@ -36,6 +37,16 @@ class PermanentDelivery(DeliveryError):
 
 class CannotStart(NodeError):
     """The node cannot run as it is set up; the message says what to change."""
+
+
+class CommitmentUnavailable(NodeError):
+    """Storage commitment did not work; `is_supported` False where the peer does not offer it."""
+
+    def __init__(self, code: str, text: str, *, is_supported: bool = True) -> None:
+        self.code = code
+        self.text = text
+        self.is_supported = is_supported
+        super().__init__(f"{code}: {text}")
 
 
 class CannotMakeCertificates(NodeError):

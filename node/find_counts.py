@@ -9,21 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from pydicom.dataset import Dataset
-from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
-from pynetdicom import AE, build_context, evt
 
 from config.settings import SenderSettings
-from node.dimse_policy import apply_dimse_policy, prepare_requestor
 from node.errors import CountsUnavailable
-from node.tls_client import TlsRequest
-
-STUDY_ROOT_FIND = UID("1.2.840.10008.5.1.4.1.2.2.1")
-
-_SUCCESS = 0x0000
-_PENDING = (0xFF00, 0xFF01)
+from node.find_scu import find, find_association
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,51 +45,17 @@ def ask_counts(
     """
     if sender.find_host is None or sender.find_port is None:
         raise CountsUnavailable("no find_host is configured for this sender")
-    apply_dimse_policy()
-    assoc = _associate(sender, calling_ae_title, timeout_s)
-    try:
-        studies = _find(assoc, _study_query(study_instance_uid))
-        series = _find(assoc, _series_query(study_instance_uid))
-    finally:
-        if assoc.is_established:
-            assoc.release()
+    with find_association(
+        sender.find_host,
+        sender.find_port,
+        called_ae_title=sender.find_ae_title or sender.ae_title,
+        calling_ae_title=calling_ae_title,
+        timeout_s=timeout_s,
+        tls=sender.find_tls,
+    ) as assoc:
+        studies = find(assoc, _study_query(study_instance_uid))
+        series = find(assoc, _series_query(study_instance_uid))
     return _counts(studies, series)
-
-
-def _associate(sender: SenderSettings, calling_ae_title: str, timeout_s: float) -> Any:
-    ae = AE(ae_title=calling_ae_title)
-    ae.connection_timeout = ae.acse_timeout = timeout_s
-    ae.dimse_timeout = ae.network_timeout = timeout_s
-    syntaxes = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
-    tls = TlsRequest(sender.find_tls, sender.find_host or "")
-    if tls.unusable:
-        raise CountsUnavailable(f"our TLS files for the C-FIND cannot be used: {tls.unusable}")
-    try:
-        assoc = ae.associate(
-            sender.find_host,
-            sender.find_port,
-            contexts=[build_context(STUDY_ROOT_FIND, syntaxes)],
-            ae_title=sender.find_ae_title or sender.ae_title,
-            evt_handlers=[(evt.EVT_CONN_OPEN, prepare_requestor)],
-            **tls.arguments,
-        )
-    except OSError as error:
-        raise CountsUnavailable("the host of the C-FIND provider is unknown") from error
-    if not assoc.is_established:
-        raise CountsUnavailable(_no_association(tls, assoc))
-    return assoc
-
-
-def _no_association(tls: TlsRequest, assoc: Any) -> str:
-    if tls.fault:
-        return f"no TLS with the C-FIND provider: {tls.fault}"
-    return f"the C-FIND provider {_why_not(assoc)}"
-
-
-def _why_not(assoc: Any) -> str:
-    if assoc.is_rejected:
-        return "rejected the association"
-    return "does not serve Study Root queries" if assoc.rejected_contexts else "is not reachable"
 
 
 def _study_query(study_instance_uid: str) -> Dataset:
@@ -117,21 +74,6 @@ def _series_query(study_instance_uid: str) -> Dataset:
     query.Modality = ""
     query.NumberOfSeriesRelatedInstances = None
     return query
-
-
-def _find(assoc: Any, query: Dataset) -> list[Dataset]:
-    """Return all matches of one query."""
-    if not assoc.is_established:
-        raise CountsUnavailable("the C-FIND provider ended the association")
-    try:
-        responses = list(assoc.send_c_find(query, STUDY_ROOT_FIND))
-    except (RuntimeError, ValueError) as error:
-        raise CountsUnavailable("the C-FIND could not be sent") from error
-    status = responses[-1][0].get("Status") if responses else None
-    if status != _SUCCESS:
-        text = "no answer in time" if status is None else f"status 0x{status:04X}"
-        raise CountsUnavailable(f"the C-FIND ended without success: {text}")
-    return [match for status, match in responses if match and status.Status in _PENDING]
 
 
 def _counts(studies: list[Dataset], series: list[Dataset]) -> PacsCounts:

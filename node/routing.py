@@ -136,6 +136,11 @@ def _refusal(reasons: list[str]) -> Refusal:
     return Refusal(RefusalCode.NO_PIPELINE_MATCHES, text)
 
 
+def read_candidates(db: Database, files: InstanceFiles, study_uid: str) -> Mapping[str, _Candidate]:
+    """Return the series of a study that can be read, by UID, as selection sees them."""
+    return _read_headers(db, files, study_uid).by_series
+
+
 def _read_headers(db: Database, files: InstanceFiles, study_uid: str) -> _Headers:
     readable: dict[str, _Candidate] = {}
     unreadable = []

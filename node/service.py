@@ -12,25 +12,34 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 
 import structlog
 
-from config.settings import Settings
+from config.settings import DicomDestination, Settings
+from node.assembly import Assembly
 from node.attempt import software_version
 from node.audit_trail import AuditEvent, note
+from node.commitment_reports import CommitmentReports, reported_sender
 from node.completeness import Completeness
+from node.confirmation import CommitmentResults, Confirmation
 from node.data_directory import PORT_FILE, kept_data, make_private, sole_user
 from node.delivery import DeliveryLoop
 from node.dispatch import sender_for
-from node.find_counts import ask_counts
 from node.offered_pipelines import offered_pipelines
 from node.outbox import Outbox
+from node.pacs_query import ask_pacs
+from node.quiet_clock import Moment
+from node.receive.availability_service import AvailabilityService
+from node.receive.commitment_service import CommitmentService
 from node.receive.listener import Listener
+from node.receive.performed_step_service import PerformedStepService
+from node.receive.services import Service as DimseService
 from node.recovery import recover, take_back_jobs, worker_prefix
+from node.repeated_round import RepeatedRound
 from node.routing import route_ready_studies
 from node.scheduler import NodeScheduler
+from node.slice_coverage import SliceCoverage
 from node.stop_signals import stop_signals
 from node.supervisor import Supervisor, worker_command
 from node.sweeps import Sweeps
@@ -43,9 +52,8 @@ from storage.migrate import migrate
 GRACE_S = 5.0
 """How long a job or delivery in hand may take to end before it goes back to its queue."""
 
-ASSEMBLY = "assembly"
-"""The scheduled act that finds studies complete and routes them."""
-
+_REPORTS_S = 0.5
+_CONFIRM_S = 0.5
 _LEASE_SWEEP_S = 10.0
 _HOUSEKEEPING_S = 60.0
 _PURGE_S = 3600.0
@@ -94,12 +102,20 @@ class Service:
         self._registry = registry
         self._files = InstanceFiles(settings.node.data_dir)
         self._worker_id = f"{worker_prefix(settings.node.name)}{os.getpid()}"
-        self._completeness = Completeness(settings, db, ask_counts)
+        self._assembly = Assembly(self._assemble, interval_s=settings.completeness.check_interval_s)
+        self._completeness = Completeness(
+            settings,
+            db,
+            ask_pacs,
+            on_answer=self._assembly.wake,
+            covered_pipeline=SliceCoverage(db, self._files, registry).covered_pipeline,
+        )
         self._scheduler = NodeScheduler()
+        self._confirmations = self._rounds()
         self._outbox = Outbox(self._delivery_loops(), db, worker_id=self._worker_id)
         self._supervisor = Supervisor(worker_command(config_path), on_death=self._take_back)
         self._listener = Listener(
-            settings, db, self._files, partial(self._scheduler.wake, ASSEMBLY)
+            settings, db, self._files, self._assembly.wake, services=self._services()
         )
 
     def start(self) -> None:
@@ -111,10 +127,13 @@ class Service:
         self._port_file.unlink(missing_ok=True)
         port = self._listener.start()
         self._outbox.start()
+        for each in self._confirmations:
+            each.start()
         if self._settings.worker.enabled:
             self._supervisor.start()
         self._schedule()
         self._scheduler.start()
+        self._assembly.start()
         if self._settings.receive.port == 0:
             durable_write(self._port_file, f"{port}\n".encode())
         log.info("ready", port=port, destinations=[d.name for d in self._settings.destinations])
@@ -128,9 +147,14 @@ class Service:
         until = time.monotonic() + GRACE_S
         self._supervisor.ask_to_stop()
         self._outbox.ask_to_stop()
+        for each in self._confirmations:
+            each.ask_to_stop()
         self._listener.stop()
+        self._assembly.stop()
         self._scheduler.stop()
         self._outbox.stop(until - time.monotonic())
+        for each in self._confirmations:
+            each.stop(until - time.monotonic())
         self._stop_worker(until - time.monotonic())
         self._port_file.unlink(missing_ok=True)
         self._note(AuditEvent.APPLICATION_STOP)
@@ -152,10 +176,34 @@ class Service:
             for d in self._settings.destinations
         ]
 
+    def _services(self) -> tuple[DimseService, ...]:
+        wake = self._assembly.wake
+        return (
+            CommitmentService(
+                self._db,
+                wake,
+                CommitmentResults(self._settings, self._db, worker_id=self._worker_id).take,
+                lambda ae_title: reported_sender(self._settings, ae_title) is not None,
+            ),
+            AvailabilityService(self._db, wake),
+            PerformedStepService(self._db, wake),
+        )
+
+    def _rounds(self) -> list[RepeatedRound]:
+        """Return the threads that ask PACS for confirmation, and that answer their requests."""
+        reports = CommitmentReports(self._settings, self._db, self._files)
+        rounds = [RepeatedRound("commitment-reports", reports.report_due, every_s=_REPORTS_S)]
+        for destination in self._settings.destinations:
+            if isinstance(destination, DicomDestination) and destination.confirm != "none":
+                asking = Confirmation(
+                    destination, self._settings, self._db, worker_id=self._worker_id
+                )
+                rounds.append(RepeatedRound("confirmation", asking.ask_next, every_s=_CONFIRM_S))
+        return rounds
+
     def _schedule(self) -> None:
         sweeps = Sweeps(self._settings, self._db, self._files, worker_id=self._worker_id)
         every = self._scheduler.every
-        every(self._settings.completeness.check_interval_s, ASSEMBLY, self._assemble)
         every(_LEASE_SWEEP_S, "expired_leases", sweeps.return_expired_leases)
         every(_HOUSEKEEPING_S, "incoming_sweep", sweeps.sweep_incoming)
         every(_DAILY_S, "orphaned_files", sweeps.sweep_orphaned_files)
@@ -169,10 +217,12 @@ class Service:
 
     def _assemble(self) -> None:
         """Find studies complete, and route those that are."""
-        self._completeness.check(datetime.now(UTC))
-        route_ready_studies(
+        self._completeness.check(Moment.now())
+        made = route_ready_studies(
             self._db, self._files, self._registry, self._settings, now=datetime.now(UTC)
         )
+        if made:
+            self._supervisor.wake()
 
     def _take_back(self, *, is_attempt: bool = True) -> None:
         """The worker is dead: what it had in hand goes back to the queue at once."""

@@ -54,13 +54,20 @@ def status_table(studies: tuple[StudyRow, ...], now: datetime | None = None) -> 
 
 def _lines(study: StudyRow, now: datetime) -> Iterator[tuple[str | Text, ...]]:
     tag, images = uid_tag(study.study_instance_uid), str(study.instance_count)
-    state = f"{study.state} ({study.complete_evidence})" if study.complete_at else study.state
+    state = _state(study)
     if not study.jobs:
         yield tag, images, state, "", "", "", ""
     for job in study.jobs:
         ways = _ways(job, now)
         yield tag, images, state, str(job.job_id), job.pipeline_name, _outcome(job), ways
         tag = images = state = ""
+
+
+def _state(study: StudyRow) -> str:
+    if study.complete_at is None:
+        return study.state
+    waited = "" if study.complete_waited_s is None else f", after {study.complete_waited_s:.1f} s"
+    return f"{study.state} ({study.complete_evidence}{waited})"
 
 
 def _outcome(job: JobRow) -> Text:
@@ -90,6 +97,8 @@ def _notes(delivery: DeliveryRow, now: datetime) -> Iterator[str]:
         yield f"try {delivery.attempts}"
     if delivery.state is DeliveryState.PENDING:
         yield f"next {_until(delivery.due_at - now)}"
+    if delivery.unconfirmed:
+        yield f"unconfirmed: {delivery.unconfirmed}"
 
 
 def _until(wait: timedelta) -> str:

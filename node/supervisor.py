@@ -13,6 +13,8 @@ from pathlib import Path
 
 import structlog
 
+from node.wake_pipe import make_unblocking, send_wake
+
 log = structlog.get_logger()
 
 
@@ -68,6 +70,12 @@ class Supervisor:
         """Start the child and watch over it."""
         self._thread.start()
 
+    def wake(self) -> None:
+        """Tell the child that there is work: a byte on its standard input."""
+        with self._lock:
+            if self._child and self._child.stdin:
+                send_wake(self._child.stdin)
+
     def ask_to_stop(self) -> None:
         """Send SIGTERM and start no child any more; returns at once."""
         self._stopping.set()
@@ -109,13 +117,17 @@ class Supervisor:
             if self._stopping.is_set():
                 return None
             try:
-                self._child = subprocess.Popen(self._command, stdin=subprocess.DEVNULL)
+                self._child = subprocess.Popen(self._command, stdin=subprocess.PIPE, bufsize=0)
             except OSError as error:  # no memory or no process left: try again later
                 log.error("worker_not_started", error=type(error).__name__)
                 return None
+            if self._child.stdin:
+                make_unblocking(self._child.stdin)
         log.info("worker_started", worker_pid=self._child.pid)
         returncode = self._child.wait()
         with self._lock:
+            if self._child.stdin:
+                self._child.stdin.close()
             self._child = None
         return returncode
 

@@ -34,8 +34,10 @@ _STORAGE_WAIT_S = 5.0
 log = structlog.get_logger()
 
 
-def run_worker(settings: Settings, stop: threading.Event) -> None:
+def run_worker(settings: Settings, stop: threading.Event, woken: threading.Event) -> None:
     """Work on jobs until `stop` is set; the job in hand is finished first.
+
+    `woken` is set when a job was queued, and after `stop`: the queue is looked at once more then.
 
     Raises `pipelines.errors.PipelineError` when a definition or bundle is invalid.
     """
@@ -43,7 +45,7 @@ def run_worker(settings: Settings, stop: threading.Event) -> None:
     warm_up(registry, settings)
     with kept_data(settings) as db:
         log.info("worker_ready", pipelines=sorted(registry))
-        Worker(settings, db, registry).run(stop)
+        Worker(settings, db, registry).run(stop, woken)
 
 
 class Worker:
@@ -57,11 +59,13 @@ class Worker:
         self._worker_id = f"{settings.node.name}/{os.getpid()}"
         self._settlement = JobSettlement(settings, db, self._worker_id)
 
-    def run(self, stop: threading.Event) -> None:
-        """Work until `stop` is set."""
+    def run(self, stop: threading.Event, woken: threading.Event) -> None:
+        """Work until `stop` is set; an empty queue is looked at again when `woken` is."""
         while not stop.is_set():
-            if not self._work_if_storage_answers(stop):
-                stop.wait(self._settings.worker.poll_interval_s)
+            # Before the look: a job that is queued during it is seen by the next one.
+            woken.clear()
+            if not stop.is_set() and not self._work_if_storage_answers(stop):
+                woken.wait(self._settings.worker.poll_interval_s)
 
     def _work_if_storage_answers(self, stop: threading.Event) -> bool:
         try:

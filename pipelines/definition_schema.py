@@ -91,6 +91,13 @@ class SegmentDefinition(Frozen):
     min_volume_ml: Annotated[float, Field(ge=0)] = 0.0
 
 
+class PairedStructures(Frozen):
+    """Label values of one organ on either side of the patient."""
+
+    left: Annotated[int, Field(ge=1, le=65535)]
+    right: Annotated[int, Field(ge=1, le=65535)]
+
+
 class PipelineDefinition(Frozen):
     """One pipeline, as its YAML file says it."""
 
@@ -104,7 +111,17 @@ class PipelineDefinition(Frozen):
     series_description: LongString
     procedure_reported: Code
     segments: Annotated[tuple[SegmentDefinition, ...], Field(min_length=1)]
+    left_right: tuple[PairedStructures, ...] = ()
     destinations: tuple[Name, ...] = ()
+
+    @model_validator(mode="after")
+    def _known_pairs(self) -> Self:
+        described = {segment.label_value for segment in self.segments}
+        for pair in self.left_right:
+            for value in (pair.left, pair.right):
+                if value not in described:
+                    raise ValueError(f"left_right: no segment has the label value {value}")
+        return self
 
     @model_validator(mode="after")
     def _distinct_segments(self) -> Self:

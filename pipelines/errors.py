@@ -47,6 +47,7 @@ class RefusalCode(StrEnum):
     NOT_GREYSCALE = "not_greyscale"
     LOSSY_COMPRESSION = "lossy_compression"
     NO_GEOMETRY = "no_geometry"
+    UNIDENTIFIED = "unidentified"
     MIXED_SERIES = "mixed_series"
     MIXED_FRAMES_OF_REFERENCE = "mixed_frames_of_reference"
     MIXED_ORIENTATION = "mixed_orientation"

@@ -19,6 +19,14 @@ from pipelines.reading_policy import ReadingPolicy
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"  # and its multi-frame kinds below it
 PIXEL_DATA_CHARACTERISTICS, FLAVOUR = 0, 2  # values 1 and 3 of Image Type (PS3.3 C.7.6.1.1.2)
 
+# Values of Modality (PS3.3 C.7.3.1.1.1).
+NO_IMAGES = frozenset(
+    ("ANN", "AU", "DOC", "ECG", "EEG", "EPS", "FID", "HD", "KO", "M3D", "PLAN", "PR", "REG")
+) | frozenset(("RESP", "RTDOSE", "RTPLAN", "RTRECORD", "RTSTRUCT", "RWV", "SEG", "SMR", "SR", "TG"))
+PROJECTIONS = frozenset(
+    ("CR", "DG", "DX", "ES", "GM", "IO", "MG", "OP", "PX", "RF", "RG", "RTIMAGE", "SM", "XA", "XC")
+)
+
 ImageFile = tuple[Path, Dataset]
 
 
@@ -32,7 +40,7 @@ def slices_only(images: Sequence[ImageFile], policy: ReadingPolicy) -> list[Imag
     """The images that may be slices, in the order given.
 
     Raises `Refused` with the code of what they are when none is left: localizer, derived,
-    secondary_capture, not_a_volume (mosaics) or not_greyscale.
+    secondary_capture, not_a_volume (mosaics, projections, no images at all) or not_greyscale.
     """
     left = list(images)
     for kind in _kinds(policy):
@@ -52,6 +60,8 @@ def is_derived(header: Dataset) -> bool:
 
 def _kinds(policy: ReadingPolicy) -> list[_Kind]:
     kinds = [
+        _Kind(RefusalCode.NOT_A_VOLUME, _is_no_image, "are no images"),
+        _Kind(RefusalCode.NOT_A_VOLUME, _is_projection, "are projections or pictures, no slices"),
         _Kind(RefusalCode.SECONDARY_CAPTURE, _is_secondary_capture, "are secondary captures"),
         _Kind(RefusalCode.LOCALIZER, _is_localizer, "are localizers"),
         _Kind(RefusalCode.NOT_GREYSCALE, _is_colour, "have colour (SamplesPerPixel is not 1)"),
@@ -65,6 +75,18 @@ def _kinds(policy: ReadingPolicy) -> list[_Kind]:
 
 def _image_type(header: Dataset) -> tuple[str, ...]:
     return tuple(str(value).strip().upper() for value in attribute_values(header, "ImageType"))
+
+
+def _is_no_image(header: Dataset) -> bool:
+    return _modality(header) in NO_IMAGES or not attribute_values(header, "Rows")
+
+
+def _is_projection(header: Dataset) -> bool:
+    return _modality(header) in PROJECTIONS
+
+
+def _modality(header: Dataset) -> str:
+    return str(header.get("Modality") or "")
 
 
 def _is_localizer(header: Dataset) -> bool:

@@ -6,7 +6,9 @@
   physical units and mean the same however they are displayed.
 * A negative slope of MR images is refused: which end of the scale is bright is then a guess.
 * A High Bit that is not Bits Stored - 1 (PS3.5 8.1.1) is refused: nobody knows which bits count.
-* CT values below -1024 HU (padding outside the reconstructed circle) become -1024.
+* CT values below -1024 HU (padding outside the reconstructed circle) become -1024; pixels that
+  Pixel Padding Value and Range Limit name become -1024 HU, or else the lowest measured value.
+* PET becomes uptake by body weight (SUV, g/mL).
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ from pydicom.uid import JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless
 
 from pipelines.errors import InferenceFailed, RefusalCode, Refused
 from pipelines.objects.source_series import functional_group
+from pipelines.padding import filled, padded_pixels
+from pipelines.suv import suv_factor
 
 LOWEST_HOUNSFIELD = -1024.0
 MOST_EQUAL_VOXELS = 0.999
@@ -55,11 +59,19 @@ def read_file(path: Path, *, with_pixels: bool) -> Dataset:
     disk does not give it. The path is not told: its parts are UIDs.
     """
     try:
-        return dcmread(path, stop_before_pixels=not with_pixels)
+        return _with_own_uids(dcmread(path, stop_before_pixels=not with_pixels))
     except OSError as error:
         raise _from_disk(error) from error
     except BROKEN_FILE as error:
         raise _unreadable("an image file is malformed", error) from error
+
+
+def _with_own_uids(image: Dataset) -> Dataset:
+    # Some anonymisers empty both, and leave them in the file's own header (PS3.10 7.1).
+    for keyword in ("SOPClassUID", "SOPInstanceUID"):
+        if not image.get(keyword):
+            setattr(image, keyword, image.file_meta.get(f"MediaStorage{keyword}") or "")
+    return image
 
 
 def slice_values(path: Path) -> NDArray[np.float32]:
@@ -128,18 +140,31 @@ def _modality_values(
 ) -> NDArray[np.float32]:
     modality = str(image.get("Modality", ""))
     try:
-        if image.get("PhotometricInterpretation") == "MONOCHROME1":
-            stored = stored if modality in PHYSICAL_UNITS else _inverted(stored, image)
-        if rescale.get("ModalityLUTSequence"):
-            return np.asarray(apply_modality_lut(stored, rescale), dtype=np.float32)
-        slope = _number(rescale, "RescaleSlope", 1.0)
-        intercept = _number(rescale, "RescaleIntercept", 0.0)
+        is_padding = padded_pixels(stored, image)
+        values = _rescaled(stored, rescale, image, modality)
     except BROKEN_FILE as error:
-        raise _unreadable("the rescale attributes are malformed", error) from error
+        raise _unreadable("the rescale or padding attributes are malformed", error) from error
+    if modality == "CT":
+        values = np.maximum(values, np.float32(LOWEST_HOUNSFIELD))
+    if modality == "PT":
+        values = values * np.float32(suv_factor(image))
+    if is_padding is None:
+        return values
+    return filled(values, is_padding, LOWEST_HOUNSFIELD if modality == "CT" else None)
+
+
+def _rescaled(
+    stored: NDArray[np.generic], rescale: Dataset, image: Dataset, modality: str
+) -> NDArray[np.float32]:
+    if image.get("PhotometricInterpretation") == "MONOCHROME1":
+        stored = stored if modality in PHYSICAL_UNITS else _inverted(stored, image)
+    if rescale.get("ModalityLUTSequence"):
+        return np.asarray(apply_modality_lut(stored, rescale), dtype=np.float32)
+    slope = _number(rescale, "RescaleSlope", 1.0)
+    intercept = _number(rescale, "RescaleIntercept", 0.0)
     _refuse_slope(slope, modality)
     with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused later
-        values = stored.astype(np.float32) * np.float32(slope) + np.float32(intercept)
-    return np.maximum(values, np.float32(LOWEST_HOUNSFIELD)) if modality == "CT" else values
+        return stored.astype(np.float32) * np.float32(slope) + np.float32(intercept)
 
 
 def _refuse_slope(slope: float, modality: str) -> None:

@@ -13,6 +13,7 @@ from pipelines.findings import Findings
 from pipelines.objects.decoded_segmentation import DecodedSegmentation
 from pipelines.objects.identity import Origin, ResultIdentity
 from pipelines.objects.proof import prove_segmentation
+from pipelines.objects.proof_anatomy import LeftRight, prove_in_body, prove_sides
 from pipelines.objects.proof_report import prove_report
 from pipelines.objects.report_sr import ReportRequest, build_report
 from pipelines.objects.segmentation import SegmentationRequest, build_segmentation
@@ -91,13 +92,19 @@ class ResultWriter:
         )
 
     def _proved_segmentation(self, findings: Findings) -> DecodedSegmentation:
-        return prove_segmentation(
+        main, label_map = self._main, findings.label_map
+        decoded = prove_segmentation(
             self.out_dir / SEG_FILE,
-            findings.label_map,
-            self._main.source,
+            label_map,
+            main.source,
             findings.structures,
-            affine_lps=self._main.affine_lps,
+            affine_lps=main.affine_lps,
         )
+        modality = str(main.headers[0].get("Modality", ""))
+        prove_in_body(label_map, main.voxels, modality=modality, spacing_mm=main.spacing_mm)
+        pairs = [LeftRight(pair.left, pair.right) for pair in self.definition.left_right]
+        prove_sides(label_map, main.source.planes(), pairs)
+        return decoded
 
     def _report_request(
         self, findings: Findings, decoded: DecodedSegmentation | None

@@ -13,6 +13,7 @@ from pathlib import Path
 import structlog
 
 from config.settings import PipelineSettings
+from pipelines.common_grid import on_one_grid
 from pipelines.definition import load_definition
 from pipelines.device import (
     chosen_device,
@@ -38,6 +39,7 @@ from pipelines.selection import NoMatch, select_inputs
 from pipelines.series_volume import SeriesVolume, read_series
 from pipelines.stages import StageTimes
 from pipelines.study_folder import files_digest, series_of_folder
+from pipelines.tilt import leaning_again
 from storage.records import JobResult
 
 log = structlog.get_logger()
@@ -118,11 +120,13 @@ def _label_map(
     with times.stage("load_model"):
         bundle = loaded_model(request.registered, chosen_device(request.device))
     with times.stage("preprocess"):
-        data = preprocessed(volumes, bundle)
+        upright = on_one_grid(volumes)
+        data = preprocessed(upright, bundle)
     with times.stage("inference"):
         answer = infer(data, bundle)
     with times.stage("restore"):
-        return restored_label_map(data, answer, next(iter(volumes.values())), bundle)
+        labels = restored_label_map(data, answer, next(iter(upright.values())), bundle)
+        return leaning_again(labels, next(iter(volumes.values())))
 
 
 def _find(request: RunRequest, label_map: LabelMap, source: SeriesVolume) -> Findings:

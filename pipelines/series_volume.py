@@ -83,6 +83,7 @@ def read_series(paths: Sequence[Path], policy: ReadingPolicy = STRICT) -> Series
     if not images:
         raise Refused(RefusalCode.TOO_FEW_SLICES, "the series has no images")
     kept = slices_only(images, policy)
+    _refuse_unidentified([header for _, header in kept])
     _refuse_mixtures([header for _, header in kept], policy)
     frames = [frame for path, header in kept for frame in frames_of(path, header)]
     found = chosen_volume(stacks_of(frames), policy)
@@ -113,6 +114,14 @@ def _read(found: FoundVolume) -> SeriesVolume:
         voxels[number] = slice_values(frame.path)
     source = SourceSeries(tuple(frame.header for frame in found.frames))
     return SeriesVolume(voxels, found.geometry, source)
+
+
+def _refuse_unidentified(headers: Sequence[Dataset]) -> None:
+    keywords = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
+    empty = [name for name in keywords if not all(header.get(name) for header in headers)]
+    if empty:
+        text = f"{', '.join(empty)} missing or empty: a result could not name its images"
+        raise Refused(RefusalCode.UNIDENTIFIED, text)
 
 
 def _refuse_mixtures(headers: Sequence[Dataset], policy: ReadingPolicy) -> None:

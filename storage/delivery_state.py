@@ -26,7 +26,11 @@ TRANSITIONS: Final = {
     ),
     (SENDING, DEAD): by(Actor.WORKER, Actor.SWEEP, meaning="given up"),
     (SENT, CONFIRMED): by(Actor.WORKER, meaning="the receiver has proved that it keeps it"),
-    (SENT, PENDING): by(Actor.ROUTING, meaning="the results are current again: told anew"),
+    (SENT, PENDING): by(
+        Actor.ROUTING,
+        Actor.WORKER,
+        meaning="the results are current again: told anew; or the receiver does not keep it",
+    ),
     (CONFIRMED, PENDING): by(Actor.ROUTING, meaning="the results are current again: told anew"),
     (DEAD, PENDING): by(
         Actor.PERSON, Actor.ROUTING, meaning="somebody, or a study that is as before, asks for it"

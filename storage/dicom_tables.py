@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKey, Index
+from sqlalchemy import BigInteger, Double, ForeignKey, Index
 from sqlalchemy.orm import Mapped, mapped_column
 
 from storage.dicom_records import StudyState
@@ -13,7 +13,10 @@ from storage.table_types import EnumText, JsonMap, PlainText, Table, UtcDateTime
 
 
 class Study(Table):
-    """One study; attributes verbatim, `generation` counts its completions."""
+    """One study; attributes verbatim, `generation` counts its completions.
+
+    `replaced_at` is when an instance last came with another content than before.
+    """
 
     __tablename__ = "study"
     __table_args__ = (Index(None, "state", "last_received_at"), Index(None, "last_received_at"))
@@ -39,6 +42,8 @@ class Study(Table):
     last_received_at: Mapped[datetime] = mapped_column(UtcDateTime)
     complete_evidence: Mapped[str] = mapped_column(PlainText)
     complete_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    complete_waited_s: Mapped[float | None] = mapped_column(Double)
+    replaced_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
 class Series(Table):

@@ -49,6 +49,8 @@ def record_instance(db: Database, incoming: IncomingInstance) -> StoreOutcome:
             _update(study, study_columns(incoming.study), is_newer)
             _update(series, series_columns(incoming.series), is_newer)
             _reopen(study, incoming)
+        if outcome is StoreOutcome.REPLACED:
+            study.replaced_at = incoming.received_at
         study.generation = study.generation or 1
         if not is_own:
             _link(session, incoming)

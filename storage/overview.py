@@ -13,13 +13,18 @@ from sqlalchemy.orm import Session
 from storage.database import Database
 from storage.dicom_records import StudyState
 from storage.dicom_tables import Instance, Series, Study
+from storage.evidence_tables import Confirmation
 from storage.job_tables import Delivery, Job
 from storage.records import DeliveryState, DestinationKind, JobState, Outcome
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveryRow:
-    """One delivery of a job."""
+    """One delivery of a job.
+
+    `unconfirmed` is why the receiver of a sent delivery has not confirmed it, where it is asked:
+    `asking`, `awaited` (its report), or the reason of the last try.
+    """
 
     delivery_id: int
     destination: str
@@ -29,6 +34,7 @@ class DeliveryRow:
     due_at: datetime
     reason_code: str
     reason_text: str
+    unconfirmed: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +56,10 @@ class JobRow:
 
 @dataclass(frozen=True, slots=True)
 class StudyRow:
-    """One study; `instance_count` is without our own results."""
+    """One study; `instance_count` is without our own results.
+
+    `complete_waited_s` is how long after its last instance it was found complete.
+    """
 
     study_instance_uid: str
     state: StudyState
@@ -60,6 +69,7 @@ class StudyRow:
     last_received_at: datetime
     complete_evidence: str
     complete_at: datetime | None
+    complete_waited_s: float | None
     jobs: tuple[JobRow, ...]
 
 
@@ -86,6 +96,7 @@ def _study_row(study: Study, instance_count: int, jobs: dict[str, list[JobRow]])
         last_received_at=study.last_received_at,
         complete_evidence=study.complete_evidence,
         complete_at=study.complete_at,
+        complete_waited_s=study.complete_waited_s if study.complete_at else None,
         jobs=tuple(jobs.get(study.study_instance_uid, ())),
     )
 
@@ -117,14 +128,20 @@ def _job_row(job: Job, deliveries: Iterable[DeliveryRow]) -> JobRow:
 
 
 def _deliveries(session: Session, job_ids: list[int]) -> dict[int, list[DeliveryRow]]:
-    statement = select(Delivery).where(Delivery.job_id.in_(job_ids)).order_by(Delivery.id)
+    statement = (
+        select(Delivery, Confirmation)
+        .outerjoin(Confirmation, Confirmation.delivery_id == Delivery.id)
+        .where(Delivery.job_id.in_(job_ids))
+        .order_by(Delivery.id)
+    )
     rows: dict[int, list[DeliveryRow]] = defaultdict(list)
-    for delivery in session.scalars(statement):
-        rows[delivery.job_id].append(_delivery_row(delivery))
+    for delivery, confirmation in session.execute(statement):
+        rows[delivery.job_id].append(_delivery_row(delivery, confirmation))
     return rows
 
 
-def _delivery_row(delivery: Delivery) -> DeliveryRow:
+def _delivery_row(delivery: Delivery, confirmation: Confirmation | None) -> DeliveryRow:
+    is_asked = confirmation is not None and delivery.state is DeliveryState.SENT
     return DeliveryRow(
         delivery_id=delivery.id,
         destination=delivery.destination,
@@ -134,7 +151,12 @@ def _delivery_row(delivery: Delivery) -> DeliveryRow:
         due_at=delivery.due_at,
         reason_code=delivery.reason_code,
         reason_text=delivery.reason_text,
+        unconfirmed=_unconfirmed(confirmation) if is_asked and confirmation else "",
     )
+
+
+def _unconfirmed(confirmation: Confirmation) -> str:
+    return confirmation.reason_code or confirmation.state.value
 
 
 def _instance_counts(session: Session, study_uids: list[str]) -> dict[str, int]:

@@ -17,6 +17,7 @@ from storage.dicom_records import StudyState
 from storage.dicom_tables import Association, AssociationStudy, Study
 from storage.durable import file_errors
 from storage.instance_files import InstanceFiles, validated_uid
+from storage.instance_lists import forget_lists
 from storage.job_tables import Delivery, Job
 from storage.records import JobState
 
@@ -95,3 +96,4 @@ def _forget_associations(db: Database, older_than: datetime) -> None:
     statement = delete(Association).where(Association.ended_at < older_than, ~linked)
     with db.begin() as session:
         session.execute(statement, execution_options={"synchronize_session": False})
+        forget_lists(session, older_than)

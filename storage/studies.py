@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
-from sqlalchemy import CursorResult, func, select, update
+from sqlalchemy import CursorResult, select, update
 from sqlalchemy.orm import Session
 
 from storage.database import Database
 from storage.dicom_records import SeriesRecord, StudyRecord, StudyState
-from storage.dicom_tables import Association, AssociationStudy, Instance, Series, Study
+from storage.dicom_tables import Instance, Series, Study
 from storage.errors import IllegalTransition, NotFound
+from storage.evidence_tables import Completion
 from storage.instance_files import uid_tag
 from storage.job_queue import enqueue, enqueue_refusal, supersede_all_but
 from storage.job_tables import Job, ResultObjectRow
 from storage.records import NewJob, Refusal
+from storage.study_progress import StudyProgress, open_studies, series_counts
 from storage.study_rows import series_record, study_record
+from storage.upsert import insert_new
 
 __all__ = [
     "Refusal",
@@ -33,23 +34,6 @@ __all__ = [
     "route",
     "series_of_study",
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class StudyProgress:
-    """What is known about a study that is being received.
-
-    `last_association_end` ("released", "aborted" or "lost") is of the association that ended
-    last among those that touched the study; one that broke off counts until a later one was
-    opened and released. `series_counts` maps Series Instance UIDs to
-    numbers of instances, without our own results.
-    """
-
-    study: StudyRecord
-    running_associations: int
-    last_association_end: str | None
-    last_association_ended_at: datetime | None
-    series_counts: Mapping[str, int]
 
 
 def get_study(db: Database, study_instance_uid: str) -> StudyRecord:
@@ -94,14 +78,6 @@ def own_series_of_study(db: Database, study_instance_uid: str) -> frozenset[str]
         return frozenset(session.scalars(made.union(back)))
 
 
-def open_studies(db: Database) -> tuple[StudyProgress, ...]:
-    """Every study that is being received, with the evidence so far."""
-    statement = select(Study).where(Study.state == StudyState.RECEIVING)
-    with db.read() as session:
-        rows = session.scalars(statement.order_by(Study.last_received_at)).all()
-        return tuple(_progress(session, row) for row in rows)
-
-
 def mark_ready(
     db: Database,
     study_instance_uid: str,
@@ -110,11 +86,13 @@ def mark_ready(
     last_received_at: datetime,
     evidence: str,
     now: datetime,
+    waited_s: float = 0.0,
 ) -> bool:
     """Take a study as complete, if nothing has come since the caller looked at it.
 
-    Returns False, and changes nothing, where the study is not RECEIVING at that generation or
-    received something after `last_received_at`.
+    What decided, and `waited_s`, the seconds since its last instance, are kept with the study
+    and, for each generation, in a row of their own. Returns False, and changes nothing, where the
+    study is not RECEIVING at that generation or received something after `last_received_at`.
     """
     statement = update(Study).where(
         Study.study_instance_uid == study_instance_uid,
@@ -124,7 +102,14 @@ def mark_ready(
     )
     columns = {"state": StudyState.READY, "complete_evidence": evidence, "complete_at": now}
     with db.begin() as session:
-        return _is_changed(session.execute(statement.values(**columns)))
+        if not _is_changed(
+            session.execute(statement.values(**columns, complete_waited_s=waited_s))
+        ):
+            return False
+        decision = {"evidence": evidence, "decided_at": now, "waited_s": waited_s}
+        key = {"study_instance_uid": study_instance_uid, "generation": generation}
+        insert_new(session, Completion, key | decision)
+        return True
 
 
 def route(
@@ -196,7 +181,7 @@ def found_study(session: Session, study_instance_uid: str, *, lock: bool = False
 def series_records(session: Session, study_instance_uid: str) -> tuple[SeriesRecord, ...]:
     """`series_of_study` inside a transaction."""
     rows = session.scalars(select(Series).where(Series.study_instance_uid == study_instance_uid))
-    counts = _series_counts(session, study_instance_uid)
+    counts = series_counts(session, study_instance_uid)
     records = [
         series_record(row, counts[row.series_instance_uid])
         for row in rows
@@ -218,56 +203,3 @@ def _in_state(db: Database, state: StudyState) -> tuple[StudyRecord, ...]:
 
 def _is_changed(result: Any) -> bool:
     return isinstance(result, CursorResult) and result.rowcount == 1
-
-
-class _Ended(NamedTuple):
-    end: str
-    opened_at: datetime
-    ended_at: datetime
-
-
-def _decisive(ended: Sequence[_Ended]) -> _Ended | None:
-    """The association whose end counts: the last one, unless an earlier one broke off.
-
-    What broke off counts until a sender has come back after it and was released: of several
-    associations side by side, the clean end of one does not mend the abort of another.
-    """
-    if not ended:
-        return None
-    broken = [each for each in ended if each.end != "released"]
-    if not broken:
-        return ended[-1]
-    came_back = any(
-        each.end == "released" and each.opened_at > broken[-1].ended_at for each in ended
-    )
-    return ended[-1] if came_back else broken[-1]
-
-
-def _progress(session: Session, study: Study) -> StudyProgress:
-    touching = (
-        select(Association.end, Association.opened_at, Association.ended_at)
-        .join(AssociationStudy, AssociationStudy.association_id == Association.id)
-        .where(AssociationStudy.study_instance_uid == study.study_instance_uid)
-        .order_by(Association.ended_at, Association.id)
-    )
-    associations = session.execute(touching).all()
-    ended = [_Ended(str(end), opened, at) for end, opened, at in associations if at is not None]
-    last = _decisive(ended)
-    return StudyProgress(
-        study=study_record(study),
-        running_associations=len(associations) - len(ended),
-        last_association_end=last.end if last else None,
-        last_association_ended_at=last.ended_at if last else None,
-        series_counts=_series_counts(session, study.study_instance_uid),
-    )
-
-
-def _series_counts(session: Session, study_instance_uid: str) -> dict[str, int]:
-    statement = (
-        select(Instance.series_instance_uid, func.count())
-        .join(Series, Series.series_instance_uid == Instance.series_instance_uid)
-        .where(Series.study_instance_uid == study_instance_uid, Instance.is_own_result.is_(False))
-        .group_by(Instance.series_instance_uid)
-        .order_by(Instance.series_instance_uid)
-    )
-    return dict(session.execute(statement).all())

@@ -11,7 +11,7 @@ from pynetdicom.sop_class import Comprehensive3DSRStorage, SegmentationStorage
 
 from config.settings import DicomDestination
 from node.conformance.markdown import code, table
-from node.find_counts import STUDY_ROOT_FIND
+from node.find_scu import STUDY_ROOT_FIND
 from node.receive.services import VerificationService, by_sop_class
 from node.receive.transfer_syntaxes import ACCEPTED_TRANSFER_SYNTAXES, supported_contexts
 from storage.records import ObjectKind

@@ -5,6 +5,7 @@ from __future__ import annotations
 from alembic import context
 
 import storage.dicom_tables
+import storage.evidence_tables
 import storage.job_tables  # noqa: F401  the import fills the metadata
 from storage.table_types import Table
 

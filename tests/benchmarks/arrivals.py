@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 
-from pydicom.uid import MRImageStorage
+from pydicom.dataset import Dataset
+from pydicom.uid import MRImageStorage, generate_uid
+from pynetdicom import AE
+from pynetdicom.sop_class import InstanceAvailabilityNotification
 
 from storage.database import open_database
 from storage.job_reads import jobs_of_study
@@ -27,6 +30,7 @@ from tests.peers.raw_scu import Proposal, RawAssociation
 COUNTING_SENDER = "PACS"
 SILENT_SENDER = "SCANNER"
 HELD_BEYOND_QUIET_TIME_S = 3.0
+HELD_AFTER_PROOF_S = 2.0
 _PATIENCE_S = 120
 _SETTLED = (JobState.SUCCEEDED, JobState.REFUSED, JobState.FAILED)
 
@@ -68,22 +72,69 @@ def _counted(site: Site) -> Arrival:
     return _seen(site, study, _send(site, study, COUNTING_SENDER))
 
 
-def _quiet(site: Site) -> Arrival:
+def _listed(site: Site) -> Arrival:
+    study = site.new_study()
+    _announce(site, study)
+    return _seen(site, study, _send(site, study, SILENT_SENDER, hold_s=HELD_AFTER_PROOF_S))
+
+
+def _whole(site: Site) -> Arrival:
     study = site.new_study()
     return _seen(site, study, _send(site, study, SILENT_SENDER))
 
 
+def _quiet(site: Site) -> Arrival:
+    study = _with_a_gap(site.new_study())
+    return _seen(site, study, _send(site, study, SILENT_SENDER))
+
+
 def _held(site: Site) -> Arrival:
-    study = site.new_study()
+    study = _with_a_gap(site.new_study())
     hold_s = site.quiet_time_s + HELD_BEYOND_QUIET_TIME_S
     return _seen(site, study, _send(site, study, SILENT_SENDER, hold_s=hold_s))
 
 
 CASES = (
+    Case("list by availability notification, the association stays open", True, _listed),
     Case("counts by C-FIND", True, _counted),
-    Case("quiet time alone", False, _quiet),
+    Case("released, slices without gaps", False, _whole),
+    Case("released, a slice is missing: quiet time alone", False, _quiet),
     Case("quiet time, the association stays open 3 s longer", False, _held),
 )
+
+
+def _with_a_gap(study: SmallStudy) -> SmallStudy:
+    """Leave a slice in the middle out, so that geometry says nothing for completeness."""
+    middle = len(study.paths) // 2
+    paths = (*study.paths[:middle], *study.paths[middle + 1 :])
+    uids = (*study.sop_instance_uids[:middle], *study.sop_instance_uids[middle + 1 :])
+    return replace(study, paths=paths, sop_instance_uids=uids)
+
+
+def _announce(site: Site, study: SmallStudy) -> None:
+    """Send an Instance Availability Notification that names all of the study."""
+    series = Dataset()
+    series.SeriesInstanceUID = study.series_instance_uid
+    series.ReferencedSOPSequence = [_reference(uid) for uid in study.sop_instance_uids]
+    notification = Dataset()
+    notification.StudyInstanceUID = study.study_instance_uid
+    notification.ReferencedSeriesSequence = [series]
+    ae = AE(ae_title=SILENT_SENDER)
+    ae.add_requested_context(InstanceAvailabilityNotification)
+    association = ae.associate("127.0.0.1", site.node.port, ae_title="RADNODE")
+    status, _ = association.send_n_create(
+        notification, InstanceAvailabilityNotification, generate_uid(prefix=None)
+    )
+    association.release()
+    assert status.get("Status") == 0, status
+
+
+def _reference(sop_instance_uid: str) -> Dataset:
+    item = Dataset()
+    item.ReferencedSOPClassUID = MRImageStorage
+    item.ReferencedSOPInstanceUID = sop_instance_uid
+    item.InstanceAvailability = "ONLINE"
+    return item
 
 
 def _send(site: Site, study: SmallStudy, calling: str, *, hold_s: float = 0) -> _Sent:

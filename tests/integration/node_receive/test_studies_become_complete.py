@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from config.settings import CompletenessSettings, SenderSettings, Settings
 from node.completeness import Completeness
 from node.find_counts import ask_counts
+from node.quiet_clock import Moment
 from storage.dicom_records import StudyState
 from storage.studies import get_study, open_studies
 from tests.integration.node_receive.counting_pacs import CountingPacs
@@ -44,8 +46,15 @@ def _completeness(running: Running) -> Completeness:
     return Completeness(running.settings, running.db, ask_counts)
 
 
-def _in(seconds: float) -> datetime:
-    return datetime.now(UTC) + timedelta(seconds=seconds)
+def _in(seconds: float) -> Moment:
+    return Moment(datetime.now(UTC) + timedelta(seconds=seconds), time.monotonic() + seconds)
+
+
+def _look(completeness: Completeness, moment: Moment) -> tuple[str, ...]:
+    """Look, and once more when every PACS has answered."""
+    found = completeness.check(moment)
+    wait_until(lambda: not completeness.questions, what="the answers of PACS")
+    return found or completeness.check(moment)
 
 
 def test_without_a_witness_the_quiet_time_decides(
@@ -55,13 +64,13 @@ def test_without_a_witness_the_quiet_time_decides(
     _send(running, *mr_series(tmp_path, 2))
     completeness = _completeness(running)
 
-    assert completeness.check(_in(5)) == ()
-    assert completeness.check(_in(11)) == (STUDY,)
+    assert _look(completeness, _in(5)) == ()
+    assert _look(completeness, _in(11)) == (STUDY,)
 
     study = get_study(running.db, STUDY)
     assert study.state is StudyState.READY
     assert study.complete_evidence == "quiet_time"
-    assert completeness.check(_in(100)) == ()
+    assert _look(completeness, _in(100)) == ()
 
 
 def test_a_running_association_holds_a_study_open(
@@ -72,11 +81,11 @@ def test_a_running_association_holds_a_study_open(
     completeness = _completeness(running)
     with association(running.port) as assoc:
         store(assoc, first)
-        assert completeness.check(_in(1000)) == ()
+        assert _look(completeness, _in(1000)) == ()
         store(assoc, second)
     assert running.changes.acquire(timeout=10)
 
-    assert completeness.check(_in(1000)) == (STUDY,)
+    assert _look(completeness, _in(1000)) == (STUDY,)
 
 
 def test_equal_counts_make_a_study_ready_at_once(
@@ -86,7 +95,7 @@ def test_equal_counts_make_a_study_ready_at_once(
         running = start_listener(_settings(pacs.port))
         _send(running, *mr_series(tmp_path, 2))
 
-        assert _completeness(running).check(_in(1.5)) == (STUDY,)
+        assert _look(_completeness(running), _in(1.5)) == (STUDY,)
 
     assert get_study(running.db, STUDY).complete_evidence == "pacs_counts"
 
@@ -99,11 +108,11 @@ def test_a_pacs_with_more_is_waited_for_and_asked_again_when_more_has_come(
         running = start_listener(_settings(pacs.port))
         completeness = _completeness(running)
         _send(running, *paths[:2])
-        assert completeness.check(_in(2)) == ()
-        assert completeness.check(_in(30)) == ()
+        assert _look(completeness, _in(2)) == ()
+        assert _look(completeness, _in(30)) == ()
 
         _send(running, *paths[2:])
-        assert completeness.check(_in(2)) == (STUDY,)
+        assert _look(completeness, _in(2)) == (STUDY,)
 
     assert get_study(running.db, STUDY).complete_evidence == "pacs_counts"
 
@@ -116,8 +125,8 @@ def test_a_pacs_that_counts_wrong_does_not_block_for_ever(
         _send(running, *mr_series(tmp_path, 2))
 
         completeness = _completeness(running)
-        assert completeness.check(_in(2)) == ()
-        assert completeness.check(_in(61)) == (STUDY,)
+        assert _look(completeness, _in(2)) == ()
+        assert _look(completeness, _in(61)) == (STUDY,)
 
     evidence = get_study(running.db, STUDY).complete_evidence
     assert evidence == "quiet_time (the PACS has more instances than have come)"
@@ -132,22 +141,40 @@ def test_the_same_question_is_not_asked_every_second(
         completeness = _completeness(running)
 
         for second in range(2, 50):
-            completeness.check(_in(second))
+            _look(completeness, _in(second))
 
     # After 5, 10 and 20 seconds more: the wait doubles.
     assert pacs.asked == 4
 
 
-def test_a_pacs_is_not_asked_while_the_only_association_runs(
+def test_while_an_association_runs_the_pacs_is_asked_less_and_less_often(
+    start_listener: StartListener, tmp_path: Path
+) -> None:
+    paths = mr_series(tmp_path, 30)
+    with CountingPacs({SERIES: ("MR", 30)}) as pacs:
+        running = start_listener(_settings(pacs.port))
+        completeness = _completeness(running)
+        with association(running.port) as assoc:
+            for number, path in enumerate(paths[:29]):
+                store(assoc, path)
+                assert _look(completeness, _in(number + 0.5)) == ()
+            # At 0, 1, 3, 7 and 15 seconds, however many instances have come meanwhile.
+            assert pacs.asked == 5
+            store(assoc, paths[29])
+        assert running.changes.acquire(timeout=10)
+        assert _look(completeness, _in(30)) == (STUDY,)
+
+
+def test_counts_prove_a_study_while_its_association_is_still_open(
     start_listener: StartListener, tmp_path: Path
 ) -> None:
     with CountingPacs({SERIES: ("MR", 1)}) as pacs:
         running = start_listener(_settings(pacs.port))
         with association(running.port) as assoc:
             store(assoc, write(mr_instance(), tmp_path))
-            assert _completeness(running).check(_in(30)) == ()
+            assert _look(_completeness(running), _in(0.5)) == (STUDY,)
 
-        assert pacs.asked == 0
+    assert get_study(running.db, STUDY).complete_evidence == "pacs_counts"
 
 
 @pytest.mark.parametrize("delay_s", [0.0, 4.0])
@@ -160,8 +187,8 @@ def test_a_dead_or_slow_pacs_leaves_it_to_the_quiet_time(
         _send(running, *mr_series(tmp_path, 2))
         completeness = _completeness(running)
 
-        assert completeness.check(_in(2)) == ()
-        assert completeness.check(_in(11)) == (STUDY,)
+        assert _look(completeness, _in(2)) == ()
+        assert _look(completeness, _in(11)) == (STUDY,)
         completeness.close()
 
     assert get_study(running.db, STUDY).complete_evidence == "quiet_time"
@@ -179,8 +206,8 @@ def test_an_aborting_sender_is_given_more_time(
     assert running.changes.acquire(timeout=10)
     completeness = _completeness(running)
 
-    assert completeness.check(_in(30)) == ()
-    assert completeness.check(_in(61)) == (STUDY,)
+    assert _look(completeness, _in(30)) == ()
+    assert _look(completeness, _in(61)) == (STUDY,)
     assert get_study(running.db, STUDY).complete_evidence == "quiet_time_after_abort"
 
 
@@ -201,7 +228,7 @@ def test_orthanc_routes_a_study_and_its_counts_confirm_it(
         orthanc.send_to_modality("radnode", study_id)
 
         wait_until(lambda: _association_ended(running), what="Orthanc's release")
-        assert _completeness(running).check(_in(2)) == (STUDY,)
+        assert _look(_completeness(running), _in(2)) == (STUDY,)
 
     study = get_study(running.db, STUDY)
     assert study.complete_evidence == "pacs_counts"

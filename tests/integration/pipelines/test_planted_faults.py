@@ -72,7 +72,7 @@ def lopsided() -> NDArray[np.uint16]:
     """Two bodies in a cube, like themselves from no other side."""
     stored = np.full((SIDE, SIDE, SIDE), 50, dtype=np.uint16)
     stored[1:5, 2:9, 3:8] = 150
-    stored[6:8, 5:8, 1:10] = 250
+    stored[6:8, 5:8, 1:7] = 250
     return stored
 
 
@@ -209,3 +209,22 @@ def test_references_in_the_reverse_order_are_caught_by_the_proof(
     with pytest.raises(ProofFailed):
         run(offered, tmp_path, files_of("axial", tmp_path / "in"))
     assert kept(tmp_path) == []
+
+
+def test_a_mirrored_answer_of_a_model_that_knows_sides_is_never_kept(
+    offered: RegisteredPipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # In the source, the middle of label 1 lies further left (+x) than that of label 2.
+    sided = register(definition(left_right=[{"left": 1, "right": 2}]), offered.bundle_dir.parent)
+    for source in ("axial", "coronal", "oblique"):
+        run(sided, tmp_path / source, files_of(source, tmp_path / source / "in"))
+
+    def mirrored_restore(*given: Any, **named: Any) -> NDArray[Any]:
+        return np.ascontiguousarray(np.flip(restored_label_map(*given, **named), 2))
+
+    monkeypatch.setattr("pipelines.run.restored_label_map", mirrored_restore)
+    for source in ("axial", "coronal", "oblique"):
+        folder = tmp_path / source / "mirrored"
+        with pytest.raises(ProofFailed, match="mirrored or exchanged"):
+            run(sided, folder, files_of(source, folder / "in"))
+        assert kept(folder) == []

@@ -109,6 +109,29 @@ def _shown(seg: Dataset) -> NDArray[np.int64]:
     return shown
 
 
+def test_a_leaning_stack_gets_its_labels_slice_by_slice_where_tilt_is_allowed(
+    offered: RegisteredPipeline, tmp_path: Path
+) -> None:
+    def lean(image: Dataset, index: int) -> None:
+        x, y, z = image.ImagePositionPatient
+        image.ImagePositionPatient = [x, y + index, z]
+
+    paths = write_series(tmp_path / "in", levels(), spacing_mm=(2.0, 1.0, 1.0), edit=lean)
+    with pytest.raises(Refused) as caught:
+        run(offered, tmp_path, paths)
+    assert caught.value.code is RefusalCode.GANTRY_TILT
+    result = run(with_criteria(offered, allow_tilt=True), tmp_path, paths)
+    seg = dcmread(tmp_path / result.objects[0].path)
+    shown = np.zeros((8, 16, 20), dtype=np.int64)
+    for frame, group in zip(seg.pixel_array, seg.PerFrameFunctionalGroupsSequence, strict=True):
+        _, y, z = (float(v) for v in group.PlanePositionSequence[0].ImagePositionPatient)
+        assert y == -30 + (z - 10) / 2
+        number = int(group.SegmentIdentificationSequence[0].ReferencedSegmentNumber)
+        shown[round(z - 10) // 2][frame > 0] = number
+    assert np.array_equal(shown, _truth())
+    assert [m.value for m in result.measurements] == pytest.approx([0.280, 0.048])
+
+
 def test_a_job_run_again_writes_the_same_bytes(offered: RegisteredPipeline, tmp_path: Path) -> None:
     paths = write_series(tmp_path / "in", levels())
     first = run(offered, tmp_path / "a", paths)

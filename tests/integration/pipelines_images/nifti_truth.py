@@ -22,10 +22,17 @@ def on_axes_of(
     voxel is computed, so that equal volumes are equal to the last bit.
     """
     image = nibabel.load(path)
-    voxels: NDArray[Any] = np.asarray(image.dataobj).T
-    found = LPS_FROM_RAS @ np.asarray(image.affine, dtype=float) @ _AXES_REVERSED
-    wanted = nibabel.orientations.io_orientation(affine_lps)
-    turn = nibabel.orientations.ornt_transform(nibabel.orientations.io_orientation(found), wanted)
-    back = nibabel.orientations.inv_ornt_aff(turn, voxels.shape)
-    turned: NDArray[Any] = nibabel.orientations.apply_orientation(voxels, turn)
+    return turned_as(np.asarray(image.dataobj), np.asarray(image.affine), affine_lps)
+
+
+def turned_as(
+    voxels: NDArray[Any], affine_ras: NDArray[np.float64], affine_lps: NDArray[np.float64]
+) -> tuple[NDArray[Any], NDArray[np.float64]]:
+    """The same for voxels [x, y, z] and their affine to RAS mm."""
+    found = LPS_FROM_RAS @ affine_ras.astype(float) @ _AXES_REVERSED
+    turn = nibabel.orientations.ornt_transform(
+        nibabel.orientations.io_orientation(found), nibabel.orientations.io_orientation(affine_lps)
+    )
+    back = nibabel.orientations.inv_ornt_aff(turn, voxels.T.shape)
+    turned: NDArray[Any] = nibabel.orientations.apply_orientation(voxels.T, turn)
     return turned, found @ back

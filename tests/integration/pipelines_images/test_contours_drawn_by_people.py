@@ -12,6 +12,7 @@ from pipelines.objects.description import numbered
 from pipelines.objects.proof import prove_segmentation
 from pipelines.objects.segmentation import build_segmentation
 from pipelines.objects.write import write_object
+from pipelines.reading_policy import ReadingPolicy
 from pipelines.series_volume import SeriesVolume, read_series
 from tests.integration.pipelines_images.contours import drawn_voxels
 from tests.integration.pipelines_images.nifti_truth import on_axes_of
@@ -24,6 +25,11 @@ IMAGES = ("CT", "MR_T1", "PET")
 SAME_PLACE_MM = 1e-3
 
 pytestmark = pytest.mark.peer("real_images")
+
+
+def series(patient: str, image: str) -> SeriesVolume:
+    paths = images_of("ct_ibsi_sts_dev", patient, "dicom", image, "image")
+    return read_series(paths, ReadingPolicy(allow_derived=True))
 
 
 def written(folder: Path, volume: SeriesVolume, labels: NDArray[np.uint8]) -> Path:
@@ -47,7 +53,7 @@ def test_a_contour_comes_back_from_the_seg_as_the_mask_that_others_made_of_it(
     tmp_path: Path, patient: str, image: str
 ) -> None:
     case = FOLDER / "ct_ibsi_sts_dev" / patient
-    volume = read_series(images_of("ct_ibsi_sts_dev", patient, "dicom", image, "image"))
+    volume = series(patient, image)
     contours = case / "dicom" / image / "mask" / "RS.dcm"
     labels = drawn_voxels(contours, volume.affine_lps, volume.source.shape)
     truth, truth_affine = on_axes_of(case / "nifti" / f"{image}_mask.nii.gz", volume.affine_lps)
@@ -61,7 +67,7 @@ def test_a_contour_comes_back_from_the_seg_as_the_mask_that_others_made_of_it(
 @pytest.mark.parametrize("image", IMAGES)
 @pytest.mark.parametrize("patient", PATIENTS)
 def test_voxels_and_grid_are_those_that_another_program_made(patient: str, image: str) -> None:
-    volume = read_series(images_of("ct_ibsi_sts_dev", patient, "dicom", image, "image"))
+    volume = series(patient, image)
     path = FOLDER / "ct_ibsi_sts_dev" / patient / "nifti" / f"{image}_image.nii.gz"
     voxels, affine = on_axes_of(path, volume.affine_lps)
     assert np.array_equal(volume.voxels, voxels.astype(np.float32))

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from config.settings import CompletenessSettings
-from node.completeness import Comparison, compare, evidence_of_completeness
+from node.completeness import Quiet, evidence_of_completeness
+from node.counts_comparison import Comparison, compare
 from node.find_counts import PacsCounts, SeriesCount
 from storage.dicom_records import StudyHeader, StudyRecord, StudyState
+from storage.evidence_records import NO_LISTS, ListEvidence, ListSource
 from storage.studies import StudyProgress
 
 NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)
@@ -17,32 +20,47 @@ SETTINGS = CompletenessSettings(quiet_time_s=10, quiet_time_after_abort_s=60)
 MORE_EVIDENCE = "quiet_time (the PACS has more instances than have come)"
 
 
+PROVED = ListEvidence((ListSource.AVAILABILITY,))
+
+
 def _progress(
-    *, quiet_s: float, running: int = 0, end: str | None = "released", ended_s: float | None = None
+    *,
+    running: int = 0,
+    end: str | None = "released",
+    lists: ListEvidence = NO_LISTS,
+    is_resent: bool = False,
 ) -> StudyProgress:
-    last = NOW - timedelta(seconds=quiet_s)
-    study = StudyRecord(StudyHeader("1.2"), StudyState.RECEIVING, 1, "PACS", last, last)
-    ended_at = (
-        None if end is None else NOW - timedelta(seconds=quiet_s if ended_s is None else ended_s)
-    )
-    return StudyProgress(study, running, end, ended_at, {"1.2.1": 5})
+    study = StudyRecord(StudyHeader("1.2"), StudyState.RECEIVING, 1, "PACS", NOW, NOW)
+    ended_at = None if end is None else NOW
+    return StudyProgress(study, running, end, ended_at, {"1.2.1": 5}, lists, is_resent)
 
 
-def _evidence(progress: StudyProgress, comparison: Comparison = Comparison.UNKNOWN) -> str | None:
-    return evidence_of_completeness(progress, comparison, SETTINGS, NOW)
+def _evidence(
+    progress: StudyProgress,
+    quiet_s: float,
+    comparison: Comparison = Comparison.UNKNOWN,
+    *,
+    ended_s: float | None = None,
+    covered: str | None = None,
+) -> str | None:
+    quiet = Quiet(quiet_s, quiet_s if ended_s is None else ended_s)
+    return evidence_of_completeness(progress, comparison, SETTINGS, quiet, lambda: covered)
 
 
-def test_equal_counts_are_enough_at_once() -> None:
-    assert _evidence(_progress(quiet_s=0), Comparison.EQUAL) == "pacs_counts"
-    assert _evidence(_progress(quiet_s=0, running=2), Comparison.EQUAL) == "pacs_counts"
-    assert _evidence(_progress(quiet_s=0, end="lost"), Comparison.EQUAL) == "pacs_counts"
+@pytest.mark.parametrize(("running", "end"), [(0, "released"), (2, "released"), (0, "lost")])
+def test_proof_is_enough_at_once(running: int, end: str) -> None:
+    counted = _progress(running=running, end=end)
+    listed = _progress(running=running, end=end, lists=PROVED)
+
+    assert _evidence(counted, 0, Comparison.EQUAL) == "pacs_counts"
+    assert _evidence(listed, 0) == "instance_list (availability)"
 
 
 @pytest.mark.parametrize(
     ("quiet_s", "evidence"), [(0, None), (9.9, None), (10, "quiet_time"), (1000, "quiet_time")]
 )
 def test_after_a_release_the_quiet_time_decides(quiet_s: float, evidence: str | None) -> None:
-    assert _evidence(_progress(quiet_s=quiet_s)) == evidence
+    assert _evidence(_progress(), quiet_s) == evidence
 
 
 @pytest.mark.parametrize("end", ["aborted", "lost", None])
@@ -52,21 +70,64 @@ def test_after_a_release_the_quiet_time_decides(quiet_s: float, evidence: str | 
 def test_after_an_abort_it_takes_longer(
     end: str | None, quiet_s: float, evidence: str | None
 ) -> None:
-    assert _evidence(_progress(quiet_s=quiet_s, end=end)) == evidence
+    assert _evidence(_progress(end=end), quiet_s, covered="brain") == evidence
 
 
 def test_a_sender_that_hung_for_long_gets_its_time_from_the_abort_on() -> None:
-    assert _evidence(_progress(quiet_s=100, end="lost", ended_s=5)) is None
+    assert _evidence(_progress(end="lost"), 100, ended_s=5) is None
 
 
 @pytest.mark.parametrize("comparison", [Comparison.UNKNOWN, Comparison.MORE])
 def test_a_running_association_means_not_complete(comparison: Comparison) -> None:
-    assert _evidence(_progress(quiet_s=10_000, running=1), comparison) is None
+    assert _evidence(_progress(running=1), 10_000, comparison, covered="brain") is None
 
 
 def test_a_pacs_with_more_is_waited_for_but_not_for_ever() -> None:
-    assert _evidence(_progress(quiet_s=30), Comparison.MORE) is None
-    assert _evidence(_progress(quiet_s=60), Comparison.MORE) == MORE_EVIDENCE
+    assert _evidence(_progress(), 30, Comparison.MORE, covered="brain") is None
+    assert _evidence(_progress(), 60, Comparison.MORE) == MORE_EVIDENCE
+
+
+def test_slices_without_gaps_shorten_the_wait_after_a_release() -> None:
+    assert _evidence(_progress(), 2.9, covered="brain") is None
+    assert _evidence(_progress(), 3, covered="brain") == "slices_without_gaps (for brain)"
+    assert _evidence(_progress(), 3, covered=None) is None
+
+
+@pytest.mark.parametrize(
+    ("lists", "note"),
+    [
+        (ListEvidence((ListSource.AVAILABILITY,), missing=3), "3 listed instances have not come"),
+        (
+            ListEvidence((ListSource.PERFORMED_STEP,), open_steps=1),
+            "a performed procedure step has not ended",
+        ),
+    ],
+)
+def test_announced_instances_are_waited_for_but_not_for_ever(
+    lists: ListEvidence, note: str
+) -> None:
+    progress = _progress(lists=lists)
+
+    assert _evidence(progress, 599, Comparison.EQUAL, covered="brain") is None
+    assert _evidence(progress, 600) == f"quiet_time ({note})"
+    assert _evidence(progress, 600, Comparison.EQUAL) == f"pacs_counts ({note})"
+    assert _evidence(replace(progress, running_associations=1), 600) is None
+
+
+def test_a_list_of_one_series_does_not_prove_the_others() -> None:
+    lists = ListEvidence((ListSource.STORAGE_COMMITMENT,), unlisted={"1.2.2": 4})
+
+    assert _evidence(_progress(lists=lists), 9) is None
+    assert _evidence(_progress(lists=lists), 10) == "quiet_time"
+
+
+def test_while_a_study_is_sent_again_presence_proves_nothing() -> None:
+    for lists in (NO_LISTS, PROVED):
+        progress = _progress(lists=lists, is_resent=True)
+        assert _evidence(progress, 5, Comparison.EQUAL, covered="brain") is None
+        assert _evidence(progress, 10, Comparison.EQUAL) == "quiet_time"
+        running = replace(progress, running_associations=1)
+        assert _evidence(running, 100, Comparison.EQUAL) is None
 
 
 def _counts(instances: int | None = None, **series: tuple[str, int | None]) -> PacsCounts:
@@ -120,6 +181,14 @@ def test_derived_objects_that_did_come_are_compared() -> None:
 
     assert compare(counts, {"a": 5, "c": 1}) is Comparison.MORE
     assert compare(counts, {"a": 5, "c": 2}) is Comparison.EQUAL
+
+
+def test_a_series_that_a_list_has_proved_needs_no_count() -> None:
+    counts = _counts(None, a=("MR", None), b=("MR", 3))
+
+    assert compare(counts, {"a": 5, "b": 3}) is Comparison.UNKNOWN
+    assert compare(counts, {"a": 5, "b": 3}, proven={"a"}) is Comparison.EQUAL
+    assert compare(counts, {"a": 5, "b": 2}, proven={"a"}) is Comparison.MORE
 
 
 SERIES = st.dictionaries(st.sampled_from("abcd"), st.integers(1, 50), min_size=1)

@@ -46,6 +46,7 @@ STUDY = StudyRow(
     last_received_at=AT,
     complete_evidence="counts",
     complete_at=AT,
+    complete_waited_s=0.42,
     jobs=(JOB,),
 )
 
@@ -63,7 +64,7 @@ def test_a_study_shows_its_evidence_its_job_and_where_the_results_are() -> None:
     for text in (
         uid_tag("1.2.3"),
         "36",
-        "routed (counts)",
+        "routed (counts, after 0.4 s)",
         "succeeded - findings",
         "5 pacs: pending - no_connection (try 2, next now)",
     ):

@@ -207,6 +207,8 @@ def changed(keyword: str, value: Any, *, at: int | None = None) -> Any:
         ("SamplesPerPixel", 3, None, RefusalCode.NOT_GREYSCALE),
         ("FrameOfReferenceUID", "2.25.7", 1, RefusalCode.MIXED_FRAMES_OF_REFERENCE),
         ("FrameOfReferenceUID", None, None, RefusalCode.NO_GEOMETRY),
+        ("SeriesInstanceUID", "", 1, RefusalCode.UNIDENTIFIED),
+        ("StudyInstanceUID", None, None, RefusalCode.UNIDENTIFIED),
         ("SeriesInstanceUID", "2.25.7", 1, RefusalCode.MIXED_SERIES),
         ("ImagePositionPatient", None, 3, RefusalCode.NO_GEOMETRY),
         ("ImageOrientationPatient", [1, 0, 0], 3, RefusalCode.NO_GEOMETRY),
@@ -224,6 +226,16 @@ def test_what_is_no_volume_is_refused_with_its_code(
 ) -> None:
     paths = write_series(tmp_path, ramp(), edit=changed(keyword, value, at=at))
     assert refusal(paths) is code
+
+
+def test_uids_that_only_the_file_itself_states_are_taken_from_it(tmp_path: Path) -> None:
+    paths = write_series(tmp_path, ramp())
+    for path in paths:
+        image = dcmread(path)
+        image.SOPInstanceUID = ""
+        image.save_as(path)
+    uids = [str(header.SOPInstanceUID) for header in read_series(paths).headers]
+    assert uids == [f"2.25.2001.{number}" for number in range(1, 6)]
 
 
 def test_a_series_without_images_is_refused() -> None:

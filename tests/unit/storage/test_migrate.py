@@ -10,6 +10,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import inspect, make_url, text
 
 import storage.dicom_tables
+import storage.evidence_tables
 import storage.job_tables  # noqa: F401
 from storage.database import Database, open_database, sqlite_url
 from storage.errors import StorageError

@@ -1,0 +1,76 @@
+"""Finds studies complete and routes them: when something has happened, and now and then.
+
+A thread of its own, because a scheduled act that is asked for while it runs is not run again.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import structlog
+
+from storage.errors import StorageError
+
+# Between two looks while events pour in: four times as long as a look took, within bounds.
+_SHORTEST_PAUSE_S = 0.02
+_LONGEST_PAUSE_S = 0.1
+_PAUSE_FACTOR = 4
+_STORAGE_WAIT_S = 1.0
+
+log = structlog.get_logger()
+
+
+class Assembly:
+    """Runs `look` after each `wake`, and every `interval_s` in any case."""
+
+    def __init__(self, look: Callable[[], None], *, interval_s: float) -> None:
+        self._look = look
+        self._interval_s = interval_s
+        self._woken = threading.Event()
+        self._stopping = threading.Event()
+        self._is_postponed = False
+        self._thread = threading.Thread(target=self._run, name="assembly", daemon=True)
+
+    def start(self) -> None:
+        """Begin with a look."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Look again as soon as possible; may be called from any thread, at any time."""
+        self._woken.set()
+
+    def stop(self) -> None:
+        """Let the look in hand come to its end and begin no other."""
+        self._stopping.set()
+        self._woken.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            # Before the look: what happens during it is seen by the next one.
+            self._woken.clear()
+            begin = time.monotonic()
+            pause_s = self._guarded_look()
+            took_s = time.monotonic() - begin
+            self._stopping.wait(max(pause_s, min(took_s * _PAUSE_FACTOR, _LONGEST_PAUSE_S)))
+            self._woken.wait(self._interval_s)
+
+    def _guarded_look(self) -> float:
+        """Look, and return how long to pause at least."""
+        try:
+            self._look()
+        except StorageError as error:
+            if not self._is_postponed:
+                log.warning("act_postponed", act="assembly", error=type(error).__name__)
+            self._is_postponed = True
+            return _STORAGE_WAIT_S
+        except Exception:  # the thread's outermost edge; the next look tries again
+            log.error("act_failed", act="assembly", exc_info=True)
+            return _STORAGE_WAIT_S
+        if self._is_postponed:
+            log.info("act_resumed", act="assembly")
+        self._is_postponed = False
+        return _SHORTEST_PAUSE_S

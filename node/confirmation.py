@@ -1,0 +1,210 @@
+"""From `sent` to `confirmed`: a PACS is asked whether it keeps what it took (PS3.4 J, as SCU).
+
+It is asked by storage commitment. Its report comes on the same association, or hours later on one
+that it opens to us; both end in `CommitmentResults.take`. What it does not keep is sent again.
+Where there is no report in time, or no such service, C-FIND tells second best whether our objects
+are listed; what is not listed proves nothing, so the delivery stays `sent`, with the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+
+import structlog
+from pydicom.uid import generate_uid
+
+from config.settings import DicomDestination, Settings
+from node.commitment_association import Peer, ask_commitment
+from node.commitment_result import CommitmentResult, FailureReason
+from node.errors import CommitmentUnavailable, CountsUnavailable
+from node.find_objects import KnownObject, find_objects
+from node.setback import retry_delay
+from storage import confirmations
+from storage.database import Database
+from storage.deliveries import get_delivery
+from storage.evidence_records import ConfirmationRecord, ConfirmationState
+from storage.jobs import get_job
+
+SAME_ASSOCIATION_S = 5.0
+
+_log = structlog.get_logger()
+
+
+class CommitmentResults:
+    """Takes reports of PACS on commitments of ours; usable from every process and thread."""
+
+    def __init__(self, settings: Settings, db: Database, *, worker_id: str) -> None:
+        self._db = db
+        self._worker_id = worker_id
+        self._destinations = {
+            destination.name: destination
+            for destination in settings.destinations
+            if isinstance(destination, DicomDestination)
+        }
+
+    def take(self, result: CommitmentResult) -> None:
+        """Confirm the delivery that the report is about, or have it sent again."""
+        asked = confirmations.delivery_of_transaction(self._db, result.transaction_uid)
+        if asked is None:
+            _log.warning("commitment_report_unknown")
+            return
+        wanted = confirmations.objects_of_job(self._db, asked.job_id)
+        lost = {uid: result.failed.get(uid, 0) for uid in wanted if uid not in result.kept}
+        now = datetime.now(UTC)
+        if not lost:
+            receipt = {"commitment": result.transaction_uid}
+            confirmed(self._db, asked, receipt, self._worker_id, now)
+        elif set(lost.values()) == {FailureReason.DUPLICATE_TRANSACTION_UID}:
+            confirmations.postpone_confirmation(
+                self._db,
+                asked.delivery_id,
+                state=ConfirmationState.ASKING,
+                due_at=now,
+                code="duplicate_transaction",
+                text="the PACS has seen this Transaction UID before; it is asked under another",
+            )
+        else:
+            self._send_again(asked, len(wanted), lost, now)
+
+    def _send_again(
+        self, asked: ConfirmationRecord, total: int, lost: Mapping[str, int], now: datetime
+    ) -> None:
+        delivery = get_delivery(self._db, asked.delivery_id)
+        destination = self._destinations.get(delivery.destination)
+        reasons = ", ".join(f"0x{reason:04X}" for reason in sorted(set(lost.values())))
+        text = f"the PACS does not keep {len(lost)} of {total} objects: reason {reasons}"
+        days = destination.retry.give_up_after_days if destination else 0
+        if destination is None or now - delivery.created_at > timedelta(days=days):
+            confirmations.give_up_confirmation(
+                self._db, asked.delivery_id, code="commitment_failed", text=text
+            )
+            _log.error("commitment_failed", delivery_id=asked.delivery_id, reason=text)
+            return
+        wait = retry_delay(destination.retry, max(1, delivery.attempts))
+        confirmations.send_again(
+            self._db,
+            asked.delivery_id,
+            worker_id=self._worker_id,
+            code="commitment_failed",
+            text=text,
+            due_at=now + wait,
+            now=now,
+        )
+        _log.warning("commitment_failed", delivery_id=asked.delivery_id, reason=text)
+
+
+class Confirmation:
+    """Asks one PACS about the deliveries that it took, the longest due first, one at a time."""
+
+    def __init__(
+        self, destination: DicomDestination, settings: Settings, db: Database, *, worker_id: str
+    ) -> None:
+        self._destination = destination
+        self._db = db
+        self._worker_id = worker_id
+        self._results = CommitmentResults(settings, db, worker_id=worker_id)
+        self._peer = Peer(
+            destination.host,
+            destination.port,
+            called_ae_title=destination.ae_title,
+            calling_ae_title=destination.calling_ae_title or settings.node.ae_title,
+            timeout_s=destination.timeout_s,
+            tls=destination.tls,
+        )
+
+    def ask_next(self) -> bool:
+        """Ask about the next delivery that is due; False when none is."""
+        now = datetime.now(UTC)
+        since = now - timedelta(days=self._destination.retry.give_up_after_days)
+        name = self._destination.name
+        confirmations.begin_confirmations(self._db, name, sent_after=since, now=now)
+        due = confirmations.next_confirmation(self._db, name, now=now)
+        if due is None:
+            return False
+        if due.began_at < since:
+            self._give_up(due)
+        elif self._destination.confirm == "find" or due.state is ConfirmationState.AWAITED:
+            self._find(due, ("no_report", "no report on the storage commitment came in time"))
+        else:
+            self._ask(due)
+        return True
+
+    def _ask(self, due: ConfirmationRecord) -> None:
+        transaction_uid = str(generate_uid(prefix=None))
+        timeout = timedelta(seconds=self._destination.confirm_timeout_s)
+        confirmations.await_report(
+            self._db,
+            due.delivery_id,
+            transaction_uid=transaction_uid,
+            due_at=datetime.now(UTC) + timeout,
+        )
+        objects = confirmations.objects_of_job(self._db, due.job_id)
+        try:
+            result = ask_commitment(self._peer, transaction_uid, objects, wait_s=SAME_ASSOCIATION_S)
+        except CommitmentUnavailable as error:
+            if error.is_supported:
+                self._postpone(due, ConfirmationState.ASKING, error.code, error.text)
+            else:
+                self._find(due, (error.code, error.text))
+            return
+        _log.info("commitment_asked", delivery_id=due.delivery_id, is_reported=result is not None)
+        if result is not None:
+            self._results.take(result)
+
+    def _find(self, due: ConfirmationRecord, why: tuple[str, str]) -> None:
+        """Look for our objects; `why` tells what better evidence was lacking."""
+        objects = self._objects(due)
+        code, text = why
+        try:
+            found = find_objects(self._peer, objects)
+        except CountsUnavailable as error:
+            text = f"{text}; {error}"
+        else:
+            if found >= {each.sop_instance_uid for each in objects}:
+                receipt = {"found": f"{len(objects)} of {len(objects)}"}
+                confirmed(self._db, due, receipt, self._worker_id, datetime.now(UTC))
+                return
+            code = "not_listed"
+            text = f"the PACS lists {len(found)} of {len(objects)} objects"
+        self._postpone(due, due.state, code, text)
+
+    def _objects(self, due: ConfirmationRecord) -> Sequence[KnownObject]:
+        study_uid = get_job(self._db, due.job_id).study_instance_uid
+        series = confirmations.series_of_objects(self._db, due.job_id)
+        return [KnownObject(study_uid, series_uid, uid) for uid, series_uid in series.items()]
+
+    def _postpone(
+        self, due: ConfirmationRecord, state: ConfirmationState, code: str, text: str
+    ) -> None:
+        wait = retry_delay(self._destination.retry, due.attempts + 1)
+        confirmations.postpone_confirmation(
+            self._db,
+            due.delivery_id,
+            state=state,
+            due_at=datetime.now(UTC) + wait,
+            code=code,
+            text=text,
+        )
+        _log.warning("delivery_unconfirmed", delivery_id=due.delivery_id, reason_code=code)
+
+    def _give_up(self, due: ConfirmationRecord) -> None:
+        confirmations.give_up_confirmation(
+            self._db,
+            due.delivery_id,
+            code="gave_up",
+            text=f"not confirmed in {self._destination.retry.give_up_after_days:g} days",
+        )
+        _log.error("delivery_unconfirmed", delivery_id=due.delivery_id, reason_code="gave_up")
+
+
+def confirmed(
+    db: Database,
+    asked: ConfirmationRecord,
+    receipt: Mapping[str, str],
+    worker_id: str,
+    now: datetime,
+) -> None:
+    """Write down that a PACS keeps a delivery."""
+    if confirmations.confirm(db, asked.delivery_id, worker_id=worker_id, receipt=receipt, now=now):
+        _log.info("delivery_confirmed", delivery_id=asked.delivery_id, by=sorted(receipt))

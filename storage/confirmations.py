@@ -1,0 +1,209 @@
+"""Does a PACS keep what a delivery brought it? Who is asked, how, and what came of it.
+
+A delivery that was sent by C-STORE stays `sent` until its PACS confirms it. What is asked, and
+under which Transaction UID, is a row, so that a report that comes after a restart finds its
+delivery.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import delete, exists, select, update
+from sqlalchemy.orm import Session
+
+from storage.database import Database
+from storage.delivery_state import change_delivery
+from storage.errors import IllegalTransition, NotFound
+from storage.evidence_records import ConfirmationRecord, ConfirmationState
+from storage.evidence_tables import Confirmation
+from storage.job_tables import Delivery, Job, ResultObjectRow
+from storage.records import DeliveryState, DestinationKind, JobState
+from storage.state_change import Actor, Step
+from storage.upsert import insert_new
+
+
+def begin_confirmations(
+    db: Database, destination: str, *, sent_after: datetime, now: datetime
+) -> int:
+    """Take up the deliveries to a PACS that are sent and that nobody has asked about since."""
+    sent = select(Delivery.id).where(
+        Delivery.destination == destination,
+        Delivery.kind == DestinationKind.DICOM,
+        Delivery.state == DeliveryState.SENT,
+        Delivery.settled_at >= sent_after,
+        ~exists().where(
+            Confirmation.delivery_id == Delivery.id, Confirmation.began_at >= Delivery.settled_at
+        ),
+    )
+    with db.read() as session:
+        found = session.scalars(sent.order_by(Delivery.id)).all()
+    for delivery_id in found:
+        with db.begin() as session:
+            _forget(session, delivery_id)
+            insert_new(session, Confirmation, _new(delivery_id, now))
+    return len(found)
+
+
+def next_confirmation(
+    db: Database, destination: str, *, now: datetime
+) -> ConfirmationRecord | None:
+    """The delivery to a destination that is due longest to be asked about, or None."""
+    due = (
+        select(Confirmation, Delivery.job_id)
+        .join(Delivery, Delivery.id == Confirmation.delivery_id)
+        .where(
+            Delivery.destination == destination,
+            Delivery.state == DeliveryState.SENT,
+            Confirmation.state != ConfirmationState.GIVEN_UP,
+            Confirmation.due_at <= now,
+        )
+        .order_by(Confirmation.due_at, Confirmation.delivery_id)
+    )
+    with db.read() as session:
+        row = session.execute(due.limit(1)).one_or_none()
+        return None if row is None else _record(*row)
+
+
+def await_report(db: Database, delivery_id: int, *, transaction_uid: str, due_at: datetime) -> None:
+    """A commitment is about to be asked for; its report is awaited until `due_at`."""
+    columns = {
+        "transaction_uid": transaction_uid,
+        "state": ConfirmationState.AWAITED,
+        "due_at": due_at,
+        "reason_code": "",
+        "reason_text": "",
+    }
+    _set(db, delivery_id, columns)
+
+
+def postpone_confirmation(
+    db: Database,
+    delivery_id: int,
+    *,
+    state: ConfirmationState,
+    due_at: datetime,
+    code: str,
+    text: str,
+) -> None:
+    """No answer that decides: go on in `state` at `due_at`. The reason is shown."""
+    columns = {"state": state, "due_at": due_at, "attempts": Confirmation.attempts + 1}
+    _set(db, delivery_id, columns | {"reason_code": code, "reason_text": text})
+
+
+def give_up_confirmation(db: Database, delivery_id: int, *, code: str, text: str) -> None:
+    """Nobody will say: the delivery stays `sent`, and the reason is shown."""
+    columns = {"state": ConfirmationState.GIVEN_UP, "reason_code": code, "reason_text": text}
+    _set(db, delivery_id, columns)
+
+
+def delivery_of_transaction(db: Database, transaction_uid: str) -> ConfirmationRecord | None:
+    """The delivery that a commitment was asked for under this UID, or None."""
+    statement = (
+        select(Confirmation, Delivery.job_id)
+        .join(Delivery, Delivery.id == Confirmation.delivery_id)
+        .where(Confirmation.transaction_uid == transaction_uid)
+    )
+    with db.read() as session:
+        row = session.execute(statement).one_or_none()
+        return None if row is None else _record(*row)
+
+
+def objects_of_job(db: Database, job_id: int) -> Mapping[str, str]:
+    """SOP Class UIDs of what a job made, by SOP Instance UID."""
+    columns = ResultObjectRow.sop_instance_uid, ResultObjectRow.sop_class_uid
+    statement = select(*columns).where(ResultObjectRow.job_id == job_id)
+    with db.read() as session:
+        return dict(session.execute(statement.order_by(ResultObjectRow.position)).all())
+
+
+def series_of_objects(db: Database, job_id: int) -> Mapping[str, str]:
+    """Series Instance UIDs of what a job made, by SOP Instance UID."""
+    columns = ResultObjectRow.sop_instance_uid, ResultObjectRow.series_instance_uid
+    statement = select(*columns).where(ResultObjectRow.job_id == job_id)
+    with db.read() as session:
+        return dict(session.execute(statement.order_by(ResultObjectRow.position)).all())
+
+
+def confirm(
+    db: Database, delivery_id: int, *, worker_id: str, receipt: Mapping[str, str], now: datetime
+) -> bool:
+    """The PACS keeps all of it: the delivery is confirmed; False where it is not `sent`."""
+    step = Step(Actor.WORKER, now, worker_id)
+    states = DeliveryState.SENT, DeliveryState.CONFIRMED
+    with db.begin() as session:
+        former = session.scalar(select(Delivery.receipt).where(Delivery.id == delivery_id))
+        merged = {**(former or {}), **receipt}
+        try:
+            change_delivery(session, delivery_id, *states, step, receipt=merged)
+        except (IllegalTransition, NotFound):
+            return False
+        _forget(session, delivery_id)
+        return True
+
+
+def send_again(
+    db: Database,
+    delivery_id: int,
+    *,
+    worker_id: str,
+    code: str,
+    text: str,
+    due_at: datetime,
+    now: datetime,
+) -> bool:
+    """The PACS does not keep it: pending again; False where it is not `sent`, or is replaced."""
+    step = Step(Actor.WORKER, now, worker_id, code, text)
+    states = DeliveryState.SENT, DeliveryState.PENDING
+    with db.begin() as session:
+        _forget(session, delivery_id)
+        if _is_replaced(session, delivery_id):
+            return False
+        try:
+            change_delivery(session, delivery_id, *states, step, due_at=due_at, settled_at=None)
+        except (IllegalTransition, NotFound):
+            return False
+        return True
+
+
+def _is_replaced(session: Session, delivery_id: int) -> bool:
+    statement = select(Job.state).join(Delivery, Delivery.job_id == Job.id)
+    state = session.scalar(statement.where(Delivery.id == delivery_id))
+    return state is JobState.SUPERSEDED
+
+
+def _forget(session: Session, delivery_id: int) -> None:
+    session.execute(delete(Confirmation).where(Confirmation.delivery_id == delivery_id))
+
+
+def _new(delivery_id: int, now: datetime) -> dict[str, Any]:
+    return {
+        "delivery_id": delivery_id,
+        # Unique, and none that a PACS could name, until a commitment is asked for.
+        "transaction_uid": f"none {delivery_id}",
+        "state": ConfirmationState.ASKING,
+        "attempts": 0,
+        "began_at": now,
+        "due_at": now,
+        "reason_code": "",
+        "reason_text": "",
+    }
+
+
+def _record(row: Confirmation, job_id: int) -> ConfirmationRecord:
+    return ConfirmationRecord(
+        delivery_id=row.delivery_id,
+        job_id=job_id,
+        transaction_uid=row.transaction_uid,
+        state=row.state,
+        attempts=row.attempts,
+        began_at=row.began_at,
+    )
+
+
+def _set(db: Database, delivery_id: int, columns: Mapping[str, Any]) -> None:
+    statement = update(Confirmation).where(Confirmation.delivery_id == delivery_id)
+    with db.begin() as session:
+        session.execute(statement.values(**columns))

@@ -1,0 +1,123 @@
+"""Studies that are being received, with all the evidence about them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from storage.database import Database
+from storage.dicom_records import StudyRecord, StudyState
+from storage.dicom_tables import Association, AssociationStudy, Instance, Series, Study
+from storage.evidence_records import NO_LISTS, ListEvidence
+from storage.evidence_tables import Completion
+from storage.instance_lists import list_evidence
+from storage.study_rows import study_record
+
+
+@dataclass(frozen=True, slots=True)
+class StudyProgress:
+    """What is known about a study that is being received.
+
+    `last_association_end` ("released", "aborted" or "lost") is of the association that ended
+    last among those that touched the study; one that broke off counts until a later one was
+    opened and released. `series_counts` maps Series Instance UIDs to
+    numbers of instances, without our own results. `lists` is what lists of instances say.
+    `is_resent`: since the study was last complete, an instance came with another content, and
+    not all the others have come anew; then the presence of every instance proves nothing.
+    """
+
+    study: StudyRecord
+    running_associations: int
+    last_association_end: str | None
+    last_association_ended_at: datetime | None
+    series_counts: Mapping[str, int]
+    lists: ListEvidence = NO_LISTS
+    is_resent: bool = False
+
+
+def open_studies(db: Database) -> tuple[StudyProgress, ...]:
+    """Every study that is being received, with the evidence so far."""
+    statement = select(Study).where(Study.state == StudyState.RECEIVING)
+    with db.read() as session:
+        rows = session.scalars(statement.order_by(Study.last_received_at)).all()
+        return tuple(_progress(session, row) for row in rows)
+
+
+class _Ended(NamedTuple):
+    end: str
+    opened_at: datetime
+    ended_at: datetime
+
+
+def _decisive(ended: Sequence[_Ended]) -> _Ended | None:
+    """The association whose end counts: the last one, unless an earlier one broke off.
+
+    What broke off counts until a sender has come back after it and was released: of several
+    associations side by side, the clean end of one does not mend the abort of another.
+    """
+    if not ended:
+        return None
+    broken = [each for each in ended if each.end != "released"]
+    if not broken:
+        return ended[-1]
+    came_back = any(
+        each.end == "released" and each.opened_at > broken[-1].ended_at for each in ended
+    )
+    return ended[-1] if came_back else broken[-1]
+
+
+def _progress(session: Session, study: Study) -> StudyProgress:
+    touching = (
+        select(Association.end, Association.opened_at, Association.ended_at)
+        .join(AssociationStudy, AssociationStudy.association_id == Association.id)
+        .where(AssociationStudy.study_instance_uid == study.study_instance_uid)
+        .order_by(Association.ended_at, Association.id)
+    )
+    associations = session.execute(touching).all()
+    ended = [_Ended(str(end), opened, at) for end, opened, at in associations if at is not None]
+    last = _decisive(ended)
+    return StudyProgress(
+        study=study_record(study),
+        running_associations=len(associations) - len(ended),
+        last_association_end=last.end if last else None,
+        last_association_ended_at=last.ended_at if last else None,
+        series_counts=series_counts(session, study.study_instance_uid),
+        lists=list_evidence(session, study.study_instance_uid),
+        is_resent=_is_resent(session, study),
+    )
+
+
+def _is_resent(session: Session, study: Study) -> bool:
+    former = session.scalar(
+        select(func.max(Completion.decided_at)).where(
+            Completion.study_instance_uid == study.study_instance_uid
+        )
+    )
+    if former is None or study.replaced_at is None or study.replaced_at < former:
+        return False
+    older = select(Instance.sop_instance_uid).join(
+        Series, Series.series_instance_uid == Instance.series_instance_uid
+    )
+    older = older.where(
+        Series.study_instance_uid == study.study_instance_uid,
+        Instance.is_own_result.is_(False),
+        Instance.received_at < former,
+    )
+    return session.scalar(older.limit(1)) is not None
+
+
+def series_counts(session: Session, study_instance_uid: str) -> dict[str, int]:
+    """Numbers of instances by Series Instance UID, without our own results."""
+    statement = (
+        select(Instance.series_instance_uid, func.count())
+        .join(Series, Series.series_instance_uid == Instance.series_instance_uid)
+        .where(Series.study_instance_uid == study_instance_uid, Instance.is_own_result.is_(False))
+        .group_by(Instance.series_instance_uid)
+        .order_by(Instance.series_instance_uid)
+    )
+    return dict(session.execute(statement).all())
