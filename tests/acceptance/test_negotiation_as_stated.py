@@ -7,10 +7,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydicom._uid_dict import UID_dictionary
 
 from config.settings import ReceiveSettings
 from tests.acceptance.radnode_process import RadnodeProcess
-from tests.peers.raw_scu import Ended, Proposal, RawAssociation, user_item
+from tests.peers.raw_scu import (
+    IMPLICIT_LITTLE_ENDIAN,
+    Ended,
+    Proposal,
+    RawAssociation,
+    user_item,
+)
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 CT_ITEM = struct.pack(">H", len(CT)) + CT.encode()
@@ -18,6 +25,7 @@ MAXIMUM_LENGTH, CLASS_UID, ASYNCHRONOUS, ROLES, VERSION_NAME, EXTENDED, COMMON, 
     *range(0x51, 0x59),
 )
 OURS = {MAXIMUM_LENGTH, CLASS_UID, VERSION_NAME}
+MOST_CONTEXTS = 128
 PAGE = Path(__file__).parents[2] / "docs" / "conformance.md"
 
 
@@ -87,3 +95,17 @@ def test_a_wrong_title_is_rejected_with_the_stated_reason(
         RawAssociation(node.port, context, called=called, calling=calling),
     ):
         pass
+
+
+def test_the_accepted_sop_classes_are_those_of_the_page(node: RadnodeProcess) -> None:
+    page = PAGE.read_text(encoding="utf-8").partition("### As a service class user")[0]
+    known = [uid for uid, entry in UID_dictionary.items() if entry[1] == "SOP Class"]
+    accepted = set()
+    for start in range(0, len(known), MOST_CONTEXTS):
+        batch = known[start : start + MOST_CONTEXTS]
+        proposals = [Proposal(uid, (IMPLICIT_LITTLE_ENDIAN,)) for uid in batch]
+        with RawAssociation(node.port, proposals) as association:
+            accepted |= {batch[number] for number in association.accepted}
+
+    assert accepted == {uid for uid in known if f"`{uid}`" in page}
+    assert len(accepted) > 150
