@@ -19,10 +19,11 @@ SEG and SR objects by C-STORE. This statement follows PS3.2 in short. It is made
 
 ## Application entities
 
-- **Receiver**: listens for associations; Verification and Storage as SCP. It may ask a sender's
-  PACS, as C-FIND SCU, how many instances a study has.
+- **Receiver**: listens for associations; Verification, Storage and the services below as SCP. It
+  may ask a sender's PACS, as C-FIND SCU, how many instances a study has.
 - **Deliverer**: opens associations to each configured DICOM destination; Storage as SCU. Objects
-  of one job go over one association, segmentations before the reports that refer to them.
+  of one job go over one association, segmentations before the reports that refer to them. It may
+  ask for storage commitment, and reports on the commitments that were asked of this node.
 
 Both call themselves by `node.ae_title`; a destination may be called with a title of its own.
 

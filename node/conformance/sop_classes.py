@@ -2,24 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from typing import cast
 
 from pydicom._uid_dict import UID_dictionary
-from pydicom.uid import UID
-from pynetdicom.presentation import PresentationContext
-from pynetdicom.sop_class import Comprehensive3DSRStorage, SegmentationStorage
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pynetdicom.presentation import DEFAULT_TRANSFER_SYNTAXES, PresentationContext
+from pynetdicom.sop_class import (
+    Comprehensive3DSRStorage,
+    SegmentationStorage,
+    StorageCommitmentPushModel,
+)
 
 from config.settings import DicomDestination
 from node.conformance.markdown import code, table
 from node.find_scu import STUDY_ROOT_FIND
-from node.receive.services import VerificationService, by_sop_class
+from node.receive.availability_service import AvailabilityService
+from node.receive.commitment_service import CommitmentService
+from node.receive.performed_step_service import PerformedStepService
+from node.receive.services import Service, VerificationService
 from node.receive.transfer_syntaxes import ACCEPTED_TRANSFER_SYNTAXES, supported_contexts
 from storage.records import ObjectKind
 
 _SOP_CLASS = "SOP Class"
 _PRIVATE_SOP_CLASS = "1.2.826.0.1.3680043.10.1561.999"
 
-_SERVED = by_sop_class((VerificationService(),))
+SERVICES = (
+    VerificationService,
+    CommitmentService,
+    AvailabilityService,
+    PerformedStepService,
+)
+"""What the listener serves beside storage; a test proposes every SOP Class to a running node."""
+
+# What is served stands in the classes; nothing is asked of an instance here.
+_SERVED = {
+    uid: service for service in cast(tuple[Service, ...], SERVICES) for uid in service.sop_classes
+}
 
 RESULT_SOP_CLASSES: Mapping[ObjectKind, UID] = {
     ObjectKind.SEG: SegmentationStorage,
@@ -50,19 +69,10 @@ def scp_section() -> list[str]:
 
 def scu_section() -> list[str]:
     """Return what the node proposes as an SCU."""
-    proposed = DicomDestination.model_fields["transfer_syntaxes"].default
-    syntaxes = ", ".join(UID(uid).name for uid in proposed)
     rows = [
-        (*_named(str(uid)), f"C-STORE of {kind} results", syntaxes)
-        for kind, uid in ((kind, RESULT_SOP_CLASSES[kind]) for kind in ObjectKind)
+        (*_named(str(uid)), purpose, ", ".join(UID(one).name for one in syntaxes))
+        for uid, purpose, syntaxes in _proposed()
     ]
-    rows.append(
-        (
-            *_named(str(STUDY_ROOT_FIND)),
-            "C-FIND for the counts of a study",
-            "Explicit VR Little Endian, Implicit VR Little Endian",
-        )
-    )
     head = ("SOP Class", "UID", "used for", "transfer syntaxes")
     return [
         "### As a service class user",
@@ -71,6 +81,17 @@ def scu_section() -> list[str]:
         "context of its own. `radnode send` proposes the SOP Classes and transfer syntaxes of "
         "the files that it is given.",
     ]
+
+
+def _proposed() -> Iterator[tuple[UID, str, Sequence[str]]]:
+    """Give SOP Class, purpose and transfer syntaxes of what the node asks of others."""
+    for kind in ObjectKind:
+        syntaxes = DicomDestination.model_fields["transfer_syntaxes"].default
+        yield RESULT_SOP_CLASSES[kind], f"C-STORE of {kind} results", syntaxes
+    finding = "C-FIND: the counts of a study, and whether a PACS has our results"
+    yield STUDY_ROOT_FIND, finding, (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
+    committing = "N-ACTION: a commitment to our results; N-EVENT-REPORT: on what was asked of us"
+    yield StorageCommitmentPushModel, committing, DEFAULT_TRANSFER_SYNTAXES
 
 
 def _accepted_contexts() -> list[PresentationContext]:

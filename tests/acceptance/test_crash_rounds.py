@@ -13,7 +13,7 @@ from tests.peers.kept_instances import kept_instances, sqlite_of
 from tests.peers.part10 import data_set_of
 from tests.peers.postgres import PostgresServer
 
-ROUNDS = 4
+ROUNDS = 3
 
 
 def _rounds(test: CrashTest) -> Summary:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import struct
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
@@ -97,13 +98,19 @@ def _named_inside(path: Path, data_set: bytes) -> tuple[str | None, str | None]:
     """Return SOP Class and SOP Instance UID of the data set, as far as a reader can tell."""
     for source in (path, BytesIO(data_set)):
         try:
-            header = dcmread(source, force=True, specific_tags=["SOPClassUID", "SOPInstanceUID"])
-            found = header.get("SOPClassUID"), header.get("SOPInstanceUID")
+            found = _read_names(source)
         except Exception:  # noqa: BLE001 -- no reader is expected to survive all of these files
             continue
         if any(found):
-            return str(found[0] or ""), str(found[1] or "")
+            return found
     return None, None
+
+
+def _read_names(source: Path | BytesIO) -> tuple[str, str]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        header = dcmread(source, force=True, specific_tags=["SOPClassUID", "SOPInstanceUID"])
+        return str(header.get("SOPClassUID") or ""), str(header.get("SOPInstanceUID") or "")
 
 
 def _first_uid(*candidates: str | None) -> str:

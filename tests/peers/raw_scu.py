@@ -48,7 +48,9 @@ class Proposal:
 class RawAssociation:
     """An association as a context manager; released at the end, if it still stands.
 
-    `accepted` maps the number of a proposal (0, 1, ...) to the transfer syntax that was chosen.
+    `accepted` maps the number of a proposal (0, 1, ...) to the transfer syntax that was chosen,
+    `answered_items` the kind of each user information item of the answer to its content;
+    `user_items` go out beside our own (PS3.7 D.3.3; see `user_item`).
 
     Raises:
         Ended: from any method, when the other side ends it or does not answer in time.
@@ -61,15 +63,17 @@ class RawAssociation:
         *,
         calling: str | bytes = "PACS",
         called: str | bytes = "RADNODE",
+        user_items: bytes = b"",
         timeout_s: float = 30,
     ) -> None:
-        self._proposals = tuple(proposals)
-        self._request = _associate_request(self._proposals, _title(called), _title(calling))
+        titles = _title(called) + _title(calling)
+        self._request = _associate_request(tuple(proposals), titles, user_items)
         self._place = ("127.0.0.1", port)
         self._timeout_s = timeout_s
         self._message_id = 0
         self._stands = False
         self.accepted: Mapping[int, str] = {}
+        self.answered_items: Mapping[int, bytes] = {}
 
     def __enter__(self) -> RawAssociation:
         try:
@@ -79,7 +83,9 @@ class RawAssociation:
         try:
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._write(self._request)
-            self.accepted = dict(_accepted(self._read_pdu(_ACCEPT)))
+            answer = self._read_pdu(_ACCEPT)
+            self.accepted = dict(_accepted(answer))
+            self.answered_items = dict(_user_items(answer))
         except BaseException:
             self._socket.close()
             raise
@@ -198,21 +204,22 @@ def _us(value: int) -> bytes:
     return struct.pack("<H", value)
 
 
-def _item(kind: int, content: bytes) -> bytes:
+def user_item(kind: int, content: bytes) -> bytes:
+    """Encode an item or sub-item of an association request (PS3.8 9.3.2)."""
     return struct.pack(">BxH", kind, len(content)) + content
 
 
-def _associate_request(proposals: Sequence[Proposal], called: bytes, calling: bytes) -> bytes:
-    items = _item(0x10, _APPLICATION_CONTEXT)
+def _associate_request(proposals: Sequence[Proposal], titles: bytes, user_items: bytes) -> bytes:
+    items = user_item(0x10, _APPLICATION_CONTEXT)
     for number, proposal in enumerate(proposals):
-        syntaxes = b"".join(_item(0x40, uid.encode()) for uid in proposal.transfer_syntaxes)
-        context = struct.pack("B3x", 2 * number + 1) + _item(
-            0x30, proposal.abstract_syntax.encode()
-        )
-        items += _item(0x20, context + syntaxes)
-    user = _item(0x51, struct.pack(">L", _MAX_PDU_BYTES)) + _item(0x52, _IMPLEMENTATION_CLASS)
-    items += _item(0x50, user)
-    body = struct.pack(">H2x", 1) + called + calling + b"\0" * 32 + items
+        syntaxes = b"".join(user_item(0x40, uid.encode()) for uid in proposal.transfer_syntaxes)
+        abstract_syntax = user_item(0x30, proposal.abstract_syntax.encode())
+        context = struct.pack("B3x", 2 * number + 1) + abstract_syntax
+        items += user_item(0x20, context + syntaxes)
+    user = user_item(0x51, struct.pack(">L", _MAX_PDU_BYTES))
+    user += user_item(0x52, _IMPLEMENTATION_CLASS)
+    items += user_item(0x50, user + user_items)
+    body = struct.pack(">H2x", 1) + titles + b"\0" * 32 + items
     return struct.pack(">BxL", 1, len(body)) + body
 
 
@@ -221,6 +228,12 @@ def _accepted(body: bytes) -> Iterator[tuple[int, str]]:
         if kind == 0x21 and content[2] == 0:
             _, transfer_syntax = next(_items(content[4:]))
             yield (content[0] - 1) // 2, transfer_syntax.decode()
+
+
+def _user_items(body: bytes) -> Iterator[tuple[int, bytes]]:
+    for kind, content in _items(body[68:]):
+        if kind == 0x50:
+            yield from _items(content)
 
 
 def _items(content: bytes) -> Iterator[tuple[int, bytes]]:
