@@ -61,7 +61,8 @@ def read_acceptances(data_dir: Path) -> Acceptances:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         return Acceptances(tuple(AcceptedModel(**value) for value in values))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
+        # A file in the place of the directory is told by the check of the settings.
         return Acceptances()
     except (OSError, ValueError, TypeError) as error:
         text = f"{path}: cannot be read ({type(error).__name__}); restore it, or accept anew"
