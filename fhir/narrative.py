@@ -24,6 +24,8 @@ def conclusion(finished: FinishedJob, outcome: Outcome) -> str:
     """One paragraph: what it is worth, which algorithm, what it found."""
     values = "; ".join(f"{label(each)}: {value_text(each)}" for each in finished.measurements)
     summary = f"{NOT_REVIEWED} {title(finished)}: {_SUMMARY[outcome]}."
+    if finished.review:
+        summary = f"{summary} Marked for review: {clean(finished.review)}."
     return f"{summary} {values}." if values else summary
 
 
@@ -40,6 +42,8 @@ def build_narrative(finished: FinishedJob, outcome: Outcome) -> Narrative:
     table = f"<table><tbody>{rows}</tbody></table>" if rows else ""
     head = f"<p><b>{escape(title(finished))}</b></p><p>{escape(NOT_REVIEWED)}</p>"
     found = f"<p>Outcome: {_SUMMARY[outcome]}</p>"
+    if finished.review:
+        found += f"<p><b>Marked for review</b>: {escape(clean(finished.review) or '')}</p>"
     div = f'<div xmlns="http://www.w3.org/1999/xhtml">{head}{found}{table}</div>'
     return Narrative(status=NarrativeStatus.GENERATED, div=div)
 

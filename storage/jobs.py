@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -24,7 +25,7 @@ from storage.job_rows import job_record, measurement_columns, object_columns
 from storage.job_state import change_job
 from storage.job_tables import Job, Measurement, ResultObjectRow
 from storage.outbox import fill_outbox
-from storage.records import JobRecord, JobResult, JobState, NewDelivery
+from storage.records import FOR_REVIEW, JobRecord, JobResult, JobState, NewDelivery
 from storage.state_change import Actor, Step
 from storage.studies import found_study
 
@@ -117,7 +118,8 @@ def finish_job(
         # The study is locked first, as routing does: one of the two sees what the other did.
         found_study(session, found_job(session, job_id).study_instance_uid, lock=True)
         columns = _result_columns(result, now)
-        change_job(session, job_id, JobState.RUNNING, JobState.SUCCEEDED, step, **columns)
+        ended = _for_review(step, result.review)
+        change_job(session, job_id, JobState.RUNNING, JobState.SUCCEEDED, ended, **columns)
         _register(session, job_id, result)
         if has_newer(session, job_id):
             supersede(session, job_id, JobState.SUCCEEDED, now)
@@ -222,6 +224,10 @@ def _end_attempt(session: Session, job: Job, step: Step, retry_at: datetime | No
         return requeue(session, job.id, step, retry_at)
     change_job(session, job.id, JobState.RUNNING, JobState.FAILED, step, finished_at=step.now)
     return JobState.FAILED
+
+
+def _for_review(step: Step, review: str) -> Step:
+    return replace(step, reason_code=FOR_REVIEW, reason_text=review) if review else step
 
 
 def _result_columns(result: JobResult, now: datetime) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from tests.peers.mllp import strictly_parsed
 from tests.unit.fhir.finished_jobs import (
     PATIENT,
     STUDY_UID,
+    for_review,
     measurement,
     of_patient,
     of_study,
@@ -178,3 +179,10 @@ def test_any_text_comes_back_as_it_was_but_for_white_space(value: str) -> None:
 
     assert str(message.segment("NTE")[2]) == "end"
     assert message.unescape(encoded) == " ".join((clean(value) or "").split())
+
+
+def test_a_result_for_review_says_so_and_how_sure_it_is() -> None:
+    message = parsed(for_review(with_findings(), "wide"))
+    texts = [str(each[5]) for each in observations(message)]
+    assert any("Marked for review: wide." in each for each in texts)
+    assert texts[3:6] == ["0.4", "1.25", "1.75"]
