@@ -20,6 +20,7 @@ from tests.peers.mllp import strictly_parsed
 from tests.unit.fhir.finished_jobs import (
     PATIENT,
     STUDY_UID,
+    for_review,
     measurement,
     of_patient,
     of_study,
@@ -205,3 +206,10 @@ def test_a_job_that_is_done_again_is_told_in_a_message_that_is_no_repeat() -> No
         for each in (without_result(JobState.FAILED), with_findings())
     }
     assert (len(ids), len(fillers)) == (2, 1)
+
+
+def test_a_result_for_review_says_so_and_how_sure_it_is() -> None:
+    message = parsed(for_review(with_findings(), "wide"))
+    texts = [str(each[5]) for each in observations(message)]
+    assert any("Marked for review: wide." in each for each in texts)
+    assert texts[3:6] == ["0.4", "1.25", "1.75"]
