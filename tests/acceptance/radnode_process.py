@@ -108,7 +108,7 @@ class RadnodeProcess:
         )
 
     def wait_until(
-        self, condition: Callable[[], T | None], *, what: str, timeout_s: float = 60
+        self, condition: Callable[[], T | None], *, what: str, timeout_s: float = 120
     ) -> T:
         """Return the first value of `condition` that counts as true; fail when the node ends."""
         until = time.monotonic() + timeout_s
@@ -141,7 +141,7 @@ def run_radnode(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
 

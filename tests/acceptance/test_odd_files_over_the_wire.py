@@ -84,7 +84,7 @@ def _print(folder: str, counts: Mapping[str, int]) -> None:
 
 
 def _is_stored_or_refused(answer: str) -> bool:
-    return answer.startswith(("0x0000", "0xA9", "0xC"))
+    return answer.startswith(("0x0000", "0xB000 Quarantined", "0xA9", "0xC"))
 
 
 def _files(folder: Path) -> list[Path]:

@@ -11,6 +11,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, MRImageStorage
 from pynetdicom import AE, build_context, evt
 from pynetdicom.dsutils import create_file_meta, encode, encode_file_meta
+from pynetdicom.pdu import A_ASSOCIATE_RJ
 from pynetdicom.presentation import PresentationContext
 
 from node.dimse_policy import apply_dimse_policy, prepare_requestor
@@ -33,8 +34,13 @@ def request(
     ae = AE(ae_title=calling)
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 60
     proposed: list[PresentationContext] = [build_context(uid, syntax) for uid, syntax in contexts]
-    handlers = [(evt.EVT_CONN_OPEN, prepare_requestor)]
+    handlers = [(evt.EVT_CONN_OPEN, prepare_requestor), (evt.EVT_PDU_RECV, _keep_rejection)]
     return ae.associate(host, port, contexts=proposed, ae_title=called, evt_handlers=handlers)
+
+
+def _keep_rejection(event: Any) -> None:
+    if isinstance(event.pdu, A_ASSOCIATE_RJ):
+        event.assoc.rejection = event.pdu
 
 
 @contextmanager
@@ -57,10 +63,10 @@ def store(assoc: Any, *paths: Path) -> list[int]:
 
 def rejection_of(assoc: Any) -> tuple[int, int, int]:
     """Return result, source and reason of an A-ASSOCIATE-RJ."""
-    # `associate` may return a moment before the other thread has told what came.
-    wait_until(lambda: assoc.is_rejected, what="the rejection")
-    answer = assoc.acceptor.primitive
-    return answer.result, answer.result_source, answer.diagnostic
+    # Not `is_rejected`: where the answer comes and the connection is closed before pynetdicom looks
+    # whether it was ever open, it calls the association aborted.
+    answer = wait_until(lambda: getattr(assoc, "rejection", None), what="the rejection")
+    return answer.result, answer.source, answer.reason_diagnostic
 
 
 def raw_file(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import socket
@@ -18,7 +19,6 @@ import storage.database
 from node.errors import ListenerFailed
 from node.receive.listener import Listener
 from storage.database import open_database
-from storage.errors import OutOfSpace
 from storage.instance_files import InstanceFiles
 from storage.instances import instances_of_series
 from storage.migrate import migrate
@@ -272,10 +272,11 @@ def test_a_write_without_space_is_answered_out_of_resources(
     running: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def no_space(*_: object) -> None:
-        raise OutOfSpace("no space is left for files")
+        raise OSError(errno.ENOSPC, "no space")
 
+    # Where space is set aside late, only the sync finds that there is none.
     with association(running.port) as assoc, monkeypatch.context() as patch:
-        patch.setattr(running.files, "reserve", no_space)
+        patch.setattr(running.files, "sync_content", no_space)
         assert store(assoc, write(mr_instance(), tmp_path)) == [OUT_OF_RESOURCES]
 
     assert list_studies(running.db, 10) == ()

@@ -53,7 +53,7 @@ STUDY = StudyRow(
 
 
 def _shown(*studies: StudyRow) -> str:
-    console = Console(width=160, record=True, file=None, quiet=False, force_terminal=False)
+    console = Console(width=200, record=True, file=None, quiet=False, force_terminal=False)
     with console.capture() as capture:
         console.print(status_table(studies, AT))
     return capture.get()
