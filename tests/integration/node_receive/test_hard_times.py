@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 import storage.database
+import storage.instance_files
 from node.errors import ListenerFailed
 from node.receive.listener import Listener
 from storage.database import open_database
@@ -245,7 +246,10 @@ class _FillingFiles(InstanceFiles):
         return 1 if self.is_full else super().free_mib()
 
 
-def test_a_disk_that_fills_up_is_answered_out_of_resources(tmp_path: Path) -> None:
+def test_a_disk_that_fills_up_is_answered_out_of_resources(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage.instance_files, "_LOOK_AGAIN_S", 0)
     settings = receive_settings()
     settings = settings.model_copy(
         update={"storage": settings.storage.model_copy(update={"disk_low_mib": 2})}
