@@ -70,7 +70,7 @@ def test_the_report_gets_the_series_number_after_the_segmentation(tmp_path: Path
         ({"priority": -1}, "priority", "-1", "greater than or equal to 0"),
         ({"series_number": "x"}, "series_number", "'x'", "valid integer"),
         ({"title": "a\\b"}, "title", r"'a\\b'", "pattern"),
-        ({"segments": []}, "segments", "(several keys)", "at least 1 item"),
+        ({"inputs": {}}, "inputs", "(several keys)", "at least 1 item"),
         ({"bundle": "../elsewhere"}, "bundle", "'../elsewhere'", "pattern"),
     ],
 )
