@@ -187,7 +187,7 @@ def _observations(finished: FinishedJob) -> Iterator[_Observation]:
 def _measured(measurement: MeasurementRecord, sub_id: str) -> _Observation:
     quantity = measurement.quantity
     identifier = _coded(CodedConcept(quantity.value, quantity.scheme, label(measurement)))
-    if not measurement.is_present:
+    if not measurement.has_value:
         # No number: 0 mL would be charted as a total loss.
         return _Observation("ST", identifier, sub_id, "not detected")
     unit = measurement.unit

@@ -70,9 +70,12 @@ def conclusion(finished: FinishedJob, outcome: Telling) -> str:
 
 def value_text(measurement: MeasurementRecord) -> str:
     """The value with its unit, or that the structure was not detected."""
-    if not measurement.is_present:
+    if not measurement.has_value:
         return "not detected"
-    return f"{rounded(measurement.value):f} {measurement.unit.value}"
+    told = f"{rounded(measurement.value):f} {measurement.unit.value}"
+    if measurement.is_of_class and not measurement.is_qualifying:
+        return f"{told} ({'positive' if measurement.is_present else 'negative'})"
+    return told
 
 
 def build_narrative(finished: FinishedJob, outcome: Telling) -> Narrative:

@@ -35,6 +35,7 @@ from storage.records import MeasurementRecord
 DECIMALS: Final = Decimal("0.001")
 """Quantities are told to three decimals: 1 mm3 where the unit is mL."""
 
+_FINDING: Final = CodedConcept("121071", "DCM", "Finding")
 _LATERALITY: Final = CodedConcept("272741003", "SCT", "Laterality")
 _TOPOGRAPHICAL_MODIFIER: Final = CodedConcept("106233006", "SCT", "Topographical modifier")
 _SIDES: Final = frozenset({"7771000", "24028007", "51440002"})
@@ -73,9 +74,9 @@ def build_observation(
         effectiveDateTime=context.effective,
         issued=context.issued,
         performer=[context.performer],
-        valueQuantity=quantity(measurement) if measurement.is_present else None,
-        dataAbsentReason=None if measurement.is_present else _no_proper_value(),
-        interpretation=None if measurement.is_present else [_not_detected()],
+        valueQuantity=quantity(measurement) if measurement.has_value else None,
+        dataAbsentReason=None if measurement.has_value else _no_proper_value(),
+        interpretation=_interpretation(measurement),
         note=[Annotation(text=NOT_REVIEWED)],
         bodySite=_body_site(measurement),
         device=context.device,
@@ -123,8 +124,11 @@ def _identifiers(measurement: MeasurementRecord, identity: ResultIdentity) -> li
     return [own, dicom_uid(measurement.tracking_uid)]
 
 
-def _body_site(measurement: MeasurementRecord) -> CodeableConcept:
+def _body_site(measurement: MeasurementRecord) -> CodeableConcept | None:
     """The anatomic region, or the structure itself where no region is given."""
+    if measurement.is_of_class:
+        region = measurement.anatomic_region
+        return from_dicom(region) if region else None
     site = measurement.anatomic_region or measurement.property_type
     return from_dicom(site, text=clean(measurement.structure))
 
@@ -135,13 +139,26 @@ def _component(measurement: MeasurementRecord) -> ObservationComponent:
 
 
 def _side_or_part(measurement: MeasurementRecord) -> list[ObservationComponent]:
-    """Side or part as a coded component: R4's bodySite has no place for a modifier."""
+    """Side or part as a coded component: R4's bodySite has no place for a modifier.
+
+    Of a class, what was looked for: the code of the Observation says only that it is a certainty.
+    """
+    if measurement.is_of_class:
+        finding = from_dicom(measurement.property_type)
+        return [ObservationComponent(code=from_dicom(_FINDING), valueCodeableConcept=finding)]
     modifier = measurement.type_modifier
     if modifier is None:
         return []
     name = _LATERALITY if modifier.value in _SIDES else _TOPOGRAPHICAL_MODIFIER
     code = from_dicom(name)
     return [ObservationComponent(code=code, valueCodeableConcept=from_dicom(modifier))]
+
+
+def _interpretation(measurement: MeasurementRecord) -> list[CodeableConcept] | None:
+    if not measurement.is_of_class:
+        return None if measurement.is_present else [_not_detected()]
+    told = ("POS", "Positive") if measurement.is_present else ("NEG", "Negative")
+    return [concept(System.V3_INTERPRETATION, *told)]
 
 
 def _not_detected() -> CodeableConcept:

@@ -59,7 +59,7 @@ def _told(result: JobResult, out: Path) -> str:
     if result.review:
         lines.append(f"marked for review: {result.review}")
     for item in result.measurements:
-        told = f"{item.value:.3f} {item.unit.value}" if item.is_present else "absent"
+        told = f"{item.value:.3f} {item.unit.value}" if item.has_value else "absent"
         name = f"  {item.quantity.meaning}" if item.is_qualifying else item.structure
         lines.append(f"  {name:<32} {told}")
     lines += [f"{made.kind}: {out / made.path}" for made in result.objects]

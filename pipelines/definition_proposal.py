@@ -17,6 +17,8 @@ PROCEDURES: Mapping[str, CodedConcept] = {
     "MR": CodedConcept("25056-3", "LN", "MRI unspecified body region"),
 }
 ANY_PROCEDURE = CodedConcept("18748-4", "LN", "Diagnostic imaging study")
+ANY_FINDING = CodedConcept("404684003", "SCT", "Clinical finding")
+EVEN_ODDS = 0.5
 LONGEST = 64
 
 
@@ -33,10 +35,27 @@ def proposed_definition(name: str, bundle: str, metadata: BundleMetadata) -> dic
         "inputs": _inputs(metadata, modality),
         "series_description": f"AI {metadata.name or name}"[:LONGEST],
         "procedure_reported": _code(PROCEDURES.get(modality, ANY_PROCEDURE)),
-        "segments": [
-            _segment(number, value, label)
-            for number, (value, label) in enumerate(label_values(metadata).items())
-        ],
+        **_results(metadata),
+    }
+
+
+def _results(metadata: BundleMetadata) -> dict[str, Any]:
+    """Segments, or classes where the model judges the whole image."""
+    if metadata.kind == "classification":
+        return {"classes": [_class(*named) for named in metadata.channels.items()]}
+    values = enumerate(label_values(metadata).items())
+    return {"segments": [_segment(number, *named) for number, named in values]}
+
+
+def _class(output: int, label: str) -> dict[str, Any]:
+    """What a class means in codes, and from where on it counts, a person has to say."""
+    return {
+        "output": output,
+        "label": label[:LONGEST],
+        "tracking_id": label[:LONGEST],
+        "category": _code(ANY_FINDING),
+        "type": _code(ANY_FINDING),
+        "operating_point": EVEN_ODDS,
     }
 
 

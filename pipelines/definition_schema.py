@@ -99,6 +99,26 @@ class SegmentDefinition(Frozen):
     min_volume_ml: Annotated[float, Field(ge=0)] = 0.0
 
 
+class Calibration(Frozen):
+    """Platt scaling of the model's log-odds: a * log(p / (1 - p)) + b; a temperature T is a 1/T."""
+
+    a: Annotated[float, Field(gt=0)] = 1.0
+    b: float = 0.0
+
+
+class ClassDefinition(Frozen):
+    """How one class that the model knows is told; it is found from `operating_point` on."""
+
+    output: Annotated[int, Field(ge=0, le=65535)]
+    label: LongString
+    tracking_id: LongString
+    category: Code
+    type: Code
+    anatomic_region: Code | None = None
+    operating_point: Annotated[float, Field(gt=0, lt=1)]
+    calibration: Calibration = Calibration()
+
+
 class PairedStructures(Frozen):
     """Label values of one organ on either side of the patient."""
 
@@ -122,7 +142,8 @@ class PipelineDefinition(Frozen):
     series_number: Annotated[int, Field(ge=1, le=LARGEST_SERIES_NUMBER)] = 9001
     series_description: LongString
     procedure_reported: Code
-    segments: Annotated[tuple[SegmentDefinition, ...], Field(min_length=1)]
+    segments: tuple[SegmentDefinition, ...] = ()
+    classes: tuple[ClassDefinition, ...] = ()
     left_right: tuple[PairedStructures, ...] = ()
     uncertainty: Uncertainty | None = None
     destinations: tuple[Name, ...] = ()
@@ -134,6 +155,23 @@ class PipelineDefinition(Frozen):
             for value in (pair.left, pair.right):
                 if value not in described:
                     raise ValueError(f"left_right: no segment has the label value {value}")
+        return self
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        if bool(self.segments) == bool(self.classes):
+            raise ValueError("give either segments or classes, and at least one")
+        if self.classes and (self.uncertainty or self.left_right):
+            raise ValueError("classes: uncertainty and left_right are for segments only")
+        return self
+
+    @model_validator(mode="after")
+    def _distinct_classes(self) -> Self:
+        for key in ("output", "label", "tracking_id"):
+            values = [getattr(one, key) for one in self.classes]
+            twice = sorted({str(value) for value in values if values.count(value) > 1})
+            if twice:
+                raise ValueError(f"classes: {key} {', '.join(twice)} is given twice")
         return self
 
     @model_validator(mode="after")

@@ -11,6 +11,7 @@ from time import perf_counter
 import torch
 
 from pipelines.bundle import LoadedBundle
+from pipelines.classifying import classified
 from pipelines.common_grid import on_one_grid
 from pipelines.device import chosen_device, forget_peak, peak_memory_mib
 from pipelines.errors import PipelineError, RefusalCode, Refused
@@ -49,6 +50,9 @@ class CheckedModel:
 
 
 NOT_RUN = LeftRightResult(Verdict.NOT_RUN, "no case was given", {})
+CLASSES_HAVE_NO_SIDE = LeftRightResult(
+    Verdict.NOT_MEANINGFUL, "it judges the whole image; nothing of that lies left or right", {}
+)
 BROKE_OFF = LeftRightResult(Verdict.NOT_RUN, "it did not run on the case", {})
 
 
@@ -81,6 +85,17 @@ def _tried(
     started = perf_counter()
     data = preprocessed(volumes, bundle, registered.channel_roles)
     shape = tuple(data[bundle.metadata.input_key].shape)
+    if registered.definition.classes:
+        classified(data, bundle, registered.definition.precision)
+        return CheckedModel(
+            failure="",
+            spacing_mm=spacing,
+            memory=memory_estimate(bundle, prod(shape[1:])),
+            left_right=CLASSES_HAVE_NO_SIDE,
+            network_shape=shape,
+            seconds=perf_counter() - started,
+            peak_mib=peak_memory_mib(),
+        )
     labels = _labels(registered, bundle, volumes)
     seconds = perf_counter() - started
     names = {item.label_value: item.label for item in registered.definition.segments}

@@ -114,14 +114,17 @@ def register(
     place = model_dir(bundles_dir, definition.bundle, unpack_dir)
     source = model_source(place, definition)
     metadata, files = source.metadata, source.files
-    if metadata.kind == "classification":
+    if metadata.kind == "classification" and not definition.classes:
         raise InvalidBundle(
-            f"bundle {definition.bundle}: it gives classes, not labels of voxels; only models that "
-            "segment are run"
+            f"bundle {definition.bundle}: it gives classes, not labels of voxels; describe them "
+            f"under `classes` of the definition {definition.name} instead of `segments`"
         )
     roles = _channel_roles(definition, metadata)
-    if metadata.has_background:  # otherwise label values are not channel indices
-        _check_labels(definition, metadata)
+    if definition.classes:
+        _check_known(definition, metadata, {one.output for one in definition.classes})
+    elif metadata.has_background:  # otherwise label values are not channel indices
+        described = {segment.label_value for segment in definition.segments}
+        _check_known(definition, metadata, described)
     model_digest = digest_of(files)
     told = definition.model_dump(mode="json", exclude=WITHOUT_EFFECT_ON_RESULTS)
     return RegisteredPipeline(
@@ -155,12 +158,14 @@ def _channel_roles(definition: PipelineDefinition, metadata: BundleMetadata) -> 
         raise InvalidBundle(text) from None
 
 
-def _check_labels(definition: PipelineDefinition, metadata: BundleMetadata) -> None:
-    described = {segment.label_value for segment in definition.segments}
+def _check_known(
+    definition: PipelineDefinition, metadata: BundleMetadata, described: set[int]
+) -> None:
     unknown = sorted(described - set(metadata.channels))
     if unknown:
         there = ", ".join(f"{value} {text}" for value, text in sorted(metadata.channels.items()))
         raise InvalidBundle(
-            f"bundle {definition.bundle}: definition {definition.name} describes label values "
+            f"bundle {definition.bundle}: definition {definition.name} describes "
+            f"{'outputs' if definition.classes else 'label values'} "
             f"{unknown}, which configs/metadata.json (channel_def) does not have; there are {there}"
         )

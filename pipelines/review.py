@@ -10,12 +10,8 @@ from pipelines.findings import Findings
 from pipelines.objects.codes import MILLILITRE, ONE
 from pipelines.uncertainty import Spread, Spreads
 from pipelines.uncertainty_schema import ReviewLimits
-from storage.records import (
-    MEAN_ENTROPY,
-    VOLUME_HIGHEST,
-    VOLUME_LOWEST,
-    MeasurementRecord,
-)
+from storage.quantities import MEAN_ENTROPY, VOLUME_HIGHEST, VOLUME_LOWEST
+from storage.records import MeasurementRecord
 
 
 def qualified(findings: Findings, definition: PipelineDefinition, spreads: Spreads) -> Findings:

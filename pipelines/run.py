@@ -15,6 +15,8 @@ import torch
 
 from config.settings import PipelineSettings
 from pipelines.answer_passes import AnswerPasses
+from pipelines.class_findings import find_classes
+from pipelines.classifying import classified
 from pipelines.common_grid import on_one_grid
 from pipelines.definition import load_definition
 from pipelines.device import (
@@ -92,13 +94,10 @@ def run_pipeline(request: RunRequest) -> JobResult:
     with times.stage("read"):
         volumes = _read_inputs(request)
     source = next(iter(volumes.values()))
-    (label_map, spreads), device_told = with_smaller_means(
-        device, lambda used, batch: _label_map(request, volumes, times, used, batch)
+    judged = _class_findings if request.registered.definition.classes else _findings
+    findings, device_told = with_smaller_means(
+        device, lambda used, batch: judged(request, volumes, times, used, batch)
     )
-    with times.stage("measure"):
-        findings = qualified(
-            _find(request, label_map, source), request.registered.definition, spreads
-        )
     objects = _writer(request, volumes, times).write(findings)
     log.info(
         "pipeline_ran",
@@ -124,6 +123,45 @@ def _read_inputs(request: RunRequest) -> dict[str, SeriesVolume]:
         if criteria.input_statistics is not None:
             refuse_unlike(criteria.input_statistics, volume.voxels, volume.spacing_mm, role)
     return volumes
+
+
+def _class_findings(
+    request: RunRequest,
+    volumes: Mapping[str, SeriesVolume],
+    times: StageTimes,
+    device: torch.device,
+    window_batch: int | None,
+) -> Findings:
+    del window_batch  # a classifier sees the whole image
+    registered = request.registered
+    with times.stage("load_model"):
+        bundle = loaded_model(registered, device)
+    with times.stage("preprocess"):
+        upright = on_one_grid(volumes)
+        data = preprocessed(upright, bundle, registered.channel_roles)
+    with times.stage("inference"):
+        probabilities = classified(data, bundle, registered.definition.precision)
+    with times.stage("measure"):
+        return find_classes(
+            registered.definition,
+            probabilities,
+            next(iter(volumes.values())).voxels.shape,
+            input_digest=request.input_digest,
+            pipeline_digest=registered.pipeline_digest,
+        )
+
+
+def _findings(
+    request: RunRequest,
+    volumes: Mapping[str, SeriesVolume],
+    times: StageTimes,
+    device: torch.device,
+    window_batch: int | None,
+) -> Findings:
+    label_map, spreads = _label_map(request, volumes, times, device, window_batch)
+    with times.stage("measure"):
+        found = _find(request, label_map, next(iter(volumes.values())))
+        return qualified(found, request.registered.definition, spreads)
 
 
 def _label_map(

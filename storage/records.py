@@ -13,6 +13,7 @@ from enum import StrEnum
 from pathlib import PurePosixPath
 
 from storage.dicom_records import CodedConcept, SeriesRecord, StudyRecord
+from storage.quantities import OF_CLASSES, QUALIFYING
 
 ARTIFICIAL_INTELLIGENCE = CodedConcept("123110", "DCM", "Artificial Intelligence")
 """Algorithm Family (CID 7162) of every model."""
@@ -20,13 +21,6 @@ ARTIFICIAL_INTELLIGENCE = CodedConcept("123110", "DCM", "Artificial Intelligence
 
 FOR_REVIEW = "for_review"
 """Reason code of a succeeded job that somebody should look at; its text says why."""
-
-MEAN_ENTROPY = CodedConcept("ENTROPY", "99RADNODE", "Mean entropy of the model's answer")
-VOLUME_LOWEST = CodedConcept("VOLUME-MIN", "99RADNODE", "Least volume of several passes")
-VOLUME_HIGHEST = CodedConcept("VOLUME-MAX", "99RADNODE", "Greatest volume of several passes")
-QUALIFYING = frozenset({MEAN_ENTROPY, VOLUME_LOWEST, VOLUME_HIGHEST})
-"""Quantities that say how sure another quantity of the same structure is, by a scheme of ours:
-neither DCM nor SNOMED CT has codes for them."""
 
 
 class JobState(StrEnum):
@@ -175,6 +169,8 @@ class EventRecord:
 class MeasurementRecord:
     """One quantity of one structure; an absent structure has value 0 and no segment number.
 
+    A class of the whole image has no segment number either, and a value in any case; it is present
+    from its operating point on. `label_value` is then the index of the model's output.
     `tracking_uid` is the Tracking UID of the segment in SEG, SR and FHIR alike.
     """
 
@@ -196,6 +192,16 @@ class MeasurementRecord:
     def is_qualifying(self) -> bool:
         """Whether it only says how sure another measurement of the structure is."""
         return self.quantity in QUALIFYING
+
+    @property
+    def is_of_class(self) -> bool:
+        """Whether it belongs to a class of the whole image, and to no segment."""
+        return self.quantity in OF_CLASSES
+
+    @property
+    def has_value(self) -> bool:
+        """Whether the value is to be told; that of an absent structure is not."""
+        return self.is_present or self.is_of_class
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,8 +23,11 @@ WITH_FINDINGS = CodedConcept("111242", "DCM", "All algorithms succeeded; with fi
 COMMENT = CodedConcept("121106", "DCM", "Comment")
 MARKED_FOR_REVIEW = CodedConcept("REVIEW", "99RADNODE", "Marked for review")
 YES = CodedConcept("373066001", "SCT", "Yes")
+PRESENCE = CodedConcept("705057003", "SCT", "Presence")
+PRESENT = CodedConcept("52101004", "SCT", "Present")
 ABSENT = CodedConcept("272519000", "SCT", "Absent")
 VOLUME = CodedConcept("118565006", "SCT", "Volume")
+PERCENT = CodedConcept("%", "UCUM", "Percent")
 ONE = CodedConcept("1", "UCUM", "no units")
 MILLILITRE = CodedConcept("mL", "UCUM", "milliliter")
 

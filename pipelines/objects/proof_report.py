@@ -19,6 +19,8 @@ from pipelines.objects.codes import (
     ABSENT,
     FINDINGS_SUMMARY,
     MILLILITRE,
+    PRESENCE,
+    PRESENT,
     VOLUME,
     WITH_FINDINGS,
     WITHOUT_FINDINGS,
@@ -46,6 +48,7 @@ class _Group:
     tracking_uid: str
     segment: tuple[str, int] | None
     quantities: dict[str, tuple[float, str]]
+    presence: str
 
 
 def prove_report(
@@ -61,7 +64,8 @@ def prove_report(
     with readable("SR"):
         report = dcmread(path)
         _prove_header(report, source)
-        _prove_summary(report, has_findings=segmentation is not None)
+        has_findings = any(measurement.is_present for measurement in measurements)
+        _prove_summary(report, has_findings=has_findings)
         _prove_evidence(report, source, segmentation)
         _prove_content(report, measurements, segmentation)
 
@@ -72,11 +76,14 @@ def _prove_content(
     segmentation: DecodedSegmentation | None,
 ) -> None:
     groups = {group.tracking_uid: group for group in _groups(report)}
-    present = [item for item in measurements if item.is_present]
+    present = [item for item in measurements if item.has_value]
     if set(groups) != {item.tracking_uid for item in present}:
         raise ProofFailed("SR measures other structures than are present")
-    _prove_absences(report, [item for item in measurements if not item.is_present])
+    _prove_absences(report, [item for item in measurements if not item.has_value])
     for measurement in present:
+        if measurement.is_of_class:
+            _prove_class(groups[measurement.tracking_uid], measurement)
+            continue
         if segmentation is None:
             raise ProofFailed("SR has findings, but there is no SEG")
         _prove_measurement(groups[measurement.tracking_uid], measurement, segmentation)
@@ -132,14 +139,27 @@ def _prove_measurement(
         raise ProofFailed(f"SR references another segment for the {name}")
     if measurement.tracking_uid != _tracking_uid_of(segmentation, number):
         raise ProofFailed(f"SR and SEG track the {name} under other UIDs")
+    value = _prove_quantity(group, measurement, name)
+    is_volume = measurement.quantity.value == VOLUME.value
+    if is_volume and measurement.unit.value == MILLILITRE.value:
+        counted = segmentation.voxel_count(number or 0) * segmentation.voxel_volume_ml
+        _prove_equal(value, counted, f"volume of the {name} against the voxels of the SEG")
+
+
+def _prove_class(group: _Group, measurement: MeasurementRecord) -> None:
+    name = f"class of output {measurement.label_value}"
+    expected = PRESENT if measurement.is_present else ABSENT
+    if group.presence != expected.value:
+        raise ProofFailed(f"SR says of the {name} that it is {group.presence or 'nothing'}")
+    _prove_quantity(group, measurement, name)
+
+
+def _prove_quantity(group: _Group, measurement: MeasurementRecord, name: str) -> float:
     told = group.quantities.get(measurement.quantity.value)
     if told is None or told[1] != measurement.unit.value:
         raise ProofFailed(f"SR lacks {measurement.quantity.meaning} of the {name}")
     _prove_equal(told[0], measurement.value, f"{measurement.quantity.meaning} of the {name}")
-    is_volume = measurement.quantity.value == VOLUME.value
-    if is_volume and measurement.unit.value == MILLILITRE.value:
-        counted = segmentation.voxel_count(number or 0) * segmentation.voxel_volume_ml
-        _prove_equal(told[0], counted, f"volume of the {name} against the voxels of the SEG")
+    return told[0]
 
 
 def _prove_equal(told: float, expected: float, what: str) -> None:
@@ -162,12 +182,13 @@ def _groups(report: Dataset) -> Iterator[_Group]:
             next(str(item.UID) for item in items if _name(item) == _TRACKING_UID),
             next((_segment(item) for item in items if _name(item) == _REFERENCED_SEGMENT), None),
             {_name(item): _quantity(item) for item in numbers},
+            next((_value(item) for item in items if _name(item) == PRESENCE.value), ""),
         )
 
 
 def _absences(report: Dataset) -> Iterator[tuple[str, str]]:
     for item in _items(report):
-        if _value(item) == ABSENT.value:
+        if _value(item) == ABSENT.value and _name(item) != PRESENCE.value:
             modifiers = item.get("ContentSequence") or []
             yield _name(item), "".join(_value(modifier) for modifier in modifiers)
 

@@ -50,7 +50,7 @@ def qualitative_evaluations(
     container.ContentSequence = hd.sr.ContentSequence(
         [
             _code(FINDINGS_SUMMARY, summary),
-            *(_absence(item) for item in absent),
+            *(_absence(item) for item in absent if not item.is_of_class),
             *([_code(MARKED_FOR_REVIEW, YES)] if review else ()),
             _text(COMMENT, _remark(absent, algorithm, review)),
         ]

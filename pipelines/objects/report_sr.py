@@ -21,6 +21,7 @@ from pipelines.objects.codes import (
     coded,
 )
 from pipelines.objects.identity import Origin, ResultIdentity
+from pipelines.objects.report_classes import class_groups
 from pipelines.objects.report_evaluations import qualitative_evaluations
 from pipelines.objects.report_groups import measurement_groups
 from pipelines.objects.result_header import mark_result
@@ -52,8 +53,13 @@ class ReportRequest:
     def __post_init__(self) -> None:
         if not self.measurements:
             raise ValueError("a report needs to say what was looked for")
-        if self.has_findings != (self.segmentation is not None):
+        if not self.is_of_classes and self.has_findings != (self.segmentation is not None):
             raise ValueError("a SEG goes with findings, and findings with a SEG")
+
+    @property
+    def is_of_classes(self) -> bool:
+        """Whether the whole image was judged, and nothing was outlined."""
+        return any(measurement.is_of_class for measurement in self.measurements)
 
     @property
     def has_findings(self) -> bool:
@@ -105,8 +111,8 @@ def _content(request: ReportRequest) -> Dataset:
             relationship_type=concept_mod,
         ),
     ]
-    if request.segmentation is not None:
-        items.append(_imaging_measurements(request, request.segmentation))
+    if request.segmentation is not None or request.is_of_classes:
+        items.append(_imaging_measurements(request))
     items.append(
         qualitative_evaluations(request.measurements, request.origin.algorithm, request.review)
     )
@@ -114,13 +120,17 @@ def _content(request: ReportRequest) -> Dataset:
     return root
 
 
-def _imaging_measurements(request: ReportRequest, segmentation: Dataset) -> Dataset:
-    groups = measurement_groups(
-        request.measurements,
-        segmentation,
-        str(request.source.first.SeriesInstanceUID),
-        request.origin.algorithm,
-    )
+def _imaging_measurements(request: ReportRequest) -> Dataset:
+    algorithm = request.origin.algorithm
+    if request.segmentation is None:
+        groups = class_groups(request.measurements, request.source, algorithm)
+    else:
+        groups = measurement_groups(
+            request.measurements,
+            request.segmentation,
+            str(request.source.first.SeriesInstanceUID),
+            algorithm,
+        )
     container: Dataset = hd.sr.ContainerContentItem(
         name=coded(IMAGING_MEASUREMENTS),
         relationship_type=hd.sr.RelationshipTypeValues.CONTAINS,

@@ -14,14 +14,8 @@ from pydicom.dataset import Dataset
 from pipelines.errors import InvalidBundle
 from pipelines.registry import RegisteredPipeline, register
 from pipelines.run import run_study
-from storage.records import (
-    MEAN_ENTROPY,
-    VOLUME_HIGHEST,
-    VOLUME_LOWEST,
-    JobResult,
-    MeasurementRecord,
-    ObjectKind,
-)
+from storage.quantities import MEAN_ENTROPY, VOLUME_HIGHEST, VOLUME_LOWEST
+from storage.records import JobResult, MeasurementRecord, ObjectKind
 from tests.unit.pipelines.definitions import definition
 from tests.unit.pipelines.threshold_bundle import write_bundle
 from tests.unit.pipelines.volume_files import write_series

@@ -15,10 +15,14 @@ from storage.dicom_records import (
     StudyRecord,
     StudyState,
 )
-from storage.records import (
+from storage.quantities import (
+    CERTAINTY,
     MEAN_ENTROPY,
+    OPERATING_POINT,
     VOLUME_HIGHEST,
     VOLUME_LOWEST,
+)
+from storage.records import (
     AlgorithmIdentity,
     FinishedJob,
     JobRecord,
@@ -79,6 +83,23 @@ def measurement(
         unit=CodedConcept("mL", "UCUM", "milliliter"),
         is_present=is_present,
     )
+
+
+def classified() -> FinishedJob:
+    """A job of a classifier: one class at 81.25 % found, one at 2 % not."""
+    finished = with_findings()
+    percent = CodedConcept("%", "UCUM", "Percent")
+    records = [
+        replace(
+            one, segment_number=None, quantity=quantity, value=value, unit=percent, is_present=is_
+        )
+        for one, certainty, is_ in zip(
+            finished.measurements, (81.25, 2.0), (True, False), strict=True
+        )
+        for quantity, value in ((CERTAINTY, certainty), (OPERATING_POINT, 40.0))
+    ]
+    sr = tuple(one for one in finished.objects if one.kind is ObjectKind.SR)
+    return replace(finished, measurements=tuple(records), objects=sr)
 
 
 def for_review(finished: FinishedJob, why: str) -> FinishedJob:

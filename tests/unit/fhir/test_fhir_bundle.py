@@ -24,6 +24,7 @@ from storage.records import FinishedJob, JobState
 from tests.unit.fhir.finished_jobs import (
     FINISHED_AT,
     STUDY_UID,
+    classified,
     for_review,
     measurement,
     of_patient,
@@ -360,3 +361,19 @@ def test_a_result_for_review_says_so_in_conclusion_and_narrative() -> None:
     assert "Marked for review: a <b> c." in report["conclusion"]
     assert "<b>Marked for review</b>: a &lt;b&gt; c" in report["text"]["div"]
     assert "review:" not in as_json(only(told(with_findings()), DiagnosticReport))["conclusion"]
+
+
+def test_a_class_is_told_with_its_certainty_whether_found_or_not() -> None:
+    bundle = told(classified())
+    found, absent = map(as_json, every(bundle, Observation))
+    assert [one["valueQuantity"]["value"] for one in (found, absent)] == [81.25, 2]
+    assert found["valueQuantity"]["code"] == "%"
+    codes = [one["interpretation"][0]["coding"][0]["code"] for one in (found, absent)]
+    assert codes == ["POS", "NEG"]
+    finding, point = absent["component"]
+    assert finding["code"]["coding"][0]["code"] == "121071"
+    assert (point["code"]["text"], point["valueQuantity"]["value"]) == ("Operating point", 40)
+    assert "bodySite" not in found
+    conclusion = as_json(only(bundle, DiagnosticReport))["conclusion"]
+    assert "81.25 % (positive)" in conclusion
+    assert "2 % (negative)" in conclusion

@@ -20,6 +20,7 @@ from tests.peers.mllp import strictly_parsed
 from tests.unit.fhir.finished_jobs import (
     PATIENT,
     STUDY_UID,
+    classified,
     for_review,
     measurement,
     of_patient,
@@ -213,3 +214,9 @@ def test_a_result_for_review_says_so_and_how_sure_it_is() -> None:
     texts = [str(each[5]) for each in observations(message)]
     assert any("Marked for review: wide." in each for each in texts)
     assert texts[3:6] == ["0.4", "1.25", "1.75"]
+
+
+def test_certainties_of_classes_are_numbers_whether_found_or_not() -> None:
+    message = parsed(classified())
+    numbers = [str(each[5]) for each in observations(message) if str(each[2]) == "NM"]
+    assert numbers == ["81.25", "40", "2", "40"]

@@ -6,13 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 from pydicom.sr import _concepts_dict
 
 from pipelines.definition import load_definition
 from pipelines.definition_schema import Code, PipelineDefinition
 from pipelines.errors import InvalidDefinition
 from pipelines.registry import SHIPPED_DEFINITIONS
-from tests.unit.pipelines.definitions import segment, values, write_definition
+from tests.unit.pipelines.classifier_bundle import classes
+from tests.unit.pipelines.definitions import definition, segment, values, write_definition
 
 SHIPPED = sorted(SHIPPED_DEFINITIONS.glob("*.yaml"))
 
@@ -68,7 +70,7 @@ def test_the_report_gets_the_series_number_after_the_segmentation(tmp_path: Path
         ({"priority": -1}, "priority", "-1", "greater than or equal to 0"),
         ({"series_number": "x"}, "series_number", "'x'", "valid integer"),
         ({"title": "a\\b"}, "title", r"'a\\b'", "pattern"),
-        ({"segments": []}, "segments", "(several keys)", "at least 1 item"),
+        ({"inputs": {}}, "inputs", "(several keys)", "at least 1 item"),
         ({"bundle": "../elsewhere"}, "bundle", "'../elsewhere'", "pattern"),
     ],
 )
@@ -131,3 +133,23 @@ def test_a_file_that_is_no_mapping_is_told_by_its_name(tmp_path: Path, content: 
 
 def test_a_file_that_is_not_there_is_told_by_its_name(tmp_path: Path) -> None:
     assert str(tmp_path / "none.yaml") in problems(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"segments": []}, "either segments or classes"),
+        (classes(0.5, 0.5) | {"segments": values()["segments"]}, "either segments or classes"),
+        (classes(0.5, 0.5, output=1), "output 1 is given twice"),
+        (classes(0.5, 1.0), "less than 1"),
+        (classes(0.5, 0.5, calibration={"a": 0}), "greater than 0"),
+        (
+            classes(0.5, 0.5) | {"uncertainty": {"method": "dropout"}},
+            "uncertainty and left_right are for segments only",
+        ),
+    ],
+    ids=["neither", "both", "twice", "operating point", "calibration", "uncertainty"],
+)
+def test_classes_that_cannot_be_meant_are_told(changes: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValidationError, match=told):
+        definition(**changes)

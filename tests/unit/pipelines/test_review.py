@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from pipelines.findings import Findings, find
 from pipelines.review import qualified
 from pipelines.uncertainty import Spread
-from storage.records import VOLUME_HIGHEST, VOLUME_LOWEST
+from storage.quantities import VOLUME_HIGHEST, VOLUME_LOWEST
 from tests.unit.pipelines.definitions import definition
 
 SURE = Spread(mean_entropy=0.0, volume_ml=1.0, lowest_ml=1.0, highest_ml=1.0)

@@ -1,0 +1,69 @@
+"""Classes of the whole image in a report: one TID 1501 group each, present or not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import groupby
+from typing import Any
+
+import highdicom as hd
+
+from pipelines.objects.codes import ABSENT, PRESENCE, PRESENT, coded
+from pipelines.objects.source_series import SourceSeries
+from storage.records import AlgorithmIdentity, MeasurementRecord
+
+
+def class_groups(
+    measurements: Iterable[MeasurementRecord], source: SourceSeries, algorithm: AlgorithmIdentity
+) -> list[Any]:
+    """Give a group for each class: what was looked for, how certain it is, present or absent.
+
+    The image is referenced where it is a single one; otherwise the evidence names the series.
+    """
+    return [
+        _group(list(quantities), source, algorithm)
+        for _, quantities in groupby(measurements, key=lambda item: item.tracking_uid)
+    ]
+
+
+def _group(
+    quantities: list[MeasurementRecord], source: SourceSeries, algorithm: AlgorithmIdentity
+) -> Any:
+    found = quantities[0]
+    region = found.anatomic_region
+    algorithm_id = hd.sr.AlgorithmIdentification(name=algorithm.name, version=algorithm.version)
+    return hd.sr.MeasurementsAndQualitativeEvaluations(
+        tracking_identifier=hd.sr.TrackingIdentifier(
+            uid=found.tracking_uid, identifier=found.tracking_identifier
+        ),
+        finding_category=coded(found.category),
+        finding_type=coded(found.property_type),
+        finding_sites=[hd.sr.FindingSite(anatomic_location=coded(region))] if region else None,
+        source_images=_single_image(source),
+        measurements=[
+            hd.sr.Measurement(
+                name=coded(item.quantity),
+                value=float(f"{item.value:.9g}"),
+                unit=coded(item.unit),
+                algorithm_id=algorithm_id,
+            )
+            for item in quantities
+        ],
+        qualitative_evaluations=[
+            hd.sr.QualitativeEvaluation(
+                name=coded(PRESENCE), value=coded(PRESENT if found.is_present else ABSENT)
+            )
+        ],
+    )
+
+
+def _single_image(source: SourceSeries) -> list[Any] | None:
+    if len(source.headers) > 1:
+        return None
+    image = source.first
+    return [
+        hd.sr.SourceImageForMeasurementGroup(
+            referenced_sop_class_uid=str(image.SOPClassUID),
+            referenced_sop_instance_uid=str(image.SOPInstanceUID),
+        )
+    ]

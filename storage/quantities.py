@@ -1,0 +1,20 @@
+"""Codes of quantities that storage, reports and pipelines tell apart.
+
+Those of the scheme 99RADNODE are ours: neither DCM nor SNOMED CT has codes for them.
+"""
+
+from __future__ import annotations
+
+from storage.dicom_records import CodedConcept
+
+MEAN_ENTROPY = CodedConcept("ENTROPY", "99RADNODE", "Mean entropy of the model's answer")
+VOLUME_LOWEST = CodedConcept("VOLUME-MIN", "99RADNODE", "Least volume of several passes")
+VOLUME_HIGHEST = CodedConcept("VOLUME-MAX", "99RADNODE", "Greatest volume of several passes")
+CERTAINTY = CodedConcept("111012", "DCM", "Certainty of Finding")
+OPERATING_POINT = CodedConcept("OPERATING-POINT", "99RADNODE", "Operating point")
+
+QUALIFYING = frozenset({MEAN_ENTROPY, VOLUME_LOWEST, VOLUME_HIGHEST, OPERATING_POINT})
+"""They say how sure, or from where on positive, another quantity of the same structure is."""
+
+OF_CLASSES = frozenset({CERTAINTY, OPERATING_POINT})
+"""Quantities of a class of the whole image, which have a value whether it is present or not."""
