@@ -13,7 +13,16 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import Field, SecretStr, StringConstraints, field_validator
 
 from config.object_profile import ObjectProfile
-from config.setting_types import AeTitle, Durability, HttpUrl, Network, Port, Seconds
+from config.setting_types import (
+    AeTitle,
+    Durability,
+    HttpUrl,
+    Network,
+    Outcomes,
+    Port,
+    ResultOutcomes,
+    Seconds,
+)
 from config.setting_types import Frozen as Frozen
 from config.setting_types import Name as Name
 from config.setting_types import is_ae_title as is_ae_title
@@ -149,6 +158,7 @@ class DicomDestination(ObjectProfile):
     timeout_s: Seconds = 30
     confirm: Literal["commitment", "find", "none"] = "commitment"
     confirm_timeout_s: Seconds = 600
+    outcomes: ResultOutcomes = ("findings", "no_findings")
     retry: RetrySettings = RetrySettings()
 
 
@@ -166,6 +176,7 @@ class FhirContent(Frozen):
     patient_systems: tuple[PatientSystem, ...] = ()
     accession_system: str | None = None
     imaging_study: Literal["reference", "create", "omit"] = "reference"
+    outcomes: Outcomes = ("findings", "no_findings")
 
 
 class SmartBackend(Frozen):
@@ -242,6 +253,7 @@ class Hl7Destination(Frozen):
     character_set: Literal["UNICODE UTF-8", "8859/1"] = "UNICODE UTF-8"
     service: Hl7Service = Hl7Service()
     patient_authorities: tuple[PatientAuthority, ...] = ()
+    outcomes: Outcomes = ("findings", "no_findings")
     wait_for_dicom_s: Annotated[float, Field(ge=0)] = 300
     retry: RetrySettings = RetrySettings()
 
