@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, SecretStr, StringConstraints, field_validator
 
+from config.object_profile import ObjectProfile
 from config.setting_types import (
     AeTitle,
     Durability,
@@ -27,9 +28,6 @@ from config.setting_types import Name as Name
 from config.setting_types import is_ae_title as is_ae_title
 from config.sop_classes import SopClasses
 from config.tls_settings import ClientTls, Fingerprint, ServerTls
-
-EXPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
-IMPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2"
 
 
 class NodeSettings(Frozen):
@@ -147,7 +145,7 @@ class RetrySettings(Frozen):
     give_up_after_days: Annotated[float, Field(gt=0)] = 7
 
 
-class DicomDestination(Frozen):
+class DicomDestination(ObjectProfile):
     """A PACS that gets SEG and SR by C-STORE."""
 
     type: Literal["dicom"]
@@ -158,19 +156,10 @@ class DicomDestination(Frozen):
     calling_ae_title: AeTitle | None = None
     tls: ClientTls = ClientTls()
     timeout_s: Seconds = 30
-    transfer_syntaxes: tuple[str, ...] = (EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN)
     confirm: Literal["commitment", "find", "none"] = "commitment"
     confirm_timeout_s: Seconds = 600
     outcomes: ResultOutcomes = ("findings", "no_findings")
     retry: RetrySettings = RetrySettings()
-
-    @field_validator("transfer_syntaxes")
-    @classmethod
-    def _uncompressed(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        known = {EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN}
-        if not value or not set(value) <= known:
-            raise ValueError(f"choose from {sorted(known)}")
-        return value
 
 
 class PatientSystem(Frozen):

@@ -25,6 +25,7 @@ from storage.database import Database
 from storage.deliveries import get_delivery
 from storage.evidence_records import ConfirmationRecord, ConfirmationState
 from storage.jobs import get_job
+from storage.sent_objects import SentObject, objects_of_delivery
 
 SAME_ASSOCIATION_S = 5.0
 
@@ -49,7 +50,7 @@ class CommitmentResults:
         if asked is None:
             _log.warning("commitment_report_unknown")
             return
-        wanted = confirmations.objects_of_job(self._db, asked.job_id)
+        wanted = _sop_classes(objects_of_delivery(self._db, asked.delivery_id))
         lost = {uid: result.failed.get(uid, 0) for uid in wanted if uid not in result.kept}
         now = datetime.now(UTC)
         if not lost:
@@ -122,7 +123,11 @@ class Confirmation:
         due = confirmations.next_confirmation(self._db, name, now=now)
         if due is None:
             return False
-        if due.began_at < since:
+        if not objects_of_delivery(self._db, due.delivery_id):
+            # The profile wants a kind that this result does not have.
+            receipt = {"found": "0 of 0"}
+            confirmed(self._db, due, receipt, self._worker_id, datetime.now(UTC))
+        elif due.began_at < since:
             self._give_up(due)
         elif self._destination.confirm == "find" or due.state is ConfirmationState.AWAITED:
             self._find(due, ("no_report", "no report on the storage commitment came in time"))
@@ -139,7 +144,7 @@ class Confirmation:
             transaction_uid=transaction_uid,
             due_at=datetime.now(UTC) + timeout,
         )
-        objects = confirmations.objects_of_job(self._db, due.job_id)
+        objects = _sop_classes(objects_of_delivery(self._db, due.delivery_id))
         try:
             result = ask_commitment(self._peer, transaction_uid, objects, wait_s=SAME_ASSOCIATION_S)
         except CommitmentUnavailable as error:
@@ -171,8 +176,10 @@ class Confirmation:
 
     def _objects(self, due: ConfirmationRecord) -> Sequence[KnownObject]:
         study_uid = get_job(self._db, due.job_id).study_instance_uid
-        series = confirmations.series_of_objects(self._db, due.job_id)
-        return [KnownObject(study_uid, series_uid, uid) for uid, series_uid in series.items()]
+        sent = objects_of_delivery(self._db, due.delivery_id)
+        return [
+            KnownObject(study_uid, item.series_instance_uid, item.sop_instance_uid) for item in sent
+        ]
 
     def _postpone(
         self, due: ConfirmationRecord, state: ConfirmationState, code: str, text: str
@@ -196,6 +203,11 @@ class Confirmation:
             text=f"not confirmed in {self._destination.retry.give_up_after_days:g} days",
         )
         _log.error("delivery_unconfirmed", delivery_id=due.delivery_id, reason_code="gave_up")
+
+
+def _sop_classes(sent: Sequence[SentObject]) -> Mapping[str, str]:
+    """Give SOP Class UIDs by SOP Instance UID."""
+    return {item.sop_instance_uid: item.sop_class_uid for item in sent}
 
 
 def confirmed(

@@ -22,6 +22,7 @@ from storage.database import Database
 from storage.delivery_progress import note_progress
 from storage.errors import DatabaseUnavailable, IllegalTransition, LeaseLost, StorageError
 from storage.records import DeliveryRecord, DeliveryState, DestinationKind
+from storage.sent_objects import as_the_pacs_has_it
 
 _LEASE_S = 3600.0
 """Longer than any sending: a destination has one loop, which alone claims for it, and what a
@@ -110,6 +111,8 @@ class DeliveryLoop:
     def _send(self, delivery: DeliveryRecord) -> Mapping[str, str] | Setback:
         try:
             finished = jobs.finished_job(self._db, delivery.job_id)
+            if delivery.kind is not DestinationKind.DICOM:
+                finished = as_the_pacs_has_it(self._db, finished)
             return self._sender.send(finished, self._progress(delivery))
         except Exception as error:  # noqa: BLE001 -- a thread's outermost edge; kept with the row
             return setback_of(error)

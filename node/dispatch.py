@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import assert_never
 
@@ -21,9 +21,12 @@ from fhir.folder import deliver_to_folder
 from fhir.hl7_delivery import Hl7Client
 from fhir.progress import Progress
 from node.errors import CannotStart
+from node.object_negotiation import accepted_encodings
+from node.prepared_objects import prepared_objects
 from node.scu import store_objects
 from storage.instance_files import InstanceFiles
 from storage.records import FinishedJob
+from storage.sent_objects import RECEIPT_KEY, told
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +87,25 @@ def _send_objects(
     destination: DicomDestination, node: NodeSettings, files: InstanceFiles, finished: FinishedJob
 ) -> Mapping[str, str]:
     calling_ae_title = destination.calling_ae_title or node.ae_title
-    paths = [files.absolute(made.path) for made in finished.objects]
-    return store_objects(destination, calling_ae_title, paths)
+    wanted = {
+        made.kind: made.sop_class_uid
+        for made in finished.objects
+        if made.kind.value.lower() in destination.objects
+    }
+    if not wanted:
+        return {RECEIPT_KEY: told([])}
+    encodings = accepted_encodings(destination, calling_ae_title, wanted)
+    objects = prepared_objects(files, finished, destination.objects, encodings)
+    stored = store_objects(destination, calling_ae_title, [item.path for item in objects])
+    sent = [
+        replace(
+            item.told,
+            transfer_syntax_uid=stored[item.told.sop_instance_uid].transfer_syntax_uid,
+        )
+        for item in objects
+    ]
+    statuses = {uid: one.status for uid, one in stored.items()}
+    return {**statuses, RECEIPT_KEY: told(sent)}
 
 
 def _write_report(

@@ -1,9 +1,9 @@
 """C-STORE SCU: result objects to a PACS, over one association (PS3.4 B).
 
 Only SOP classes that are sent are proposed, each transfer syntax in a context of its own, so
-that the answer says what the PACS really takes. Objects lie on disk in Explicit VR Little
-Endian; they are re-encoded where only Implicit is accepted. A send may be repeated at any time:
-the UIDs stay the same, and a PACS that has an object already is content.
+that the answer says what the PACS really takes. Objects in Explicit VR Little Endian are
+re-encoded where only Implicit is accepted; others go as they lie on disk. A send may be repeated
+at any time: the UIDs stay the same, and a PACS that has an object already is content.
 """
 
 from __future__ import annotations
@@ -17,23 +17,26 @@ import structlog
 from pydicom import dcmread
 from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_file_meta_info
-from pydicom.uid import UID
-from pynetdicom import AE, build_context, evt
-from pynetdicom.sop_class import SegmentationStorage
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from config.settings import DicomDestination
-from node.dimse_policy import apply_dimse_policy, prepare_requestor
 from node.errors import PermanentDelivery, TransientDelivery
+from node.store_association import open_association, place, refused
 from node.store_status import failure_of
-from node.tls_client import TlsRequest
 from storage.instance_files import uid_tag
 
-_REJECTED_PERMANENT = 1
-_CALLING_AE_TITLE_NOT_RECOGNISED = 3
-_CALLED_AE_TITLE_NOT_RECOGNISED = 7
-_SERVICE_USER = 1
+_REPORT_CLASSES = "1.2.840.10008.5.1.4.1.1.88."
+_UNCOMPRESSED = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
 
 _log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """How one object went: the C-STORE status, and the transfer syntax that was used."""
+
+    status: str
+    transfer_syntax_uid: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,18 +51,17 @@ class _StoredObject:
 
 def store_objects(
     destination: DicomDestination, calling_ae_title: str, paths: Sequence[Path]
-) -> Mapping[str, str]:
+) -> Mapping[str, Stored]:
     """Send objects, segmentations before the reports that refer to them.
 
-    Returns the receipt: the C-STORE status (hexadecimal) of each SOP Instance UID.
+    Returns what came of each SOP Instance UID.
 
     Raises:
         TransientDelivery: connection, resources or a busy PACS; send all of them again later.
         PermanentDelivery: the PACS will never take it; the text says what a person can do.
     """
-    apply_dimse_policy()
     objects = sorted((_stored_object(path) for path in paths), key=_order)
-    assoc = _associate(destination, calling_ae_title, objects)
+    assoc = open_association(destination, calling_ae_title, _proposals(destination, objects))
     try:
         _check_contexts(assoc, destination, objects)
         return {item.sop_instance_uid: _store(assoc, destination, item) for item in objects}
@@ -83,63 +85,21 @@ def _stored_object(path: Path) -> _StoredObject:
 
 
 def _order(item: _StoredObject) -> tuple[bool, str]:
-    return item.sop_class_uid != SegmentationStorage, item.sop_instance_uid
+    return item.sop_class_uid.startswith(_REPORT_CLASSES), item.sop_instance_uid
 
 
-def _associate(
-    destination: DicomDestination, calling_ae_title: str, objects: Sequence[_StoredObject]
-) -> Any:
-    ae = AE(ae_title=destination.calling_ae_title or calling_ae_title)
-    ae.connection_timeout = ae.acse_timeout = destination.timeout_s
-    ae.dimse_timeout = ae.network_timeout = destination.timeout_s
-    sop_classes = dict.fromkeys(item.sop_class_uid for item in objects)
-    tls = _tls_request(destination)
-    try:
-        assoc = ae.associate(
-            destination.host,
-            destination.port,
-            contexts=[
-                build_context(sop_class, transfer_syntax)
-                for sop_class in sop_classes
-                for transfer_syntax in destination.transfer_syntaxes
-            ],
-            ae_title=destination.ae_title,
-            evt_handlers=[(evt.EVT_CONN_OPEN, prepare_requestor)],
-            **tls.arguments,
-        )
-    except OSError as error:
-        raise TransientDelivery("host_unknown", f"host {destination.host} is unknown") from error
-    if assoc.is_rejected:
-        raise _rejection(destination, assoc)
-    if tls.failure is not None and not assoc.is_established:
-        raise TransientDelivery(tls.failure.value, f"{_place(destination)}: {tls.fault}")
-    # pynetdicom aborts by itself where no context is accepted: `_check_contexts` tells that.
-    if not assoc.is_established and not assoc.rejected_contexts:
-        text = f"no association with {_place(destination)}: it is down, or does not answer"
-        raise TransientDelivery("no_association", text)
-    return assoc
-
-
-def _tls_request(destination: DicomDestination) -> TlsRequest:
-    request = TlsRequest(destination.tls, destination.host)
-    if request.unusable:
-        # Whoever corrects the file need not revive each delivery.
-        text = f"our TLS files for {_place(destination)} cannot be used: {request.unusable}"
-        raise TransientDelivery("tls_files", text)
-    return request
-
-
-def _rejection(destination: DicomDestination, assoc: Any) -> TransientDelivery | PermanentDelivery:
-    answer = assoc.acceptor.primitive
-    text = f"{_place(destination)} rejected the association"
-    if answer.result != _REJECTED_PERMANENT:
-        return TransientDelivery("association_rejected", f"{text} for now")
-    if answer.result_source == _SERVICE_USER:
-        if answer.diagnostic == _CALLING_AE_TITLE_NOT_RECOGNISED:
-            text += ": it does not know our AE title; register this node there"
-        if answer.diagnostic == _CALLED_AE_TITLE_NOT_RECOGNISED:
-            text += f": it is not called {destination.ae_title}; correct ae_title"
-    return PermanentDelivery("association_rejected", text)
+def _proposals(
+    destination: DicomDestination, objects: Sequence[_StoredObject]
+) -> dict[UID, list[UID]]:
+    proposals: dict[UID, list[UID]] = {}
+    for item in objects:
+        syntaxes = [item.transfer_syntax_uid]
+        if item.transfer_syntax_uid in _UNCOMPRESSED:
+            wanted = map(UID, destination.transfer_syntaxes)
+            syntaxes = [syntax for syntax in wanted if syntax in _UNCOMPRESSED]
+        known = proposals.setdefault(item.sop_class_uid, [])
+        known += [syntax for syntax in syntaxes if syntax not in known]
+    return proposals
 
 
 def _check_contexts(
@@ -147,25 +107,22 @@ def _check_contexts(
 ) -> None:
     """Find out before anything is sent: half a result in the PACS helps nobody."""
     accepted = {str(context.abstract_syntax) for context in assoc.accepted_contexts}
-    refused = {i.sop_class_uid.name for i in objects if str(i.sop_class_uid) not in accepted}
-    if not refused:
-        return
-    raise PermanentDelivery(
-        "sop_class_refused",
-        f"{_place(destination)} does not take {', '.join(sorted(refused))} with any of the "
-        "transfer syntaxes that are proposed; enable it there, or change transfer_syntaxes",
-    )
+    missing = {i.sop_class_uid for i in objects if str(i.sop_class_uid) not in accepted}
+    if missing:
+        raise refused(destination, missing)
 
 
-def _store(assoc: Any, destination: DicomDestination, item: _StoredObject) -> str:
+def _store(assoc: Any, destination: DicomDestination, item: _StoredObject) -> Stored:
+    used = _transfer_syntax(assoc, item)
+    is_as_on_disk = used == item.transfer_syntax_uid
     try:
-        answer = assoc.send_c_store(_dataset_or_path(assoc, item))
+        answer = assoc.send_c_store(item.path if is_as_on_disk else dcmread(item.path))
     except RuntimeError as error:
         # The association ended between two objects.
-        text = f"{_place(destination)} ended the association"
+        text = f"{place(destination)} ended the association"
         raise TransientDelivery("aborted", text) from error
     status = answer.get("Status")
-    failure = failure_of(status, item.sop_class_uid.name, _place(destination))
+    failure = failure_of(status, item.sop_class_uid.name, place(destination))
     if failure is not None:
         raise failure
     _log.info(
@@ -174,18 +131,16 @@ def _store(assoc: Any, destination: DicomDestination, item: _StoredObject) -> st
         instance=uid_tag(item.sop_instance_uid),
         status=f"0x{status:04X}",
     )
-    return f"0x{status:04X}"
+    return Stored(f"0x{status:04X}", str(used))
 
 
-def _dataset_or_path(assoc: Any, item: _StoredObject) -> Any:
-    """Return what pynetdicom shall send: the file as it is, or its data set to re-encode."""
-    is_accepted_as_it_is = any(
-        context.abstract_syntax == item.sop_class_uid
-        and context.transfer_syntax[0] == item.transfer_syntax_uid
+def _transfer_syntax(assoc: Any, item: _StoredObject) -> UID:
+    """Give the object's own transfer syntax if that is accepted, else the one that is."""
+    accepted: list[UID] = [
+        context.transfer_syntax[0]
         for context in assoc.accepted_contexts
-    )
-    return item.path if is_accepted_as_it_is else dcmread(item.path)
-
-
-def _place(destination: DicomDestination) -> str:
-    return f"{destination.ae_title} at {destination.host}:{destination.port}"
+        if context.abstract_syntax == item.sop_class_uid
+    ]
+    if item.transfer_syntax_uid in accepted:
+        return item.transfer_syntax_uid
+    return accepted[0]

@@ -7,6 +7,7 @@ PipelineError
 ├── InferenceFailed     the run broke (disk, memory, model), or the model's answer is impossible
 │   ├── DeviceOutOfMemory   a smaller batch of windows, or another device, may do
 │   └── DeviceLost          nothing runs on the device in this process any more
+├── NotEncodable        a result cannot have the encoding that a destination asks for
 └── ProofFailed         the written object is not what was computed; nothing may leave
 
 Messages are fit for an operator and a log: no patient data, no UIDs, no file names of images.
@@ -99,3 +100,7 @@ class DeviceLost(InferenceFailed):
 
 class ProofFailed(PipelineError):
     """A written object, read back, differs from what was computed."""
+
+
+class NotEncodable(PipelineError):
+    """A result cannot have the encoding that a destination asks for; the text says why."""

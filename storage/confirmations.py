@@ -20,7 +20,7 @@ from storage.delivery_state import change_delivery
 from storage.errors import IllegalTransition, NotFound
 from storage.evidence_records import ConfirmationRecord, ConfirmationState
 from storage.evidence_tables import Confirmation
-from storage.job_tables import Delivery, Job, ResultObjectRow
+from storage.job_tables import Delivery, Job
 from storage.records import DeliveryState, DestinationKind, JobState
 from storage.state_change import Actor, Step
 from storage.upsert import insert_new
@@ -110,22 +110,6 @@ def delivery_of_transaction(db: Database, transaction_uid: str) -> ConfirmationR
     with db.read() as session:
         row = session.execute(statement).one_or_none()
         return None if row is None else _record(*row)
-
-
-def objects_of_job(db: Database, job_id: int) -> Mapping[str, str]:
-    """SOP Class UIDs of what a job made, by SOP Instance UID."""
-    columns = ResultObjectRow.sop_instance_uid, ResultObjectRow.sop_class_uid
-    statement = select(*columns).where(ResultObjectRow.job_id == job_id)
-    with db.read() as session:
-        return dict(session.execute(statement.order_by(ResultObjectRow.position)).all())
-
-
-def series_of_objects(db: Database, job_id: int) -> Mapping[str, str]:
-    """Series Instance UIDs of what a job made, by SOP Instance UID."""
-    columns = ResultObjectRow.sop_instance_uid, ResultObjectRow.series_instance_uid
-    statement = select(*columns).where(ResultObjectRow.job_id == job_id)
-    with db.read() as session:
-        return dict(session.execute(statement.order_by(ResultObjectRow.position)).all())
 
 
 def confirm(

@@ -16,6 +16,7 @@ from storage.dicom_tables import Instance, ReplacedInstance, Series, Study
 from storage.evidence_tables import Confirmation
 from storage.job_tables import Delivery, Job
 from storage.records import DeliveryState, DestinationKind, JobState, Outcome
+from storage.sent_objects import SentObject, sent_objects
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,7 @@ class DeliveryRow:
     """One delivery of a job.
 
     `unconfirmed` is why the receiver of a sent delivery has not confirmed it, where it is asked:
-    `asking`, `awaited` (its report), or the reason of the last try.
+    `asking`, `awaited` (its report), or the reason of the last try. `sent` is what a PACS got.
     """
 
     delivery_id: int
@@ -35,6 +36,7 @@ class DeliveryRow:
     reason_code: str
     reason_text: str
     unconfirmed: str = ""
+    sent: tuple[SentObject, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +158,7 @@ def _delivery_row(delivery: Delivery, confirmation: Confirmation | None) -> Deli
         reason_code=delivery.reason_code,
         reason_text=delivery.reason_text,
         unconfirmed=_unconfirmed(confirmation) if is_asked and confirmation else "",
+        sent=sent_objects(delivery.receipt),
     )
 
 

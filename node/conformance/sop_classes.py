@@ -22,6 +22,7 @@ from node.receive.commitment_service import CommitmentService
 from node.receive.performed_step_service import PerformedStepService
 from node.receive.services import Service, VerificationService
 from node.receive.transfer_syntaxes import ACCEPTED_TRANSFER_SYNTAXES, supported_contexts
+from pipelines.objects.encoding import SegmentationForm, allowed_syntaxes, sop_class_name
 from storage.records import ObjectKind
 
 _SOP_CLASS = "SOP Class"
@@ -78,7 +79,12 @@ def scu_section() -> list[str]:
         "### As a service class user",
         *table(head, rows),
         "Only SOP Classes that are sent are proposed, each transfer syntax in a presentation "
-        "context of its own. `radnode send` proposes the SOP Classes and transfer syntaxes of "
+        "context of its own. Which objects a destination gets, and in which transfer syntaxes, is "
+        "set for each (`objects`, `segmentation`, `transfer_syntaxes`): Deflated may be added for "
+        "every object, RLE, JPEG-LS and JPEG 2000 lossless for LABELMAP and FRACTIONAL. Where "
+        "there is a choice, an association with all alternatives is opened first and released; "
+        "LABELMAP gives way to Segmentation Storage where it is not accepted. `radnode send` "
+        "proposes the SOP Classes and transfer syntaxes of "
         "the files that it is given.",
     ]
 
@@ -88,6 +94,9 @@ def _proposed() -> Iterator[tuple[UID, str, Sequence[str]]]:
     for kind in ObjectKind:
         syntaxes = DicomDestination.model_fields["transfer_syntaxes"].default
         yield RESULT_SOP_CLASSES[kind], f"C-STORE of {kind} results", syntaxes
+    forms = "C-STORE of SEG results, where `segmentation` is labelmap"
+    syntaxes = allowed_syntaxes(SegmentationForm.LABELMAP)
+    yield SegmentationForm.LABELMAP.sop_class_uid, forms, syntaxes
     finding = "C-FIND: the counts of a study, and whether a PACS has our results"
     yield STUDY_ROOT_FIND, finding, (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
     committing = "N-ACTION: a commitment to our results; N-EVENT-REPORT: on what was asked of us"
@@ -129,7 +138,7 @@ def _caller_roles(context: PresentationContext) -> Iterator[str]:
 
 
 def _named(uid: str) -> tuple[str, str]:
-    name = UID(uid).name
+    name = sop_class_name(UID(uid))
     entry = UID_dictionary.get(uid)
     # The registry has its retired entries marked in a column of their own.
     is_retired = entry is not None and entry[3] == "Retired"

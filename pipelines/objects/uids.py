@@ -53,6 +53,11 @@ def device_uid(model_digest: str) -> str:
     return _uid("device", model_digest)
 
 
+def encoded_uid(kept_uid: str, role: str) -> str:
+    """Give the UID of what is made of a kept object for destinations that want it otherwise."""
+    return _uid("encoded", kept_uid, role)
+
+
 def _uid(*parts: str) -> str:
     # The separator keeps ("ab", "c") apart from ("a", "bc").
     return f"2.25.{uuid5(_NAMESPACE, '|'.join(parts)).int}"

@@ -112,9 +112,20 @@ def segimage2itkimage(path: Path, folder: Path) -> dict[int, tuple[SegmentImage,
     (description,) = folder.glob("*.json")
     groups = json.loads(description.read_text())["segmentAttributes"]
     return {
-        segment["labelID"]: (read_nrrd(folder / f"{file}.nrrd"), segment)
-        for file, (segment,) in enumerate(groups, 1)
+        segment["labelID"]: (
+            _of_segment(folder / f"{file}.nrrd", segment["labelID"], group),
+            segment,
+        )
+        for file, group in enumerate(groups, 1)
+        for segment in group
     }
+
+
+def _of_segment(path: Path, label: int, group: list[dict[str, Any]]) -> SegmentImage:
+    """Give one segment of an image, which holds several where the SEG is a LABELMAP."""
+    image = read_nrrd(path)
+    is_alone = len(group) == 1
+    return image if is_alone else SegmentImage(image.values == label, image.affine_lps)
 
 
 def tid1500reader(path: Path, folder: Path) -> dict[str, Any]:

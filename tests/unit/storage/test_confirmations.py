@@ -6,6 +6,7 @@ from storage.deliveries import delivery_events, get_delivery, settle_sent
 from storage.evidence_records import ConfirmationState
 from storage.overview import study_rows
 from storage.records import DeliveryState
+from storage.sent_objects import objects_of_delivery
 from tests.unit.storage.samples import (
     NOW,
     WORKER,
@@ -153,9 +154,9 @@ def test_a_try_that_failed_is_made_again_with_its_reason(db: Database) -> None:
     assert due.attempts == 1
 
 
-def test_the_objects_of_a_job_are_known_by_class_and_series(db: Database) -> None:
-    job_id = make_deliveries(db, "pacs")
-    classes = confirmations.objects_of_job(db, job_id)
-    series = confirmations.series_of_objects(db, job_id)
-    assert list(classes) == list(series) == [f"2.25.{job_id}.1", f"2.25.{job_id}.3"]
-    assert series[f"2.25.{job_id}.1"] == f"2.25.{job_id}.2"
+def test_a_delivery_without_record_brought_what_the_job_made(db: Database) -> None:
+    delivery_id = _sent(db)
+    job_id = get_delivery(db, delivery_id).job_id
+    sent = objects_of_delivery(db, delivery_id)
+    assert [item.sop_instance_uid for item in sent] == [f"2.25.{job_id}.1", f"2.25.{job_id}.3"]
+    assert sent[0].series_instance_uid == f"2.25.{job_id}.2"

@@ -1,0 +1,49 @@
+"""Which objects a DICOM destination gets, and how they are encoded."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from config.setting_types import Frozen
+
+EXPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
+IMPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2"
+DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2.1.99"
+RLE_LOSSLESS = "1.2.840.10008.1.2.5"
+JPEG_LS_LOSSLESS = "1.2.840.10008.1.2.4.80"
+JPEG_2000_LOSSLESS = "1.2.840.10008.1.2.4.90"
+
+_NATIVE = (
+    EXPLICIT_VR_LITTLE_ENDIAN,
+    IMPLICIT_VR_LITTLE_ENDIAN,
+    DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
+)
+_KNOWN = (*_NATIVE, RLE_LOSSLESS, JPEG_LS_LOSSLESS, JPEG_2000_LOSSLESS)
+
+
+class ObjectProfile(Frozen):
+    """What a destination takes; the node sends of it what the destination accepts."""
+
+    objects: tuple[Literal["seg", "sr"], ...] = ("seg", "sr")
+    segmentation: Literal["auto", "binary", "fractional", "labelmap"] = "auto"
+    empty_frames: Literal["omit", "keep"] = "omit"
+    most_segments: Annotated[int, Field(ge=1)] | None = None
+    transfer_syntaxes: tuple[str, ...] = (EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN)
+
+    @field_validator("objects")
+    @classmethod
+    def _some_object(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value or len(set(value)) != len(value):
+            raise ValueError("name seg, sr or both, each once")
+        return value
+
+    @field_validator("transfer_syntaxes")
+    @classmethod
+    def _known_syntaxes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value or not set(value) <= set(_KNOWN):
+            raise ValueError(f"choose from {sorted(_KNOWN)}")
+        if not set(value) & set(_NATIVE):
+            raise ValueError("reports need one that does not compress frames: add Explicit VR")
+        return value

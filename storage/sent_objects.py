@@ -1,0 +1,104 @@
+"""What a PACS was really sent: kept in a delivery's receipt, told to whoever refers to it.
+
+A destination may get other SOP Instances than the ones that the node keeps, since it may take
+another encoding. Storage commitment, C-FIND and the links of a report name those.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+
+from sqlalchemy import select
+
+from storage.database import Database
+from storage.job_tables import Delivery, ResultObjectRow
+from storage.records import (
+    DeliveryState,
+    DestinationKind,
+    FinishedJob,
+    ObjectKind,
+    ResultObject,
+)
+
+RECEIPT_KEY = "sent"
+_TAKEN = (DeliveryState.SENT, DeliveryState.CONFIRMED)
+
+
+@dataclass(frozen=True, slots=True)
+class SentObject:
+    """One object as it left; `encoding` is the Segmentation Type, "" for other kinds."""
+
+    kind: ObjectKind
+    encoding: str
+    sop_class_uid: str
+    sop_instance_uid: str
+    series_instance_uid: str
+    transfer_syntax_uid: str
+
+
+def told(sent: Sequence[SentObject]) -> str:
+    """Give the text that stands in the receipt under `RECEIPT_KEY`."""
+    return json.dumps([asdict(item) for item in sent])
+
+
+def sent_objects(receipt: Mapping[str, str]) -> tuple[SentObject, ...]:
+    """Read them back; none where the receipt does not tell."""
+    known = json.loads(receipt.get(RECEIPT_KEY, "[]"))
+    return tuple(SentObject(**{**item, "kind": ObjectKind(item["kind"])}) for item in known)
+
+
+def objects_of_delivery(db: Database, delivery_id: int) -> tuple[SentObject, ...]:
+    """What a delivery brought; for one without record, all that its job made."""
+    with db.read() as session:
+        delivery = session.get(Delivery, delivery_id)
+        if delivery is None:
+            return ()
+        if RECEIPT_KEY in delivery.receipt:
+            return sent_objects(delivery.receipt)
+        made = select(ResultObjectRow).where(ResultObjectRow.job_id == delivery.job_id)
+        rows = session.scalars(made.order_by(ResultObjectRow.position)).all()
+        return tuple(
+            SentObject(
+                ObjectKind(row.kind),
+                "",
+                row.sop_class_uid,
+                row.sop_instance_uid,
+                row.series_instance_uid,
+                "",
+            )
+            for row in rows
+        )
+
+
+def as_the_pacs_has_it(db: Database, finished: FinishedJob) -> FinishedJob:
+    """Name the objects in place of the kept ones that the job's first PACS has taken.
+
+    Objects of a kind that it did not get stay as the node keeps them.
+    """
+    taken = (
+        select(Delivery.receipt)
+        .where(Delivery.job_id == finished.job.job_id, Delivery.kind == DestinationKind.DICOM)
+        .where(Delivery.state.in_(_TAKEN))
+        .order_by(Delivery.id)
+    )
+    with db.read() as session:
+        receipts = session.scalars(taken).all()
+    sent = next(filter(None, map(sent_objects, receipts)), ())
+    return replace(finished, objects=tuple(_renamed(finished.objects, sent)))
+
+
+def _renamed(objects: Sequence[ResultObject], sent: Sequence[SentObject]) -> Iterator[ResultObject]:
+    for kept in objects:
+        instead = [item for item in sent if item.kind is kept.kind]
+        if kept.sop_instance_uid in {item.sop_instance_uid for item in instead} or not instead:
+            yield kept
+            continue
+        for item in instead:
+            yield replace(
+                kept,
+                sop_class_uid=item.sop_class_uid,
+                sop_instance_uid=item.sop_instance_uid,
+                series_instance_uid=item.series_instance_uid,
+            )

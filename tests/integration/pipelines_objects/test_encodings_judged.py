@@ -1,0 +1,66 @@
+"""Re-encoded results before independent judges: dicom3tools and dcmqi."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydicom import dcmread
+from pydicom.uid import UID, ExplicitVRLittleEndian, RLELossless
+
+from pipelines.objects.encoding import SegmentationForm
+from tests.peers.dicom_checkers import dciodvfy, dsrdump, segimage2itkimage, tid1500reader
+from tests.unit.pipelines_objects.kept_result import Kept, kept_result
+from tests.unit.pipelines_objects.synthetic_series import classic_series
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Kept:
+    return kept_result(tmp_path_factory.mktemp("kept"), classic_series((6, 40, 48)))
+
+
+@pytest.mark.peer("dicom3tools")
+@pytest.mark.parametrize("keeps_empty_frames", [False, True], ids=["omit", "keep"])
+@pytest.mark.parametrize(
+    "form", [SegmentationForm.BINARY, SegmentationForm.FRACTIONAL], ids=lambda form: form.value
+)
+def test_other_forms_are_without_fault_and_have_the_same_voxels(
+    kept: Kept, form: SegmentationForm, keeps_empty_frames: bool, tmp_path: Path
+) -> None:
+    made = kept.made(form, keeps_empty_frames=keeps_empty_frames)
+    path = kept.folder / "out" / made[0].path
+    assert dciodvfy(path) == ()
+    assert _voxels(path, tmp_path) == _expected(kept)
+
+
+@pytest.mark.parametrize(
+    "syntax", [ExplicitVRLittleEndian, RLELossless], ids=lambda uid: uid.keyword
+)
+def test_dcmqi_reads_a_label_map_with_the_right_segments(
+    kept: Kept, syntax: UID, tmp_path: Path
+) -> None:
+    made = kept.made(SegmentationForm.LABELMAP, segmentation_transfer_syntax=syntax)
+    assert _voxels(kept.folder / "out" / made[0].path, tmp_path) == _expected(kept)
+
+
+@pytest.mark.peer("dicom3tools")
+def test_the_report_of_a_split_result_is_read_with_its_parts(kept: Kept, tmp_path: Path) -> None:
+    *parts, report = kept.made(SegmentationForm.BINARY, most_segments=1)
+    paths = [kept.folder / "out" / part.path for part in parts]
+    assert [dciodvfy(path) for path in paths] == [(), ()]
+    path = kept.folder / "out" / report.path
+    assert dciodvfy(path) == ()
+    assert dsrdump(path)[1] == ()
+    read = tid1500reader(path, tmp_path)
+    uids = [group["segmentationSOPInstanceUID"] for group in read["Measurements"]]
+    assert uids == [str(dcmread(each).SOPInstanceUID) for each in paths]
+
+
+def _voxels(path: Path, folder: Path) -> dict[int, int]:
+    images = segimage2itkimage(path, folder)
+    return {number: int(np.count_nonzero(image.values)) for number, (image, _) in images.items()}
+
+
+def _expected(kept: Kept) -> dict[int, int]:
+    return {number: int((kept.labels == number).sum()) for number in (1, 2)}

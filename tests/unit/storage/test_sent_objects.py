@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import pytest
+
+from storage.database import Database
+from storage.deliveries import get_delivery, settle_sent
+from storage.jobs import finished_job
+from storage.overview import study_rows
+from storage.records import ObjectKind
+from storage.sent_objects import (
+    RECEIPT_KEY,
+    SentObject,
+    as_the_pacs_has_it,
+    objects_of_delivery,
+    sent_objects,
+    told,
+)
+from tests.unit.storage.samples import NOW, WORKER, claim_delivery, make_deliveries
+
+LABEL_MAP = SentObject(
+    ObjectKind.SEG,
+    "LABELMAP",
+    "1.2.840.10008.5.1.4.1.1.66.7",
+    "2.25.71",
+    "2.25.72",
+    "1.2.840.10008.1.2.5",
+)
+PART = SentObject(
+    ObjectKind.SEG,
+    "LABELMAP",
+    "1.2.840.10008.5.1.4.1.1.66.7",
+    "2.25.73",
+    "2.25.74",
+    "1.2.840.10008.1.2.5",
+)
+
+
+def _delivered(db: Database, *sent: SentObject) -> int:
+    make_deliveries(db, "pacs")
+    delivery_id = claim_delivery(db, now=NOW).delivery_id
+    settle_sent(
+        db,
+        delivery_id,
+        worker_id=WORKER,
+        confirmed=False,
+        receipt={"2.25.71": "0x0000", RECEIPT_KEY: told(sent)},
+        now=NOW,
+    )
+    return delivery_id
+
+
+def test_what_was_sent_is_read_back_from_the_receipt(db: Database) -> None:
+    delivery_id = _delivered(db, LABEL_MAP, PART)
+    assert sent_objects(get_delivery(db, delivery_id).receipt) == (LABEL_MAP, PART)
+    assert objects_of_delivery(db, delivery_id) == (LABEL_MAP, PART)
+    assert sent_objects({"2.25.71": "0x0000"}) == ()
+
+
+def test_the_status_tells_what_was_really_sent(db: Database) -> None:
+    _delivered(db, LABEL_MAP)
+    (study,) = study_rows(db, 5)
+    assert study.jobs[0].deliveries[0].sent == (LABEL_MAP,)
+
+
+def test_a_report_names_the_objects_that_the_pacs_has(db: Database) -> None:
+    job_id = get_delivery(db, _delivered(db, LABEL_MAP, PART)).job_id
+    kept = finished_job(db, job_id)
+    named = as_the_pacs_has_it(db, kept)
+    assert [made.kind for made in named.objects] == [ObjectKind.SEG, ObjectKind.SEG, ObjectKind.SR]
+    assert [made.series_instance_uid for made in named.objects[:2]] == ["2.25.72", "2.25.74"]
+    assert named.objects[2] == kept.objects[1]
+
+
+@pytest.mark.parametrize("sent", [(), None], ids=["nothing_sent", "not_yet_sent"])
+def test_a_report_names_the_kept_objects_where_no_pacs_has_any(
+    db: Database, sent: tuple[SentObject, ...] | None
+) -> None:
+    if sent is None:
+        make_deliveries(db, "pacs")
+        job_id = claim_delivery(db, now=NOW).job_id
+    else:
+        job_id = get_delivery(db, _delivered(db)).job_id
+    kept = finished_job(db, job_id)
+    assert as_the_pacs_has_it(db, kept) == kept
