@@ -65,7 +65,7 @@ def rejection_of(assoc: Any) -> tuple[int, int, int]:
     """Return result, source and reason of an A-ASSOCIATE-RJ."""
     # Not `is_rejected`: where the answer comes and the connection is closed before pynetdicom looks
     # whether it was ever open, it calls the association aborted.
-    answer = wait_until(lambda: getattr(assoc, "rejection", None), what="the rejection")
+    answer: Any = wait_until(lambda: getattr(assoc, "rejection", None), what="the rejection")
     return answer.result, answer.source, answer.reason_diagnostic
 
 
