@@ -320,7 +320,7 @@ def test_no_history_breaks_the_rules(kind: str, request: pytest.FixtureRequest) 
     run_state_machine_as_test(
         OnSqlite if kind == "sqlite" else OnPostgresql,
         settings=settings(
-            max_examples=25 if kind == "sqlite" else 10,
+            max_examples=15 if kind == "sqlite" else 8,
             stateful_step_count=40,
             deadline=None,
             suppress_health_check=list(HealthCheck),
