@@ -120,6 +120,8 @@ class WorkerSettings(Frozen):
     retry_delay_s: Seconds = 30
     time_limit_s: Seconds = 3600
     model_memory_mib: Annotated[int, Field(ge=0)] = 8192
+    extra_objects: tuple[Literal["PDF", "SC"], ...] = ()
+    report_fonts: tuple[Path, ...] = ()
 
 
 class PipelineSettings(Frozen):

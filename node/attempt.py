@@ -21,7 +21,7 @@ from pipelines.objects.station import Station
 from pipelines.registry import RegisteredPipeline, Registry
 from storage.errors import StorageError
 from storage.instance_files import InstanceFiles
-from storage.records import JobRecord, JobResult, Refusal
+from storage.records import JobRecord, JobResult, ObjectKind, Refusal
 
 log = structlog.get_logger()
 
@@ -89,6 +89,7 @@ def attempt(
 def _run(
     job: JobRecord, registered: RegisteredPipeline, files: InstanceFiles, settings: Settings
 ) -> JobResult:
+    from pipelines.pages import Wanted
     from pipelines.run import RunRequest, run_pipeline
 
     return run_pipeline(
@@ -103,6 +104,10 @@ def _run(
             # When the job was asked for, not now: every attempt writes the same bytes.
             content_time=job.created_at.astimezone(ZoneInfo(settings.node.timezone)),
             cpu_threads=settings.worker.cpu_threads,
+            wanted=Wanted(
+                frozenset(ObjectKind[name] for name in settings.worker.extra_objects),
+                fonts=settings.worker.report_fonts,
+            ),
         )
     )
 

@@ -13,6 +13,7 @@ from enum import StrEnum
 from pathlib import PurePosixPath
 
 from storage.dicom_records import CodedConcept, SeriesRecord, StudyRecord
+from storage.prior_records import PriorResult
 
 ARTIFICIAL_INTELLIGENCE = CodedConcept("123110", "DCM", "Artificial Intelligence")
 """Algorithm Family (CID 7162) of every model."""
@@ -51,6 +52,8 @@ class ObjectKind(StrEnum):
 
     SEG = "SEG"
     SR = "SR"
+    PDF = "DOC"
+    SC = "OT"
 
 
 class DestinationKind(StrEnum):
@@ -240,13 +243,17 @@ class DeliveryRecord:
 
 @dataclass(frozen=True, slots=True)
 class FinishedJob:
-    """A succeeded job with everything a report needs; rebuilt from storage at any time."""
+    """A succeeded job with everything a report needs; rebuilt from storage at any time.
+
+    `priors`, oldest first, are those that the job saw.
+    """
 
     job: JobRecord
     study: StudyRecord
     series: tuple[SeriesRecord, ...]
     measurements: tuple[MeasurementRecord, ...]
     objects: tuple[ResultObject, ...]
+    priors: tuple[PriorResult, ...] = ()
 
     @property
     def algorithm(self) -> AlgorithmIdentity:

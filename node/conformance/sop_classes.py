@@ -10,6 +10,8 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom.presentation import DEFAULT_TRANSFER_SYNTAXES, PresentationContext
 from pynetdicom.sop_class import (
     Comprehensive3DSRStorage,
+    EncapsulatedPDFStorage,
+    SecondaryCaptureImageStorage,
     SegmentationStorage,
     StorageCommitmentPushModel,
 )
@@ -43,6 +45,8 @@ _SERVED = {
 RESULT_SOP_CLASSES: Mapping[ObjectKind, UID] = {
     ObjectKind.SEG: SegmentationStorage,
     ObjectKind.SR: Comprehensive3DSRStorage,
+    ObjectKind.PDF: EncapsulatedPDFStorage,
+    ObjectKind.SC: SecondaryCaptureImageStorage,
 }
 """The SOP Class of each kind of result object."""
 
@@ -87,7 +91,7 @@ def _proposed() -> Iterator[tuple[UID, str, Sequence[str]]]:
     """Give SOP Class, purpose and transfer syntaxes of what the node asks of others."""
     for kind in ObjectKind:
         syntaxes = DicomDestination.model_fields["transfer_syntaxes"].default
-        yield RESULT_SOP_CLASSES[kind], f"C-STORE of {kind} results", syntaxes
+        yield RESULT_SOP_CLASSES[kind], f"C-STORE of {kind.name} results", syntaxes
     finding = "C-FIND: the counts of a study, and whether a PACS has our results"
     yield STUDY_ROOT_FIND, finding, (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
     committing = "N-ACTION: a commitment to our results; N-EVENT-REPORT: on what was asked of us"
