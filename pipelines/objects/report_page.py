@@ -55,6 +55,7 @@ _FOOT = 46.0
 _IMAGE_COLUMNS = 4
 _TALLEST = 130.0
 _FRAME_PADDING = 6.0
+_LEFT = _MARGIN + _FRAME_PADDING
 _NAMED = 8
 _FOOT_TEXT = 40
 _WARNING = HexColor("#8a1c1c")
@@ -127,7 +128,7 @@ def _story(request: PageRequest, width: float) -> list[Flowable]:
 
 
 def _banner(width: float) -> Table:
-    text = f"{NOT_REVIEWED} Preliminary: for the reporting physician, not a diagnosis."
+    text = f"{NOT_REVIEWED} Preliminary; no diagnosis."
     style = [
         ("BACKGROUND", (0, 0), (-1, -1), _WARNING),
         ("TOPPADDING", (0, 0), (-1, -1), 4),
@@ -220,9 +221,9 @@ class _NumberedCanvas(Canvas):  # type: ignore[misc]  # reportlab has no types
     def _draw_foot(self, count: int) -> None:
         width = self._pagesize[0] - 2 * _MARGIN
         _, height = self._foot.wrap(width - 60, _FOOT)
-        self._foot.drawOn(self, _MARGIN, _MARGIN + 4 - height)
+        self._foot.drawOn(self, _LEFT, _MARGIN + 4 - height)
         self.setFont(REGULAR, 8)
         self.setFillColor(FAINT)
-        right = self._pagesize[0] - _MARGIN
+        right = self._pagesize[0] - _LEFT
         self.drawRightString(right, _MARGIN - 4, f"page {self._pageNumber} of {count}")
-        self.drawString(_MARGIN, _MARGIN - 16, NOT_REVIEWED)
+        self.drawString(_LEFT, _MARGIN - 16, NOT_REVIEWED)
