@@ -255,6 +255,7 @@ class Hl7Destination(Frozen):
     character_set: Literal["UNICODE UTF-8", "8859/1"] = "UNICODE UTF-8"
     service: Hl7Service = Hl7Service()
     patient_authorities: tuple[PatientAuthority, ...] = ()
+    include_pdf: bool = False
     wait_for_dicom_s: Annotated[float, Field(ge=0)] = 300
     retry: RetrySettings = RetrySettings()
 

@@ -21,6 +21,7 @@ from fhir.folder import deliver_to_folder
 from fhir.hl7_delivery import Hl7Client
 from fhir.progress import Progress
 from node.errors import CannotStart
+from node.report_pdf import with_pdf
 from node.scu import store_objects
 from storage.instance_files import InstanceFiles
 from storage.records import FinishedJob
@@ -57,12 +58,20 @@ def sender_for(destination: Destination, node: NodeSettings, files: InstanceFile
             )
         case FhirDestination():
             client = _client(destination, node)
-            return Sender(client.deliver, confirms=True, check=client.check_capability)
+            return Sender(
+                lambda finished, progress: client.deliver(with_pdf(finished, files), progress),
+                confirms=True,
+                check=client.check_capability,
+            )
         case FolderDestination():
-            return Sender(_at_once(partial(_write_report, destination, node)), confirms=True)
+            return Sender(_at_once(partial(_write_report, destination, node, files)), confirms=True)
         case Hl7Destination():
             receiver = Hl7Client(destination, node.timezone)
-            return Sender(_at_once(receiver.deliver), confirms=True, check=receiver.check)
+            return Sender(
+                _at_once(lambda finished: receiver.deliver(with_pdf(finished, files))),
+                confirms=True,
+                check=receiver.check,
+            )
         case _:
             assert_never(destination)
 
@@ -89,6 +98,7 @@ def _send_objects(
 
 
 def _write_report(
-    destination: FolderDestination, node: NodeSettings, finished: FinishedJob
+    destination: FolderDestination, node: NodeSettings, files: InstanceFiles, finished: FinishedJob
 ) -> Mapping[str, str]:
-    return deliver_to_folder(finished, destination, node.organization_name, node.timezone)
+    told = with_pdf(finished, files)
+    return deliver_to_folder(told, destination, node.organization_name, node.timezone)

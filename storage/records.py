@@ -245,7 +245,8 @@ class DeliveryRecord:
 class FinishedJob:
     """A succeeded job with everything a report needs; rebuilt from storage at any time.
 
-    `priors`, oldest first, are those that the job saw.
+    `priors`, oldest first, are those that the job saw. `report_pdf` is the PDF that it made, where
+    whoever sends the report has read it from its file.
     """
 
     job: JobRecord
@@ -254,6 +255,7 @@ class FinishedJob:
     measurements: tuple[MeasurementRecord, ...]
     objects: tuple[ResultObject, ...]
     priors: tuple[PriorResult, ...] = ()
+    report_pdf: bytes | None = None
 
     @property
     def algorithm(self) -> AlgorithmIdentity:
