@@ -12,7 +12,16 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, SecretStr, StringConstraints, field_validator
 
-from config.setting_types import AeTitle, Durability, HttpUrl, Network, Port, Seconds
+from config.setting_types import (
+    AeTitle,
+    Durability,
+    HttpUrl,
+    Network,
+    Outcomes,
+    Port,
+    ResultOutcomes,
+    Seconds,
+)
 from config.setting_types import Frozen as Frozen
 from config.setting_types import Name as Name
 from config.setting_types import is_ae_title as is_ae_title
@@ -154,6 +163,7 @@ class DicomDestination(Frozen):
     transfer_syntaxes: tuple[str, ...] = (EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN)
     confirm: Literal["commitment", "find", "none"] = "commitment"
     confirm_timeout_s: Seconds = 600
+    outcomes: ResultOutcomes = ("findings", "no_findings")
     retry: RetrySettings = RetrySettings()
 
     @field_validator("transfer_syntaxes")
@@ -179,6 +189,7 @@ class FhirContent(Frozen):
     patient_systems: tuple[PatientSystem, ...] = ()
     accession_system: str | None = None
     imaging_study: Literal["reference", "create", "omit"] = "reference"
+    outcomes: Outcomes = ("findings", "no_findings")
 
 
 class SmartBackend(Frozen):
@@ -256,6 +267,7 @@ class Hl7Destination(Frozen):
     service: Hl7Service = Hl7Service()
     patient_authorities: tuple[PatientAuthority, ...] = ()
     include_pdf: bool = False
+    outcomes: Outcomes = ("findings", "no_findings")
     wait_for_dicom_s: Annotated[float, Field(ge=0)] = 300
     retry: RetrySettings = RetrySettings()
 

@@ -19,7 +19,8 @@ from fhir.diagnostic_report import REPORT_ROLE, build_report
 from fhir.errors import PermanentFhirError
 from fhir.identifiers import if_none_exist, measurement_role
 from fhir.imaging_study import build_imaging_study
-from fhir.observation import build_observation
+from fhir.narrative import outcome_of
+from fhir.observation import build_observation, qualified
 from fhir.provenance import build_provenance
 from fhir.references import References, inside_bundle
 from fhir.report_context import (
@@ -36,6 +37,7 @@ from fhir.resources.R4B.domainresource import DomainResource
 from fhir.resources.R4B.imagingstudy import ImagingStudy
 from fhir.resources.R4B.observation import Observation
 from storage.records import FinishedJob
+from storage.telling import WITH_RESULT
 
 PROVENANCE_ROLE: Final = "provenance"
 
@@ -94,10 +96,12 @@ def bundle_json(bundle: Bundle) -> str:
 def _source_entries(
     finished: FinishedJob, content: FhirContent, context: ReportContext, *, with_study: bool
 ) -> list[BundleEntry]:
-    """What the report rests on: the algorithm and, where the site wants it, the study."""
+    """What the report rests on: the algorithm that ran and, where the site wants it, the study."""
     identity = context.identity
-    device = build_device(finished.algorithm, identity.system)
-    entries = [_conditional(device, identity.full_url(DEVICE_ROLE))]
+    entries = []
+    if outcome_of(finished) in WITH_RESULT:
+        device = build_device(finished.algorithm, identity.system)
+        entries.append(_conditional(device, identity.full_url(DEVICE_ROLE)))
     if with_study:
         study = build_imaging_study(finished, context, content.accession_system)
         entries.append(_conditional(study, identity.full_url(IMAGING_STUDY_ROLE)))
@@ -109,14 +113,17 @@ def _report_entries(
 ) -> list[BundleEntry]:
     identity = context.identity
     observations = [
-        _conditional(build_observation(each, context), identity.full_url(measurement_role(each)))
-        for each in finished.measurements
+        _conditional(
+            build_observation(*each, context), identity.full_url(measurement_role(each[0]))
+        )
+        for each in qualified(finished.measurements)
     ]
     results = [inside_bundle("Observation", str(each.fullUrl)) for each in observations]
     report_url = identity.full_url(REPORT_ROLE)
     report = _conditional(build_report(finished, context, results), report_url)
     targets = [inside_bundle("DiagnosticReport", report_url), *results]
-    provenance = build_provenance(context, targets)
+    has_result = outcome_of(finished) in WITH_RESULT
+    provenance = build_provenance(context, targets, is_by_device=has_result)
     place = _update if is_repeatable else _create
     return [*observations, report, place(provenance, identity.full_url(PROVENANCE_ROLE))]
 

@@ -14,14 +14,16 @@ from typing import Self
 from config.settings import FhirDestination
 from fhir.bundle import build_bundle, bundle_json, finished_at
 from fhir.capability import check_capability
-from fhir.diagnostic_report import report_identifier
+from fhir.diagnostic_report import report_identifier, report_status
 from fhir.document_reference import build_document
 from fhir.errors import PermanentFhirError
 from fhir.identifiers import result_identity
 from fhir.json_reading import Json, objects, string
+from fhir.narrative import conclusion, outcome_of
 from fhir.parts import parts_of, with_places
 from fhir.places import places_of_answer, receipt_of
 from fhir.progress import Progress
+from fhir.renewal import as_updates, is_outdated
 from fhir.resolution import resolve_references
 from fhir.search import search_by_identifier
 from fhir.sequence import create_one_by_one
@@ -70,7 +72,8 @@ class FhirClient:
     def deliver(self, finished: FinishedJob, progress: Progress | None = None) -> Mapping[str, str]:
         """Deliver the report and return its ids on the server (`report`, `observations`).
 
-        A report that the server already has is not sent again: the same ids come back.
+        A report that the server already has is not sent again: the same ids come back. One that
+        tells an earlier end of the same job is updated, unless a person has signed it.
         `progress` is what an earlier try has made, and where to keep what this one makes.
 
         Raises:
@@ -88,9 +91,11 @@ class FhirClient:
 
     def _by_transaction(self, finished: FinishedJob, progress: Progress) -> Mapping[str, str]:
         delivered = self._delivered_report(finished)
-        if delivered is not None:
+        if delivered is not None and not _is_outdated(delivered, finished):
             return _receipt_of_report(delivered)
         entries = self._entries(finished)
+        if delivered is not None:
+            entries = as_updates(self._transport, entries)
         for part in parts_of(entries, self._destination.most_entries):
             if not all(string(each, "fullUrl") in progress.places for each in part):
                 progress.add(self._transact(part, progress.places))
@@ -129,6 +134,12 @@ class FhirClient:
 def _receipt_of_report(report: Json) -> dict[str, str]:
     references = [string(each, "reference") for each in objects(report.get("result"))]
     return {"report": f"DiagnosticReport/{report['id']}", "observations": " ".join(references)}
+
+
+def _is_outdated(report: Json, finished: FinishedJob) -> bool:
+    outcome = outcome_of(finished)
+    told = {"status": report_status(outcome).value, "conclusion": conclusion(finished, outcome)}
+    return is_outdated(report, told)
 
 
 def _places(entries: list[Json], progress: Progress) -> list[str]:

@@ -17,7 +17,7 @@ from storage.dicom_records import CodedConcept
 
 
 class System(StrEnum):
-    """Code and identifier systems by their URI."""
+    """Code and identifier systems by their URI; `REASON` is our own."""
 
     SNOMED_CT = "http://snomed.info/sct"
     LOINC = "http://loinc.org"
@@ -30,14 +30,19 @@ class System(StrEnum):
     V3_OBSERVATION_VALUE = "http://terminology.hl7.org/CodeSystem/v3-ObservationValue"
     V3_INTERPRETATION = "http://terminology.hl7.org/CodeSystem/v3-ObservationInterpretation"
     OBSERVATION_CATEGORY = "http://terminology.hl7.org/CodeSystem/observation-category"
+    REASON = "urn:radnode:reason"
     DATA_ABSENT_REASON = "http://terminology.hl7.org/CodeSystem/data-absent-reason"
     PARTICIPANT_TYPE = "http://terminology.hl7.org/CodeSystem/provenance-participant-type"
 
 
 class DiagnosticReportStatus(StrEnum):
-    """http://hl7.org/fhir/ValueSet/diagnostic-report-status: what no physician has read yet."""
+    """http://hl7.org/fhir/ValueSet/diagnostic-report-status: what no physician has read yet.
+
+    `cancelled`: the analysis was not started, or not completed.
+    """
 
     PRELIMINARY = "preliminary"
+    CANCELLED = "cancelled"
 
 
 class ObservationStatus(StrEnum):

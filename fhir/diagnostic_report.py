@@ -1,4 +1,4 @@
-"""The preliminary report: what the algorithm says, in the shape that a human report has."""
+"""The report: what the algorithm says, or why it says nothing, in the shape of a human report."""
 
 from __future__ import annotations
 
@@ -6,30 +6,35 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from fhir.attachment import PDF, attachment
+from fhir.clean_text import clean
 from fhir.codes import (
     DiagnosticReportStatus,
+    System,
     asserted_by_ai,
+    coding,
     diagnostic_imaging_study,
     from_dicom,
     radiology_categories,
 )
-from fhir.errors import PermanentFhirError
 from fhir.identifiers import ResultIdentity, dicom_uid
-from fhir.narrative import build_narrative, conclusion, title
+from fhir.narrative import build_narrative, conclusion, outcome_of, title
 from fhir.report_context import ReportContext
 from fhir.resources.R4B.attachment import Attachment
+from fhir.resources.R4B.codeableconcept import CodeableConcept
 from fhir.resources.R4B.diagnosticreport import DiagnosticReport
 from fhir.resources.R4B.identifier import Identifier
 from fhir.resources.R4B.meta import Meta
 from fhir.resources.R4B.reference import Reference
 from storage.dicom_records import CodedConcept
-from storage.records import FinishedJob, ObjectKind, Outcome
+from storage.records import FinishedJob, ObjectKind
+from storage.telling import WITH_RESULT, Telling
 
 REPORT_ROLE: Final = "report"
 
-_OUTCOME_CODES: Final[Mapping[Outcome, CodedConcept]] = {
-    Outcome.FINDINGS: CodedConcept("111242", "DCM", "All algorithms succeeded; with findings"),
-    Outcome.NO_FINDINGS: CodedConcept(
+_NO_ALGORITHM: Final = CodedConcept("111245", "DCM", "No algorithms succeeded; without findings")
+_OUTCOME_CODES: Final[Mapping[Telling, CodedConcept]] = {
+    Telling.FINDINGS: CodedConcept("111242", "DCM", "All algorithms succeeded; with findings"),
+    Telling.NO_FINDINGS: CodedConcept(
         "111241", "DCM", "All algorithms succeeded; without findings"
     ),
 }
@@ -47,17 +52,19 @@ def build_report(
     """The DiagnosticReport.
 
     `performer` is the Organization, since R4 allows no Device there; nobody is named as
-    `resultsInterpreter`, because nobody has read it.
+    `resultsInterpreter`, because nobody has read it. Without a result it is `cancelled`, with the
+    coded reason, and nothing in it is asserted by an algorithm.
     """
     outcome = outcome_of(finished)
+    has_result = outcome in WITH_RESULT
     code = diagnostic_imaging_study()
     code.text = title(finished)
     return DiagnosticReport(
-        meta=Meta(security=[asserted_by_ai()]),
+        meta=Meta(security=[asserted_by_ai()]) if has_result else None,
         text=build_narrative(finished, outcome),
         identifier=[report_identifier(context.identity), *_report_sr(finished)],
         basedOn=[context.based_on] if context.based_on else None,
-        status=DiagnosticReportStatus.PRELIMINARY,
+        status=report_status(outcome),
         category=radiology_categories(),
         code=code,
         subject=context.subject,
@@ -67,7 +74,7 @@ def build_report(
         result=list(results) or None,
         imagingStudy=[context.imaging_study] if context.imaging_study else None,
         conclusion=conclusion(finished, outcome),
-        conclusionCode=[from_dicom(_OUTCOME_CODES[outcome])],
+        conclusionCode=_conclusion_codes(finished, outcome),
         presentedForm=_presented_form(finished, context),
     )
 
@@ -79,15 +86,20 @@ def _presented_form(finished: FinishedJob, context: ReportContext) -> list[Attac
     return [attachment(finished.report_pdf, PDF, title=title(finished), creation=context.issued)]
 
 
-def outcome_of(finished: FinishedJob) -> Outcome:
-    """What the job found.
+def report_status(outcome: Telling) -> DiagnosticReportStatus:
+    """`preliminary` while nobody has read it; `cancelled` where there is nothing to read."""
+    if outcome in WITH_RESULT:
+        return DiagnosticReportStatus.PRELIMINARY
+    return DiagnosticReportStatus.CANCELLED
 
-    Raises:
-        PermanentFhirError: it has no outcome.
-    """
-    if finished.job.outcome is None:
-        raise PermanentFhirError("not_finished", "the job has no outcome to report")
-    return finished.job.outcome
+
+def _conclusion_codes(finished: FinishedJob, outcome: Telling) -> list[CodeableConcept]:
+    coded = from_dicom(_OUTCOME_CODES.get(outcome, _NO_ALGORITHM))
+    reason = clean(finished.job.reason_code)
+    if outcome in WITH_RESULT or reason is None:
+        return [coded]
+    text = clean(finished.job.reason_text)
+    return [coded, CodeableConcept(coding=[coding(System.REASON, reason)], text=text or reason)]
 
 
 def _report_sr(finished: FinishedJob) -> list[Identifier]:

@@ -21,8 +21,7 @@ from fhir.codes import (
     radiology_categories,
 )
 from fhir.device import device_identifier
-from fhir.diagnostic_report import outcome_of
-from fhir.narrative import build_narrative, title
+from fhir.narrative import build_narrative, outcome_of, title
 from fhir.references import References, logical_imaging_study
 from fhir.report_context import ReportContext, report_context
 from fhir.resources.R4B.attachment import Attachment
@@ -35,6 +34,7 @@ from fhir.resources.R4B.documentreference import (
 from fhir.resources.R4B.meta import Meta
 from fhir.resources.R4B.reference import Reference
 from storage.records import FinishedJob
+from storage.telling import WITH_RESULT
 
 DOCUMENT_ROLE: Final = "document"
 _XHTML: Final = "application/xhtml+xml"
@@ -85,10 +85,11 @@ def _known_elsewhere(finished: FinishedJob, content: FhirContent) -> Reference |
 
 def build_document_reference(finished: FinishedJob, context: ReportContext) -> DocumentReference:
     """The DocumentReference with the PDF that the job made, else an XHTML page; preliminary."""
+    has_result = outcome_of(finished) in WITH_RESULT
     kind = diagnostic_imaging_study()
     kind.text = title(finished)
     return DocumentReference(
-        meta=Meta(security=[asserted_by_ai()]),
+        meta=Meta(security=[asserted_by_ai()]) if has_result else None,
         identifier=[context.identity.identifier(DOCUMENT_ROLE)],
         status=DocumentReferenceStatus.CURRENT,
         docStatus=DocumentStatus.PRELIMINARY,
@@ -96,7 +97,7 @@ def build_document_reference(finished: FinishedJob, context: ReportContext) -> D
         category=radiology_categories(),
         subject=context.subject,
         date=context.issued,
-        author=[_author(finished, context)],
+        author=[_author(finished, context) if has_result else context.performer],
         custodian=context.performer,
         description=title(finished),
         content=[DocumentReferenceContent(attachment=_page(finished, context))],

@@ -15,19 +15,20 @@ from uuid import uuid5
 from zoneinfo import ZoneInfo
 
 from config.settings import Hl7Destination
-from fhir.codes import NOT_REVIEWED
-from fhir.errors import PermanentFhirError
 from fhir.hl7_patient import patient_segment
 from fhir.hl7_text import ENCODING_CHARACTERS, TERMINATOR, components, segment, text, timestamp
 from fhir.identifiers import NAMESPACE, result_identity
-from fhir.narrative import conclusion
+from fhir.narrative import conclusion, notice, outcome_of
 from fhir.observation import label, rounded
 from fhir.study_time import fhir_study_time, issued_at
 from storage.dicom_records import CodedConcept
 from storage.records import FinishedJob, MeasurementRecord
+from storage.telling import WITH_RESULT
 
 PRELIMINARY: Final = "P"
 """Result status (tables 0085 and 0123): stored, and verified by nobody."""
+NO_RESULT_STATUS: Final = "X"
+"""Result status (tables 0085 and 0123): there is none, and will be none from this analysis."""
 
 _ROLE: Final = "HL7 v2 ORU"
 _CONTROL_ID_LENGTH: Final = 20
@@ -71,7 +72,7 @@ def build_oru(
         PermanentFhirError: the job has no outcome. PatientNotResolved: it cannot be said whose it
             is.
     """
-    key = result_identity(finished, destination.name).uuid(_ROLE)
+    key = result_identity(finished, destination.name).uuid(_control_role(finished, issued))
     control_id = base64.b32encode(key.bytes).decode()[:_CONTROL_ID_LENGTH]
     told = timestamp(issued_at(issued).astimezone(ZoneInfo(timezone)))
     taken = timestamp(fhir_study_time(finished.study.header, timezone))
@@ -83,6 +84,11 @@ def build_oru(
         *_results(finished, taken, told, with_pdf=destination.include_pdf),
     ]
     return OruMessage(control_id, "".join(each + TERMINATOR for each in segments))
+
+
+def _control_role(finished: FinishedJob, issued: datetime) -> str:
+    """What makes the control id: a job that is done again is told anew, and no repeat."""
+    return f"{_ROLE} {outcome_of(finished)} {issued.isoformat()}"
 
 
 def _header(destination: Hl7Destination, control_id: str, told: str) -> str:
@@ -123,7 +129,7 @@ def _request(finished: FinishedJob, destination: Hl7Destination, taken: str, tol
         18: text(study.accession_number),
         22: told,
         24: "RAD",
-        25: PRELIMINARY,
+        25: _status(finished),
     }
     return segment("OBR", fields)
 
@@ -138,10 +144,7 @@ def _service(procedure: CodedConcept | None, destination: Hl7Destination) -> str
 
 
 def _results(finished: FinishedJob, taken: str, told: str, *, with_pdf: bool) -> Iterator[str]:
-    algorithm = finished.algorithm
-    # An EI: Entity Identifier, Namespace ID, Universal ID, Universal ID Type.
-    name = text(f"{algorithm.name} {algorithm.version}")
-    equipment = components(name, text(algorithm.manufacturer), algorithm.device_uid, "ISO")
+    equipment = _equipment(finished)
     for number, observation in enumerate(_observations(finished, with_pdf), start=1):
         fields = {
             1: str(number),
@@ -150,7 +153,7 @@ def _results(finished: FinishedJob, taken: str, told: str, *, with_pdf: bool) ->
             4: observation.sub_id,
             5: observation.value,
             6: observation.unit,
-            11: PRELIMINARY,
+            11: _status(finished),
             14: taken or told,
             18: equipment,
             19: told,
@@ -158,11 +161,22 @@ def _results(finished: FinishedJob, taken: str, told: str, *, with_pdf: bool) ->
         yield segment("OBX", fields)
 
 
+def _status(finished: FinishedJob) -> str:
+    return PRELIMINARY if outcome_of(finished) in WITH_RESULT else NO_RESULT_STATUS
+
+
+def _equipment(finished: FinishedJob) -> str:
+    """The algorithm that ran, as EI: Entity Identifier, Namespace ID, Universal ID and its type."""
+    if outcome_of(finished) not in WITH_RESULT:
+        return ""
+    algorithm = finished.algorithm
+    name = text(f"{algorithm.name} {algorithm.version}")
+    return components(name, text(algorithm.manufacturer), algorithm.device_uid, "ISO")
+
+
 def _observations(finished: FinishedJob, with_pdf: bool) -> Iterator[_Observation]:
-    outcome = finished.job.outcome
-    if outcome is None:
-        raise PermanentFhirError("not_finished", "the job has no outcome")
-    yield _Observation("TX", _NARRATIVE, "1", text(NOT_REVIEWED))
+    outcome = outcome_of(finished)
+    yield _Observation("TX", _NARRATIVE, "1", text(notice(outcome)))
     yield _Observation("TX", _NARRATIVE, "2", text(conclusion(finished, outcome)))
     sub_ids = _sub_ids(finished.measurements)
     for measurement, sub_id in zip(finished.measurements, sub_ids, strict=True):

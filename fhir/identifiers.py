@@ -47,7 +47,10 @@ class ResultIdentity:
 def result_identity(finished: FinishedJob, system: str) -> ResultIdentity:
     """The identity of a job's result under the site's identifier system."""
     job = finished.job
-    parts = (job.study_instance_uid, job.pipeline_digest, job.input_digest)
+    parts = [job.study_instance_uid, job.pipeline_digest, job.input_digest]
+    if not job.pipeline_name:
+        # No pipeline took this generation of the study; it has no digests to tell it from others.
+        parts.append(str(job.generation))
     return ResultIdentity(system=system, key="\x1f".join(parts))
 
 

@@ -2,32 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
+from typing import Final
 
 from fhir.clean_text import clean
 from fhir.codes import NOT_REVIEWED, NarrativeStatus
+from fhir.errors import PermanentFhirError
 from fhir.observation import label, rounded
 from fhir.resources.R4B.narrative import Narrative
 from storage.prior_records import PriorResult
-from storage.records import FinishedJob, MeasurementRecord, Outcome
+from storage.records import FinishedJob, MeasurementRecord
+from storage.telling import WITH_RESULT, Telling, telling
 from storage.trend import TrendPoint, change_text, iso_date, trend
 
-_SUMMARY = {Outcome.FINDINGS: "findings", Outcome.NO_FINDINGS: "no findings"}
+_SUMMARY: Final[Mapping[Telling, str]] = {
+    Telling.FINDINGS: "findings",
+    Telling.NO_FINDINGS: "no findings",
+    Telling.NOT_PROCESSED: "not processed",
+    Telling.FAILED: "failed",
+    Telling.NO_PIPELINE: "not processed",
+}
+NO_RESULT: Final = "No AI result: this says nothing about the images."
+
+
+def outcome_of(finished: FinishedJob) -> Telling:
+    """What there is to tell.
+
+    Raises:
+        PermanentFhirError: the job has come to no end.
+    """
+    told = telling(finished.job)
+    if told is None:
+        raise PermanentFhirError("not_finished", "the job has no outcome to report")
+    return told
 
 
 def title(finished: FinishedJob) -> str:
-    """The name of the analysis, with the algorithm and its version."""
-    algorithm = finished.algorithm
+    """The name of the analysis, with the algorithm and its version where there is one."""
+    algorithm = finished.job.algorithm
+    if algorithm is None:
+        return "AI analysis"
     name = clean(f"{algorithm.name} {algorithm.version}") or algorithm.model_digest
     return f"AI analysis: {name}"
 
 
-def conclusion(finished: FinishedJob, outcome: Outcome) -> str:
+def notice(outcome: Telling) -> str:
+    """What the report is worth, before all else."""
+    return NOT_REVIEWED if outcome in WITH_RESULT else NO_RESULT
+
+
+def summary(finished: FinishedJob, outcome: Telling) -> str:
+    """The outcome in words; without a result, with its reason."""
+    if outcome in WITH_RESULT:
+        return _SUMMARY[outcome]
+    job = finished.job
+    reason = ": ".join(part for part in map(clean, (job.reason_code, job.reason_text)) if part)
+    return f"{_SUMMARY[outcome]} ({reason})" if reason else _SUMMARY[outcome]
+
+
+def conclusion(finished: FinishedJob, outcome: Telling) -> str:
     """One paragraph: what it is worth, which algorithm, what it found."""
     values = "; ".join(_told(each, finished.priors) for each in finished.measurements)
-    summary = f"{NOT_REVIEWED} {title(finished)}: {_SUMMARY[outcome]}."
-    return f"{summary} {values}." if values else summary
+    told = f"{notice(outcome)} {title(finished)}: {summary(finished, outcome)}."
+    if finished.review:
+        told = f"{told} Marked for review: {clean(finished.review)}."
+    return f"{told} {values}." if values else told
 
 
 def value_text(measurement: MeasurementRecord) -> str:
@@ -55,12 +95,14 @@ def _earlier(point: TrendPoint, unit: str) -> str:
     return "not detected" if point.value is None else f"{rounded(point.value):f} {unit}"
 
 
-def build_narrative(finished: FinishedJob, outcome: Outcome) -> Narrative:
+def build_narrative(finished: FinishedJob, outcome: Telling) -> Narrative:
     """The report as generated XHTML (R4 narrative); every text in it is escaped."""
     rows = "".join(_row(each, finished.priors) for each in finished.measurements)
     table = f"<table>{_head(finished.priors)}<tbody>{rows}</tbody></table>" if rows else ""
-    head = f"<p><b>{escape(title(finished))}</b></p><p>{escape(NOT_REVIEWED)}</p>"
-    found = f"<p>Outcome: {_SUMMARY[outcome]}</p>"
+    head = f"<p><b>{escape(title(finished))}</b></p><p>{escape(notice(outcome))}</p>"
+    found = f"<p>Outcome: {escape(summary(finished, outcome))}</p>"
+    if finished.review:
+        found += f"<p><b>Marked for review</b>: {escape(clean(finished.review) or '')}</p>"
     div = f'<div xmlns="http://www.w3.org/1999/xhtml">{head}{found}{table}</div>'
     return Narrative(status=NarrativeStatus.GENERATED, div=div)
 

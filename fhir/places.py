@@ -53,8 +53,10 @@ def receipt_of(made: Sequence[str]) -> dict[str, str]:
 
 def _entry_place(entry: Json, made: Json) -> str:
     kind = string(child(entry, "resource"), "resourceType")
-    response = child(made, "response")
+    request, response = child(entry, "request"), child(made, "response")
     if not string(response, "status").startswith("2"):
         text = f"transaction: {kind} was refused: {summary(response.get('outcome'))}"
         raise PermanentFhirError("entry_refused", text)
+    if string(request, "method") == "PUT":
+        return string(request, "url")
     return made_place(kind, string(response, "location"), child(made, "resource"))

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from fhir.errors import PermanentFhirError
 from fhir.json_reading import Json, objects, string
 from fhir.parts import with_places
 from fhir.progress import Progress
-from fhir.search import Hits, Searchable, search, search_by_identifier
+from fhir.renewal import RENEWED, Updating, found_before, is_outdated
+from fhir.search import search
+from fhir.study_time import same_second
 
 
-class Creating(Searchable, Protocol):
-    """Whatever can search and create; a `fhir.transport.FhirTransport`."""
+class Creating(Updating, Protocol):
+    """Whatever can search, create and update; a `fhir.transport.FhirTransport`."""
 
     def create(self, resource_type: str, resource: Json) -> str:
         """POST [base]/[type]: `Type/id` of what was made."""
@@ -24,7 +25,9 @@ class Creating(Searchable, Protocol):
 
 
 def create_one_by_one(server: Creating, entries: list[Json], progress: Progress) -> None:
-    """Create what is missing, in order; `progress` knows the place of each entry then.
+    """Create what is missing and update what is outdated, in order.
+
+    `progress` knows the place of each entry then.
 
     Raises:
         TransientFhirError: try again later; what was made until then is kept.
@@ -34,33 +37,34 @@ def create_one_by_one(server: Creating, entries: list[Json], progress: Progress)
         full_url = string(entry, "fullUrl")
         if full_url not in progress.places:
             resource = with_places(entry["resource"], progress.places)
-            progress.add({full_url: _found(server, resource) or _create(server, resource)})
+            progress.add({full_url: _kept(server, resource) or _create(server, resource)})
 
 
 def _create(server: Creating, resource: Json) -> str:
     return server.create(string(resource, "resourceType"), resource)
 
 
-def _found(server: Creating, resource: Json) -> str | None:
-    """`Type/id` of this very resource, if an earlier try has made it."""
+def _kept(server: Creating, resource: Json) -> str | None:
+    """`Type/id` of this very resource, if an earlier try, or telling, has made it."""
     kind = string(resource, "resourceType")
-    hits = _hits(server, kind, resource)
-    if hits.are_many:
-        text = f"the server has several resources {kind} with the identifier of this result"
-        raise PermanentFhirError("result_ambiguous", text)
-    return f"{kind}/{hits.only['id']}" if hits.only else None
+    found = _known_provenance(server, resource)
+    if kind != "Provenance":
+        found = found_before(server, resource)
+        if found and kind in RENEWED and is_outdated(found, resource):
+            return server.update(kind, {**resource, "id": found["id"]})
+    return f"{kind}/{found['id']}" if found else None
 
 
-def _hits(server: Creating, kind: str, resource: Json) -> Hits:
-    identifiers = objects(resource.get("identifier"))
-    if identifiers:
-        own = identifiers[0]
-        return search_by_identifier(server, kind, string(own, "system"), string(own, "value"))
-    # A Provenance has no identifier in R4: it is known by the report that it is about.
+def _known_provenance(server: Creating, resource: Json) -> Json | None:
+    """A Provenance has no identifier in R4: it is known by its report and its time."""
+    if resource["resourceType"] != "Provenance":
+        return None
     report = string(objects(resource.get("target"))[0], "reference")
-    found = search(server, kind, {"target": report})
+    found = search(server, "Provenance", {"target": report})
+    recorded = string(resource, "recorded")
     about = (each for each in found.resources if _is_about(each, report))
-    return Hits(tuple(about), found.has_more)
+    same = (each for each in about if same_second(string(each, "recorded"), recorded))
+    return next(same, None)
 
 
 def _is_about(provenance: Json, report: str) -> bool:

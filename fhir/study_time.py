@@ -72,3 +72,12 @@ def _offset_has_whole_minutes(moment: datetime) -> bool:
     """Local mean times before 1900 have seconds in their offset, which FHIR cannot write."""
     offset = moment.utcoffset()
     return offset is not None and not offset % timedelta(minutes=1)
+
+
+def same_second(one: str, other: str) -> bool:
+    """Whether two FHIR instants are of one second, however a server writes the zone."""
+    try:
+        pair = [datetime.fromisoformat(each).astimezone(UTC) for each in (one, other)]
+    except ValueError:
+        return one == other
+    return pair[0].replace(microsecond=0) == pair[1].replace(microsecond=0)

@@ -1,9 +1,9 @@
 """The interactions with one FHIR server that a report needs, and what its answers mean.
 
-URLs hold the base, a resource type and nothing else: searches are `POST [type]/_search`, so that
-no identifier stands in a URL, in a proxy's log or in an access log.
+URLs hold the base, a resource type and, of our own resources, the id: searches are
+`POST [type]/_search`, so that no identifier stands in a URL, in a proxy's log or in an access log.
 
-What a status means: only a 4xx to the transaction or create itself is a verdict on this report, and
+What a status means: only a 4xx to the transaction, create or update is a verdict on this report,
 for good. Trouble on the way (a login, a moved or missing address, a gateway) and every refusal of
 `metadata` or a search would meet any other report as well, and pass: the delivery waits.
 """
@@ -34,6 +34,7 @@ FORM: Final = "application/x-www-form-urlencoded"
 _UNAUTHORIZED: Final = 401
 _TRANSACTION: Final = "transaction"
 _CREATE: Final = "create of"
+_UPDATE: Final = "update of"
 _CLIENT_ERRORS: Final = range(400, 500)
 _ON_THE_WAY: Final = frozenset((401, 403, 404, 405, 407, 408, 421, 425, 429))
 """4xx that tell of access, address or haste, and never of what was sent."""
@@ -86,6 +87,15 @@ class FhirTransport:
             raise _refusal(interaction, response, body)
         return made_place(resource_type, response.headers.get("Location", ""), body or {})
 
+    def update(self, resource_type: str, resource: Json) -> str:
+        """PUT [base]/[type]/[id] of a resource of ours: its `Type/id`."""
+        interaction, place = f"{_UPDATE} {resource_type}", f"{resource_type}/{resource['id']}"
+        content = json.dumps(resource, ensure_ascii=False).encode()
+        response, body = self._send(interaction, "PUT", f"/{place}", content, FHIR_JSON)
+        if not response.is_success:
+            raise _refusal(interaction, response, body)
+        return place
+
     def _accepted(
         self,
         interaction: str,
@@ -131,7 +141,7 @@ def _refusal(interaction: str, response: httpx.Response, body: Json | None) -> F
     status = response.status_code
     code, text = f"http_{status}", f"{interaction}: status {status}: {summary(body)}"
     is_verdict = status in _CLIENT_ERRORS and status not in _ON_THE_WAY
-    is_report = interaction.startswith((_TRANSACTION, _CREATE))
+    is_report = interaction.startswith((_TRANSACTION, _CREATE, _UPDATE))
     if is_report and is_verdict:
         return PermanentFhirError(code, text)
     return TransientFhirError(code, text, retry_after_s(response.headers.get("Retry-After")))

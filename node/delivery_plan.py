@@ -1,26 +1,37 @@
-"""Which destinations a finished job's results go to."""
+"""Which destinations are told about a job that came to its end."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from functools import partial
 
 from config.settings import Destination, DicomDestination
 from storage.records import DestinationKind, JobRecord, NewDelivery
+from storage.telling import DeliveryPlan, telling
 
 
 def planned_deliveries(
     job: JobRecord, destinations: tuple[Destination, ...], *, now: datetime
 ) -> tuple[NewDelivery, ...]:
-    """One delivery for each destination of the job; a job that names none goes to all.
+    """One delivery for each destination of the job that wants this outcome told.
+
+    A job that names no destinations goes to all.
 
     DICOM goes first, so that links in a report resolve: a report waits until the job's DICOM
     deliveries are settled (storage brings it forward then), and `wait_for_dicom_s` at the most.
     """
-    wanted = [d for d in destinations if not job.destinations or d.name in job.destinations]
+    told = telling(job)
+    named = [d for d in destinations if not job.destinations or d.name in job.destinations]
+    wanted = [d for d in named if told in d.outcomes]
     has_dicom = any(isinstance(d, DicomDestination) for d in wanted)
     return tuple(
         NewDelivery(d.name, DestinationKind(d.type), now + _wait(d, has_dicom)) for d in wanted
     )
+
+
+def plan_of(destinations: tuple[Destination, ...], now: datetime) -> DeliveryPlan:
+    """`planned_deliveries` as storage asks for it, when it ends a job by itself."""
+    return partial(planned_deliveries, destinations=destinations, now=now)
 
 
 def _wait(destination: Destination, has_dicom: bool) -> timedelta:

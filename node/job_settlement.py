@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import structlog
 
 from config.settings import Settings
 from node.attempt import Attempted, Failure
-from node.delivery_plan import planned_deliveries
+from node.delivery_plan import plan_of, planned_deliveries
 from storage import jobs, studies
 from storage.database import Database
 from storage.errors import IllegalTransition
-from storage.records import JobRecord, JobResult, Refusal
+from storage.records import JobRecord, JobResult, JobState, Refusal
 
 _LONGEST_DELAY_S = 3600.0
 _PIPELINE_CHANGED = Refusal(
@@ -54,12 +54,13 @@ class JobSettlement:
         self._refuse(job, _PIPELINE_CHANGED, now)
 
     def _finish(self, job: JobRecord, result: JobResult, now: datetime) -> None:
+        done = replace(job, state=JobState.SUCCEEDED, outcome=result.outcome)
         jobs.finish_job(
             self.db,
             job.job_id,
             worker_id=self.worker_id,
             result=result,
-            deliveries=planned_deliveries(job, self.settings.destinations, now=now),
+            deliveries=planned_deliveries(done, self.settings.destinations, now=now),
             now=now,
         )
         log.info(
@@ -78,6 +79,7 @@ class JobSettlement:
             code=refusal.code,
             text=refusal.text,
             now=now,
+            plan=plan_of(self.settings.destinations, now),
         )
         log.info("job_refused", reason_code=refusal.code, reason=refusal.text)
 
@@ -91,6 +93,7 @@ class JobSettlement:
             text=failure.text,
             retry_at=retry_at,
             now=now,
+            plan=plan_of(self.settings.destinations, now),
         )
         log.error("job_failed", reason_code=failure.code, reason=failure.text, attempt=job.attempts)
 

@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 
 import structlog
 
+from config.settings import Destination
+from node.delivery_plan import plan_of
 from storage.database import Database
 from storage.deliveries import return_deliveries_of
 from storage.instance_files import InstanceFiles
@@ -15,7 +17,12 @@ from storage.orphaned_files import sweep_orphans
 log = structlog.get_logger()
 
 
-def recover(db: Database, files: InstanceFiles, node_name: str) -> None:
+def recover(
+    db: Database,
+    files: InstanceFiles,
+    node_name: str,
+    destinations: tuple[Destination, ...] = (),
+) -> None:
     """Take back everything that former processes of this node held, without waiting for leases.
 
     Their associations end later, when senders can come back (`node.receivers`). Files that they
@@ -23,7 +30,7 @@ def recover(db: Database, files: InstanceFiles, node_name: str) -> None:
     Only sound while the data directory is locked: no other process of this node is alive then.
     """
     now = datetime.now(UTC)
-    jobs = take_back_jobs(db, node_name)
+    jobs = take_back_jobs(db, node_name, destinations)
     deliveries = return_deliveries_of(db, worker_prefix(node_name), now=now)
     log.info(
         "recovered",
@@ -34,14 +41,23 @@ def recover(db: Database, files: InstanceFiles, node_name: str) -> None:
     )
 
 
-def take_back_jobs(db: Database, node_name: str, *, is_attempt: bool = True) -> tuple[int, ...]:
+def take_back_jobs(
+    db: Database,
+    node_name: str,
+    destinations: tuple[Destination, ...] = (),
+    *,
+    is_attempt: bool = True,
+) -> tuple[int, ...]:
     """Return every running job of this node's worker, which is known to be dead, to the queue.
 
     `is_attempt` False, where the worker was asked to stop: however often an operator restarts
-    the node, a long job does not run out of attempts.
+    the node, a long job does not run out of attempts. `destinations` that want it are told of a job
+    that has no attempt left.
     """
     now = datetime.now(UTC)
-    return return_jobs_of(db, worker_prefix(node_name), now=now, is_attempt=is_attempt)
+    plan = plan_of(destinations, now)
+    prefix = worker_prefix(node_name)
+    return return_jobs_of(db, prefix, now=now, is_attempt=is_attempt, plan=plan)
 
 
 def worker_prefix(node_name: str) -> str:

@@ -19,6 +19,7 @@ from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 
 from config.settings import Settings
+from node.delivery_plan import plan_of
 from node.receive.admission import senders_named
 from node.receive.parse_errors import PARSE_ERRORS
 from pipelines.errors import RefusalCode
@@ -70,15 +71,25 @@ def route_ready_studies(
             raise  # the database or the disk: the round is done again
         except Exception as error:  # noqa: BLE001 -- one study must not stop the others
             _log.error("routing_failed", study=uid_tag(_uid(study)), exc_info=True)
-            _give_up(db, study, error, now)
+            _give_up(db, study, error, settings, now)
     return made
 
 
-def _give_up(db: Database, study: StudyRecord, error: Exception, now: datetime) -> None:
+def _give_up(
+    db: Database, study: StudyRecord, error: Exception, settings: Settings, now: datetime
+) -> None:
     """End a study that breaks routing, visibly; `radnode retry` routes it again."""
     text = f"routing failed with {type(error).__name__}; see the log, then retry the job"
     refusal = Refusal(RefusalCode.ROUTING_FAILED, text)
-    studies.route(db, _uid(study), generation=study.generation, jobs=(), refusal=refusal, now=now)
+    studies.route(
+        db,
+        _uid(study),
+        generation=study.generation,
+        jobs=(),
+        refusal=refusal,
+        now=now,
+        plan=plan_of(settings.destinations, now),
+    )
 
 
 def _uid(study: StudyRecord) -> str:
@@ -105,7 +116,13 @@ def _route(
             reasons += [f"{pipeline.definition.name}: {reason}" for reason in wanted.reasons]
     refusal = None if jobs else _refusal(reasons)
     job_ids = studies.route(
-        db, study_uid, generation=study.generation, jobs=tuple(jobs), refusal=refusal, now=now
+        db,
+        study_uid,
+        generation=study.generation,
+        jobs=tuple(jobs),
+        refusal=refusal,
+        now=now,
+        plan=plan_of(settings.destinations, now),
     )
     _log.info(
         "study_routed",

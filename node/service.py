@@ -83,7 +83,7 @@ def serve(settings: Settings, config_path: Path | None) -> None:
         sole_node(db) as hold,
     ):
         log.info("schema_ready", revision=migrate(db))
-        recover(db, InstanceFiles(data_dir), settings.node.name)
+        recover(db, InstanceFiles(data_dir), settings.node.name, settings.destinations)
         with running(Service(settings, config_path, db, offered_pipelines(settings), hold)):
             log.info("stopping", signal=arrived.wait())
     log.info("stopped")
@@ -260,9 +260,9 @@ class Service:
 
     def _take_back(self, *, is_attempt: bool = True) -> None:
         """The worker is dead: what it had in hand goes back to the queue at once."""
-        name = self._settings.node.name
+        name, told = self._settings.node.name, self._settings.destinations
         try:
-            for job_id in take_back_jobs(self._db, name, is_attempt=is_attempt):
+            for job_id in take_back_jobs(self._db, name, told, is_attempt=is_attempt):
                 log.warning("job_returned", job_id=job_id)
         except StorageError as error:
             # The lease ends it, or the next start.

@@ -8,6 +8,7 @@ import structlog
 
 from config.certificates import expiring_soon
 from config.settings import Settings
+from node.delivery_plan import plan_of
 from storage import deliveries, jobs, retention
 from storage.audit import prune_audit
 from storage.database import Database
@@ -34,7 +35,8 @@ class Sweeps:
     def return_expired_leases(self) -> None:
         """Give jobs and deliveries of workers that fell silent back to the queues."""
         now = datetime.now(UTC)
-        for job_id in jobs.return_expired(self._db, now=now):
+        plan = plan_of(self._settings.destinations, now)
+        for job_id in jobs.return_expired(self._db, now=now, plan=plan):
             log.warning("job_lease_expired", job_id=job_id)
         for delivery_id in deliveries.return_expired_deliveries(self._db, now=now):
             log.warning("delivery_lease_expired", delivery_id=delivery_id)

@@ -23,6 +23,7 @@ from storage.job_tables import Delivery, DeliveryEvent, Job
 from storage.jobs import held_by
 from storage.records import DeliveryRecord, DeliveryState, DestinationKind, EventRecord, JobState
 from storage.state_change import Actor, Step
+from storage.telling import TOLD_STATES
 
 WORKER_LOST = "worker_lost"
 WORKER_LOST_TEXT = "the sender stopped without an end of the delivery"
@@ -251,9 +252,9 @@ def _bring_forward(session: Session, job_id: int, now: datetime) -> None:
 
 
 def _return(session: Session, job_id: int, delivery_id: int, step: Step, due_at: datetime) -> None:
-    """Pending again; but what a newer job has replaced meanwhile is not sent any more."""
+    """Pending again; but what was replaced, or is done again, meanwhile is not sent any more."""
     job_state = session.scalar(select(Job.state).where(Job.id == job_id).with_for_update())
-    if job_state is JobState.SUPERSEDED:
+    if job_state not in TOLD_STATES:
         _settle_in(session, job_id, delivery_id, DeliveryState.DEAD, step)
         return
     states = DeliveryState.SENDING, DeliveryState.PENDING

@@ -15,7 +15,9 @@ CONFIRMED, DEAD = DeliveryState.CONFIRMED, DeliveryState.DEAD
 
 TRANSITIONS: Final = {
     (PENDING, SENDING): by(Actor.WORKER, meaning="claimed"),
-    (PENDING, DEAD): by(Actor.ROUTING, meaning="withdrawn: a newer job replaces the results"),
+    (PENDING, DEAD): by(
+        Actor.ROUTING, Actor.PERSON, meaning="not sent any more: the job is replaced, or done again"
+    ),
     (SENDING, SENT): by(Actor.WORKER, meaning="the receiver has answered success"),
     (SENDING, CONFIRMED): by(Actor.WORKER, meaning="the receiver has proved that it keeps it"),
     (SENDING, PENDING): by(

@@ -13,6 +13,7 @@ from storage.prior_records import PriorResult
 from storage.records import EventRecord, FinishedJob, JobRecord, JobState, MeasurementRecord
 from storage.studies import found_study, series_records
 from storage.study_rows import study_record
+from storage.telling import WITH_RESULT, telling
 
 
 def get_job(db: Database, job_id: int) -> JobRecord:
@@ -49,22 +50,29 @@ def job_events(db: Database, job_id: int) -> tuple[EventRecord, ...]:
 
 
 def finished_job(db: Database, job_id: int) -> FinishedJob:
-    """A job that succeeded, also if it was superseded later, with everything a report needs.
+    """A job that came to its end, also if it was superseded later, with all that a report needs.
+
+    One that was refused or has failed has no measurements and no objects: those of an earlier
+    success are not its result any more.
 
     Raises:
-        NotFound: there is no such job, or it has no results.
+        NotFound: there is no such job, or there is nothing to tell about it.
     """
     with db.read() as session:
-        job = found_job(session, job_id)
-        if job.outcome is None:
+        row = found_job(session, job_id)
+        job = job_record(row)
+        told = telling(job)
+        if told is None:
             raise NotFound(f"job {job_id} has no results")
+        has_result = told in WITH_RESULT
+        objects = _objects(session, job_id) if has_result else []
         return FinishedJob(
-            job=job_record(job),
+            job=job,
             study=study_record(found_study(session, job.study_instance_uid)),
             series=series_records(session, job.study_instance_uid),
-            measurements=measurements_of(session, job_id),
-            objects=tuple(map(object_record, _objects(session, job_id))),
-            priors=tuple(map(PriorResult.from_json, job.priors or ())),
+            measurements=measurements_of(session, job_id) if has_result else (),
+            objects=tuple(map(object_record, objects)),
+            priors=tuple(map(PriorResult.from_json, row.priors or ())) if has_result else (),
         )
 
 

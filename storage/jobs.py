@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -23,10 +24,11 @@ from storage.job_reads import (
 from storage.job_rows import job_record, measurement_columns, object_columns
 from storage.job_state import change_job
 from storage.job_tables import Job, Measurement, ResultObjectRow
-from storage.outbox import fill_outbox
-from storage.records import JobRecord, JobResult, JobState, NewDelivery
+from storage.outbox import drop_unsent, fill_outbox
+from storage.records import FOR_REVIEW, JobRecord, JobResult, JobState, NewDelivery
 from storage.state_change import Actor, Step
 from storage.studies import found_study
+from storage.telling import DeliveryPlan, nobody
 
 __all__ = [
     "claim_next_job",
@@ -117,7 +119,8 @@ def finish_job(
         # The study is locked first, as routing does: one of the two sees what the other did.
         found_study(session, found_job(session, job_id).study_instance_uid, lock=True)
         columns = _result_columns(result, now)
-        change_job(session, job_id, JobState.RUNNING, JobState.SUCCEEDED, step, **columns)
+        ended = _for_review(step, result.review)
+        change_job(session, job_id, JobState.RUNNING, JobState.SUCCEEDED, ended, **columns)
         _register(session, job_id, result)
         if has_newer(session, job_id):
             supersede(session, job_id, JobState.SUCCEEDED, now)
@@ -126,16 +129,23 @@ def finish_job(
 
 
 def refuse_job(
-    db: Database, job_id: int, *, worker_id: str, code: str, text: str, now: datetime
+    db: Database,
+    job_id: int,
+    *,
+    worker_id: str,
+    code: str,
+    text: str,
+    now: datetime,
+    plan: DeliveryPlan = nobody,
 ) -> None:
-    """End a running job as not processed; `text` is free of patient data.
+    """End a running job as not processed; `text` is free of patient data. `plan`: who is told.
 
     Raises:
         LeaseLost: the job is no longer this worker's.
     """
     step = Step(Actor.WORKER, now, worker_id, code, text)
     with db.begin() as session:
-        change_job(session, job_id, JobState.RUNNING, JobState.REFUSED, step, finished_at=now)
+        _end_untreated(session, job_id, JobState.REFUSED, step, plan)
 
 
 def fail_job(
@@ -147,33 +157,41 @@ def fail_job(
     text: str,
     retry_at: datetime | None,
     now: datetime,
+    plan: DeliveryPlan = nobody,
 ) -> JobState:
     """End an attempt as failed: queued again for `retry_at` while attempts are left.
 
-    `text` is free of patient data. Returns the state that the job is in now.
+    `text` is free of patient data; `plan` says who is told when no attempt is left. Returns the
+    state that the job is in now.
 
     Raises:
         LeaseLost: the job is no longer this worker's.
     """
     step = Step(Actor.WORKER, now, worker_id, code, text)
     with db.begin() as session:
-        return _end_attempt(session, found_job(session, job_id), step, retry_at)
+        return _end_attempt(session, found_job(session, job_id), step, retry_at, plan)
 
 
-def return_expired(db: Database, *, now: datetime) -> tuple[int, ...]:
-    """Take back the jobs whose lease ran out; failed where no attempt is left."""
-    return _return_jobs(db, Job.lease_expires_at < now, now)
+def return_expired(db: Database, *, now: datetime, plan: DeliveryPlan = nobody) -> tuple[int, ...]:
+    """Take back the jobs whose lease ran out; failed, and told, where no attempt is left."""
+    return _return_jobs(db, Job.lease_expires_at < now, now, plan)
 
 
 def return_jobs_of(
-    db: Database, worker_prefix: str, *, now: datetime, is_attempt: bool = True
+    db: Database,
+    worker_prefix: str,
+    *,
+    now: datetime,
+    is_attempt: bool = True,
+    plan: DeliveryPlan = nobody,
 ) -> tuple[int, ...]:
     """At start-up: take back the jobs of this node's workers of before, named `<prefix>/...`.
 
     `is_attempt` False, where the workers were asked to stop: that is not the jobs' fault, so the
     attempt does not count.
     """
-    return _return_jobs(db, held_by(Job.worker_id, worker_prefix), now, is_attempt=is_attempt)
+    held = held_by(Job.worker_id, worker_prefix)
+    return _return_jobs(db, held, now, plan, is_attempt=is_attempt)
 
 
 def held_by(column: Any, worker_prefix: str) -> Any:
@@ -200,10 +218,11 @@ def retry_job(db: Database, job_id: int, *, now: datetime) -> None:
         from_state = job.state if job.state is JobState.REFUSED else JobState.FAILED
         step = Step(Actor.PERSON, now)
         change_job(session, job_id, from_state, JobState.QUEUED, step, **columns)
+        drop_unsent(session, job_id, step)
 
 
 def _return_jobs(
-    db: Database, condition: Any, now: datetime, *, is_attempt: bool = True
+    db: Database, condition: Any, now: datetime, plan: DeliveryPlan, *, is_attempt: bool = True
 ) -> tuple[int, ...]:
     running = select(Job).where(Job.state == JobState.RUNNING, condition).order_by(Job.id)
     step = Step(Actor.SWEEP, now, None, WORKER_LOST, WORKER_LOST_TEXT)
@@ -211,17 +230,32 @@ def _return_jobs(
         jobs = session.scalars(running.with_for_update(skip_locked=True)).all()
         for job in jobs:
             if is_attempt:
-                _end_attempt(session, job, step, retry_at=now)
+                _end_attempt(session, job, step, now, plan)
             else:
                 requeue(session, job.id, step, now, attempts=job.attempts - 1)
         return tuple(job.id for job in jobs)
 
 
-def _end_attempt(session: Session, job: Job, step: Step, retry_at: datetime | None) -> JobState:
+def _end_attempt(
+    session: Session, job: Job, step: Step, retry_at: datetime | None, plan: DeliveryPlan
+) -> JobState:
     if retry_at is not None and job.attempts < job.max_attempts:
         return requeue(session, job.id, step, retry_at)
-    change_job(session, job.id, JobState.RUNNING, JobState.FAILED, step, finished_at=step.now)
+    _end_untreated(session, job.id, JobState.FAILED, step, plan)
     return JobState.FAILED
+
+
+def _end_untreated(
+    session: Session, job_id: int, to_state: JobState, step: Step, plan: DeliveryPlan
+) -> None:
+    """End a job without a result, and tell so, unless newer work will be told instead."""
+    change_job(session, job_id, JobState.RUNNING, to_state, step, finished_at=step.now)
+    if not has_newer(session, job_id):
+        fill_outbox(session, job_id, plan(job_record(found_job(session, job_id))), step)
+
+
+def _for_review(step: Step, review: str) -> Step:
+    return replace(step, reason_code=FOR_REVIEW, reason_text=review) if review else step
 
 
 def _result_columns(result: JobResult, now: datetime) -> dict[str, Any]:

@@ -30,6 +30,16 @@ def fill_outbox(
             _add(session, job_id, new, step)
 
 
+def drop_unsent(session: Session, job_id: int, step: Step) -> None:
+    """Withdraw what is not sent yet of a job that is done again: its new end will be told."""
+    pending = select(Delivery.id).where(
+        Delivery.job_id == job_id, Delivery.state == DeliveryState.PENDING
+    )
+    states = DeliveryState.PENDING, DeliveryState.DEAD
+    for delivery_id in session.scalars(pending.with_for_update()).all():
+        change_delivery(session, delivery_id, *states, step, settled_at=step.now)
+
+
 def _renew(session: Session, row: Delivery, new: NewDelivery, step: Step) -> None:
     if row.state is DeliveryState.PENDING:
         return

@@ -15,10 +15,14 @@ from storage.errors import IllegalTransition, NotFound
 from storage.evidence_tables import Completion
 from storage.instance_files import uid_tag
 from storage.job_queue import enqueue, enqueue_refusal, supersede_all_but
+from storage.job_rows import job_record
 from storage.job_tables import Job, ResultObjectRow
+from storage.outbox import fill_outbox
 from storage.records import NewJob, Refusal
+from storage.state_change import Actor, Step
 from storage.study_progress import StudyProgress, open_studies, series_counts
 from storage.study_rows import series_record, study_record
+from storage.telling import DeliveryPlan, nobody
 from storage.upsert import insert_new
 
 __all__ = [
@@ -121,14 +125,15 @@ def route(
     jobs: tuple[NewJob, ...],
     refusal: Refusal | None,
     now: datetime,
+    plan: DeliveryPlan = nobody,
 ) -> tuple[int, ...]:
     """Route a complete study in one transaction and return the jobs that are queued by that.
 
     Work that is known already (study, pipeline digest, input digest) is not queued again, unless
     it was superseded and is current again. Every other job of the study, queued or succeeded, is
     superseded: also that of a pipeline which no longer takes the study. Without jobs, one
-    refused job tells why. Where the study is no longer READY at that generation, nothing happens:
-    more has come, or somebody else has routed it.
+    refused job tells why, here and to whom `plan` says. Where the study is no longer READY at
+    that generation, nothing happens: more has come, or somebody else has routed it.
     """
     if not jobs and refusal is None:
         raise ValueError("a study without jobs needs a refusal: every study has an outcome")
@@ -145,7 +150,12 @@ def route(
         supersede_all_but(session, study_instance_uid, current, now)
         if not jobs and refusal is not None:
             refused = enqueue_refusal(session, study_instance_uid, generation, refusal, now)
-            return () if refused is None else (refused,)
+            if refused is None:
+                return ()
+            step = Step(Actor.ROUTING, now, None, refusal.code, refusal.text)
+            record = job_record(session.get_one(Job, refused))
+            fill_outbox(session, refused, plan(record), step)
+            return (refused,)
         return tuple(job.job_id for job in wanted if job.is_queued)
 
 

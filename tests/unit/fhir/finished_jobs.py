@@ -16,6 +16,9 @@ from storage.dicom_records import (
     StudyState,
 )
 from storage.records import (
+    MEAN_ENTROPY,
+    VOLUME_HIGHEST,
+    VOLUME_LOWEST,
     AlgorithmIdentity,
     FinishedJob,
     JobRecord,
@@ -76,6 +79,19 @@ def measurement(
         unit=CodedConcept("mL", "UCUM", "milliliter"),
         is_present=is_present,
     )
+
+
+def for_review(finished: FinishedJob, why: str) -> FinishedJob:
+    """The same, uncertain: entropy and volume interval of the first structure."""
+    first, *others = finished.measurements
+    unit = CodedConcept("1", "UCUM", "no units")
+    uncertain = (
+        replace(first, quantity=MEAN_ENTROPY, value=0.4, unit=unit),
+        replace(first, quantity=VOLUME_LOWEST, value=1.25),
+        replace(first, quantity=VOLUME_HIGHEST, value=1.75),
+    )
+    job = replace(finished.job, reason_code="for_review", reason_text=why)
+    return replace(finished, job=job, measurements=(first, *uncertain, *others))
 
 
 def result_object(kind: ObjectKind, number: int) -> ResultObject:
@@ -172,3 +188,28 @@ def of_study(finished: FinishedJob, **changes: object) -> FinishedJob:
     """The job, with another study header."""
     header = replace(finished.study.header, **changes)  # type: ignore[arg-type]
     return replace(finished, study=replace(finished.study, header=header))
+
+
+def without_result(
+    state: JobState = JobState.REFUSED,
+    code: str = "spacing_irregular",
+    text: str = "slices 3 and 4 are 7.5 mm apart, the others 1.0 mm",
+) -> FinishedJob:
+    """A job that ended without a result: not processed (`REFUSED`), or failed."""
+    told = with_findings()
+    ended = replace(told.job, state=state, outcome=None, reason_code=code, reason_text=text)
+    return replace(told, job=ended, measurements=(), objects=())
+
+
+def that_no_pipeline_took(generation: int = 1) -> FinishedJob:
+    """The refusal of a study that no pipeline wants."""
+    told = without_result(code="no_pipeline_matches", text="hippocampus_mr: no series fits")
+    ended = replace(
+        told.job,
+        generation=generation,
+        pipeline_name="",
+        pipeline_digest="",
+        input_digest="",
+        algorithm=None,
+    )
+    return replace(told, job=ended)

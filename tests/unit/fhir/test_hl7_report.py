@@ -15,16 +15,19 @@ from fhir.errors import PatientNotResolved, PermanentFhirError
 from fhir.hl7_report import OruMessage, build_oru
 from fhir.hl7_text import text
 from storage.dicom_records import CodedConcept, PatientIdentity
-from storage.records import FinishedJob
+from storage.records import FinishedJob, JobState
 from tests.peers.mllp import strictly_parsed
 from tests.unit.fhir.finished_jobs import (
     PATIENT,
     STUDY_UID,
+    for_review,
     measurement,
     of_patient,
     of_study,
+    that_no_pipeline_took,
     with_findings,
     without_findings,
+    without_result,
 )
 
 
@@ -178,3 +181,35 @@ def test_any_text_comes_back_as_it_was_but_for_white_space(value: str) -> None:
 
     assert str(message.segment("NTE")[2]) == "end"
     assert message.unescape(encoded) == " ".join((clean(value) or "").split())
+
+
+@pytest.mark.parametrize(
+    "finished", [without_result(), that_no_pipeline_took()], ids=["not processed", "no pipeline"]
+)
+def test_a_job_without_a_result_is_an_oru_of_status_x_with_its_reason(
+    finished: FinishedJob,
+) -> None:
+    message = oru(finished).content
+    strictly_parsed(message)
+    read = hl7.parse(message)
+
+    assert str(read.segment("OBR")[25]) == "X"
+    assert {str(each[11]) for each in observations(read)} == {"X"}
+    assert {str(each[18]) for each in observations(read)} == {""}
+    assert finished.job.reason_code in str(observations(read)[1][5])
+
+
+def test_a_job_that_is_done_again_is_told_in_a_message_that_is_no_repeat() -> None:
+    ids = {oru(each).control_id for each in (without_result(JobState.FAILED), with_findings())}
+    fillers = {
+        str(parsed(each).segment("OBR")[3])
+        for each in (without_result(JobState.FAILED), with_findings())
+    }
+    assert (len(ids), len(fillers)) == (2, 1)
+
+
+def test_a_result_for_review_says_so_and_how_sure_it_is() -> None:
+    message = parsed(for_review(with_findings(), "wide"))
+    texts = [str(each[5]) for each in observations(message)]
+    assert any("Marked for review: wide." in each for each in texts)
+    assert texts[3:6] == ["0.4", "1.25", "1.75"]

@@ -1,7 +1,7 @@
 """Jobs keep the earlier results of the patient that they saw.
 
-Revision ID: 0006_priors
-Revises: 0005_receiver
+Revision ID: 0007_priors
+Revises: 0006_one_digest
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0006_priors"
-down_revision = "0005_receiver"
+revision = "0007_priors"
+down_revision = "0006_one_digest"
 branch_labels = None
 depends_on = None
 

@@ -1,0 +1,82 @@
+"""What a server already has of a result, and whether that is still what there is to tell.
+
+A job that failed and succeeds later, or whose result was withdrawn and is current again, keeps its
+identifiers: what was told before is updated under its id. What a person has signed since is theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, Protocol
+
+from fhir.errors import PermanentFhirError
+from fhir.json_reading import Json, child, objects, string
+from fhir.search import Searchable, search_by_identifier
+
+RENEWED: Final = ("Observation", "DiagnosticReport", "DocumentReference")
+"""Of our resources, those that say something about the patient; the others stay as they are."""
+
+_OURS: Final = frozenset(("preliminary", "cancelled", "entered-in-error", "current"))
+_TELLING: Final = ("status", "docStatus", "conclusion")
+
+
+class Updating(Searchable, Protocol):
+    """Whatever can search and update; a `fhir.transport.FhirTransport`."""
+
+    def update(self, resource_type: str, resource: Json) -> str:
+        """PUT [base]/[type]/[id]: `Type/id`."""
+        ...
+
+
+def found_before(server: Searchable, resource: Json) -> Json | None:
+    """What the server has under the first identifier of a resource of ours.
+
+    Raises:
+        PermanentFhirError: it has several.
+    """
+    kind = string(resource, "resourceType")
+    own = objects(resource.get("identifier"))[0]
+    hits = search_by_identifier(server, kind, string(own, "system"), string(own, "value"))
+    if hits.are_many:
+        text = f"the server has several resources {kind} with the identifier of this result"
+        raise PermanentFhirError("result_ambiguous", text)
+    return hits.only
+
+
+def is_outdated(found: Mapping[str, object], wanted: Mapping[str, object]) -> bool:
+    """Whether what the server has says something else than what is to be told now."""
+    if not is_ours(found):
+        return False
+    differs = any(found.get(name) != wanted.get(name) for name in _TELLING)
+    return differs or _page(found) != _page(wanted)
+
+
+def is_ours(found: Mapping[str, object]) -> bool:
+    """Whether nobody has signed or amended it since: its status is one that we give."""
+    return found.get("status") in _OURS and found.get("docStatus") != "final"
+
+
+def as_update(entry: Json, found: Json) -> Json:
+    """The entry of a Bundle that replaces what the server has."""
+    kind, own_id = string(found, "resourceType"), string(found, "id")
+    request = {"method": "PUT", "url": f"{kind}/{own_id}"}
+    return {**entry, "resource": {**entry["resource"], "id": own_id}, "request": request}
+
+
+def as_updates(server: Searchable, entries: list[Json]) -> list[Json]:
+    """The entries of a Bundle, as updates where the server has them already and outdated."""
+    return [_as_update_where_outdated(server, each) for each in entries]
+
+
+def _as_update_where_outdated(server: Searchable, entry: Json) -> Json:
+    resource = entry["resource"]
+    if resource["resourceType"] not in RENEWED:
+        return entry
+    found = found_before(server, resource)
+    return as_update(entry, found) if found and is_outdated(found, resource) else entry
+
+
+def _page(resource: Mapping[str, object]) -> str:
+    """The hash of a document's page; "" for what is no document."""
+    contents = objects(resource.get("content"))
+    return string(child(contents[0], "attachment"), "hash") if contents else ""

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from fhir.client import FhirClient
+from storage.records import FinishedJob, JobState
+from tests.integration.fhir.ehr import destination, patient
+from tests.peers.fhir_server import FhirServer
+from tests.unit.fhir.finished_jobs import that_no_pipeline_took, with_findings, without_result
+
+pytestmark = pytest.mark.peer("fhir_server")
+
+MODES: dict[str, dict[str, Any]] = {
+    "transaction": {"mode": "transaction"},
+    "parts of two": {"mode": "transaction", "most_entries": 2},
+    "sequential": {"mode": "sequential"},
+}
+WITHOUT_RESULT = {
+    "not processed": without_result(),
+    "failed": without_result(JobState.FAILED, "inference_failed", "the model broke"),
+    "no pipeline": that_no_pipeline_took(),
+}
+KINDS = ("Device", "Observation", "DiagnosticReport", "Provenance")
+
+
+def deliver(server: FhirServer, finished: FinishedJob, **settings: Any) -> Mapping[str, str]:
+    with FhirClient(destination(server.base_url, **settings), "Radiology", "UTC") as client:
+        return client.deliver(finished)
+
+
+def counts(server: FhirServer) -> dict[str, int]:
+    return {kind: len(server.all(kind)) for kind in KINDS}
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", WITHOUT_RESULT)
+def test_an_end_without_a_result_arrives_once(server: FhirServer, mode: str, name: str) -> None:
+    server.reset([patient()])
+    first = deliver(server, WITHOUT_RESULT[name], **MODES[mode])
+    second = deliver(server, WITHOUT_RESULT[name], **MODES[mode])
+
+    assert first == second
+    assert counts(server) == {
+        "Device": 0,
+        "Observation": 0,
+        "DiagnosticReport": 1,
+        "Provenance": 1,
+    }
+    report = server.read(first["report"])
+    assert report["status"] == "cancelled"
+    assert server.errors_of(report) == []
+    assert server.versions(first["report"]) == 1
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_later_success_replaces_the_report_of_a_failure(server: FhirServer, mode: str) -> None:
+    server.reset([patient()])
+    failed = deliver(server, WITHOUT_RESULT["failed"], **MODES[mode])
+    done = deliver(server, with_findings(), **MODES[mode])
+    again = deliver(server, with_findings(), **MODES[mode])
+
+    assert failed["report"] == done["report"] == again["report"]
+    report = server.read(done["report"])
+    assert report["status"] == "preliminary"
+    assert len(report["result"]) == 2
+    assert "No AI result" not in report["conclusion"]
+    assert server.versions(done["report"]) == 2
+    assert counts(server)["Observation"] == 2
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_report_that_a_person_has_signed_is_not_touched(server: FhirServer, mode: str) -> None:
+    server.reset([patient()])
+    place = deliver(server, WITHOUT_RESULT["failed"], **MODES[mode])["report"]
+    signed = server.read(place) | {"status": "final"}
+    server.reset([patient(), signed])
+
+    deliver(server, with_findings(), **MODES[mode])
+    assert server.read(place)["status"] == "final"
+
+
+def test_a_document_of_a_failure_is_replaced_by_that_of_a_success(server: FhirServer) -> None:
+    server.reset([patient()])
+    first = deliver(server, WITHOUT_RESULT["failed"], mode="documentreference")
+    before = server.read(first["report"])
+    assert "Device" not in str(before["author"])
+    second = deliver(server, with_findings(), mode="documentreference")
+
+    assert first == second
+    (document,) = server.all("DocumentReference")
+    assert document["content"] != before["content"]
+    assert server.errors_of(document) == []
