@@ -26,7 +26,7 @@ _KNOWN = (*_NATIVE, RLE_LOSSLESS, JPEG_LS_LOSSLESS, JPEG_2000_LOSSLESS)
 class ObjectProfile(Frozen):
     """What a destination takes; the node sends of it what the destination accepts."""
 
-    objects: tuple[Literal["seg", "sr"], ...] = ("seg", "sr")
+    objects: tuple[Literal["seg", "sr", "pdf", "sc"], ...] = ("seg", "sr", "pdf", "sc")
     segmentation: Literal["auto", "binary", "fractional", "labelmap"] = "auto"
     empty_frames: Literal["omit", "keep"] = "omit"
     most_segments: Annotated[int, Field(ge=1)] | None = None
@@ -36,7 +36,7 @@ class ObjectProfile(Frozen):
     @classmethod
     def _some_object(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if not value or len(set(value)) != len(value):
-            raise ValueError("name seg, sr or both, each once")
+            raise ValueError("name some of seg, sr, pdf and sc, each once")
         return value
 
     @field_validator("transfer_syntaxes")

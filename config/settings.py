@@ -127,6 +127,8 @@ class WorkerSettings(Frozen):
     retry_delay_s: Seconds = 30
     time_limit_s: Seconds = 3600
     model_memory_mib: Annotated[int, Field(ge=0)] = 8192
+    extra_objects: tuple[Literal["PDF", "SC"], ...] = ()
+    report_fonts: tuple[Path, ...] = ()
 
 
 class PipelineSettings(Frozen):
@@ -253,6 +255,7 @@ class Hl7Destination(Frozen):
     character_set: Literal["UNICODE UTF-8", "8859/1"] = "UNICODE UTF-8"
     service: Hl7Service = Hl7Service()
     patient_authorities: tuple[PatientAuthority, ...] = ()
+    include_pdf: bool = False
     outcomes: Outcomes = ("findings", "no_findings")
     wait_for_dicom_s: Annotated[float, Field(ge=0)] = 300
     retry: RetrySettings = RetrySettings()

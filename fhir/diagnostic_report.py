@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from fhir.attachment import PDF, attachment
 from fhir.clean_text import clean
 from fhir.codes import (
     DiagnosticReportStatus,
@@ -18,6 +19,7 @@ from fhir.codes import (
 from fhir.identifiers import ResultIdentity, dicom_uid
 from fhir.narrative import build_narrative, conclusion, outcome_of, title
 from fhir.report_context import ReportContext
+from fhir.resources.R4B.attachment import Attachment
 from fhir.resources.R4B.codeableconcept import CodeableConcept
 from fhir.resources.R4B.diagnosticreport import DiagnosticReport
 from fhir.resources.R4B.identifier import Identifier
@@ -73,7 +75,15 @@ def build_report(
         imagingStudy=[context.imaging_study] if context.imaging_study else None,
         conclusion=conclusion(finished, outcome),
         conclusionCode=_conclusion_codes(finished, outcome),
+        presentedForm=_presented_form(finished, context),
     )
+
+
+def _presented_form(finished: FinishedJob, context: ReportContext) -> list[Attachment] | None:
+    """The PDF, where the job made one."""
+    if finished.report_pdf is None:
+        return None
+    return [attachment(finished.report_pdf, PDF, title=title(finished), creation=context.issued)]
 
 
 def report_status(outcome: Telling) -> DiagnosticReportStatus:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from dataclasses import replace
 from datetime import datetime
 from typing import Final
@@ -11,6 +9,7 @@ from typing import Final
 from pydantic import ValidationError
 
 from config.settings import FhirContent
+from fhir.attachment import PDF, attachment
 from fhir.bundle import not_representable
 from fhir.codes import (
     BundleType,
@@ -85,7 +84,7 @@ def _known_elsewhere(finished: FinishedJob, content: FhirContent) -> Reference |
 
 
 def build_document_reference(finished: FinishedJob, context: ReportContext) -> DocumentReference:
-    """The DocumentReference with the report as XHTML page; preliminary, like the report."""
+    """The DocumentReference with the PDF that the job made, else an XHTML page; preliminary."""
     has_result = outcome_of(finished) in WITH_RESULT
     kind = diagnostic_imaging_study()
     kind.text = title(finished)
@@ -113,18 +112,12 @@ def _author(finished: FinishedJob, context: ReportContext) -> Reference:
 
 
 def _page(finished: FinishedJob, context: ReportContext) -> Attachment:
+    pdf = finished.report_pdf
+    if pdf is not None:
+        return attachment(pdf, PDF, title=title(finished), creation=context.issued)
     narrative = build_narrative(finished, outcome_of(finished))
     page = _PAGE.format(title="AI analysis", body=narrative.div).encode()
-    return Attachment(
-        contentType=_XHTML,
-        language="en",
-        data=base64.b64encode(page),
-        size=len(page),
-        # R4 says SHA-1, for changes on the way and not against forgery.
-        hash=base64.b64encode(hashlib.sha1(page, usedforsecurity=False).digest()),
-        title=title(finished),
-        creation=context.issued,
-    )
+    return attachment(page, _XHTML, title=title(finished), creation=context.issued)
 
 
 def _context(context: ReportContext) -> DocumentReferenceContext | None:

@@ -35,6 +35,7 @@ _CONTROL_ID_LENGTH: Final = 20
 _SUB_ID_LENGTH: Final = 20
 _FILLER_LENGTH: Final = 16
 _NARRATIVE: Final = components("18782-3", "Radiology Study observation (narrative)", "LN")
+_DOCUMENT: Final = components("18748-4", "Diagnostic imaging study", "LN")
 _STUDY_UID: Final = components("113014", "DICOM Study", "DCM")
 # Table 0396 knows LOINC as LN and SNOMED CT as SCT, as DICOM does.
 _UCUM: Final = "UCUM"
@@ -80,7 +81,7 @@ def build_oru(
         patient_segment(finished.study.header.patient, destination.patient_authorities),
         _common_order(finished),
         _request(finished, destination, taken, told),
-        *_results(finished, taken, told),
+        *_results(finished, taken, told, with_pdf=destination.include_pdf),
     ]
     return OruMessage(control_id, "".join(each + TERMINATOR for each in segments))
 
@@ -142,9 +143,9 @@ def _service(procedure: CodedConcept | None, destination: Hl7Destination) -> str
     return _coded(coded)
 
 
-def _results(finished: FinishedJob, taken: str, told: str) -> Iterator[str]:
+def _results(finished: FinishedJob, taken: str, told: str, *, with_pdf: bool) -> Iterator[str]:
     equipment = _equipment(finished)
-    for number, observation in enumerate(_observations(finished), start=1):
+    for number, observation in enumerate(_observations(finished, with_pdf), start=1):
         fields = {
             1: str(number),
             2: observation.kind,
@@ -173,7 +174,7 @@ def _equipment(finished: FinishedJob) -> str:
     return components(name, text(algorithm.manufacturer), algorithm.device_uid, "ISO")
 
 
-def _observations(finished: FinishedJob) -> Iterator[_Observation]:
+def _observations(finished: FinishedJob, with_pdf: bool) -> Iterator[_Observation]:
     outcome = outcome_of(finished)
     yield _Observation("TX", _NARRATIVE, "1", text(notice(outcome)))
     yield _Observation("TX", _NARRATIVE, "2", text(conclusion(finished, outcome)))
@@ -182,6 +183,10 @@ def _observations(finished: FinishedJob) -> Iterator[_Observation]:
         yield _measured(measurement, sub_id)
     study_uid = finished.study.header.study_instance_uid
     yield _Observation("ST", _STUDY_UID, "", text(study_uid))
+    if with_pdf and finished.report_pdf is not None:
+        # An ED: type (table 0191), subtype (0291), encoding, and data that need no escaping.
+        encoded = base64.b64encode(finished.report_pdf).decode()
+        yield _Observation("ED", _DOCUMENT, "", components("", "AP", "PDF", "Base64", encoded))
 
 
 def _measured(measurement: MeasurementRecord, sub_id: str) -> _Observation:

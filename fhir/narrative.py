@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Final
 
@@ -11,8 +11,10 @@ from fhir.codes import NOT_REVIEWED, NarrativeStatus
 from fhir.errors import PermanentFhirError
 from fhir.observation import label, rounded
 from fhir.resources.R4B.narrative import Narrative
+from storage.prior_records import PriorResult
 from storage.records import FinishedJob, MeasurementRecord
 from storage.telling import WITH_RESULT, Telling, telling
+from storage.trend import TrendPoint, change_text, iso_date, trend
 
 _SUMMARY: Final[Mapping[Telling, str]] = {
     Telling.FINDINGS: "findings",
@@ -61,7 +63,7 @@ def summary(finished: FinishedJob, outcome: Telling) -> str:
 
 def conclusion(finished: FinishedJob, outcome: Telling) -> str:
     """One paragraph: what it is worth, which algorithm, what it found."""
-    values = "; ".join(f"{label(each)}: {value_text(each)}" for each in finished.measurements)
+    values = "; ".join(_told(each, finished.priors) for each in finished.measurements)
     told = f"{notice(outcome)} {title(finished)}: {summary(finished, outcome)}."
     if finished.review:
         told = f"{told} Marked for review: {clean(finished.review)}."
@@ -78,10 +80,28 @@ def value_text(measurement: MeasurementRecord) -> str:
     return told
 
 
+def _told(measurement: MeasurementRecord, priors: Sequence[PriorResult]) -> str:
+    """The value and, where there are earlier ones, the last of them."""
+    told = f"{label(measurement)}: {value_text(measurement)}"
+    points = trend(measurement, priors)
+    if not points or not points[-1].was_measured:
+        return told
+    earlier = _earlier(points[-1], measurement.unit.value)
+    change = change_text(points[-1])
+    compared = f"{earlier}, change {change}" if change else earlier
+    return f"{told} ({iso_date(points[-1].study_date)}: {compared})"
+
+
+def _earlier(point: TrendPoint, unit: str) -> str:
+    if not point.was_measured:
+        return "not measured"
+    return "not detected" if point.value is None else f"{rounded(point.value):f} {unit}"
+
+
 def build_narrative(finished: FinishedJob, outcome: Telling) -> Narrative:
     """The report as generated XHTML (R4 narrative); every text in it is escaped."""
-    rows = "".join(_row(each) for each in finished.measurements)
-    table = f"<table><tbody>{rows}</tbody></table>" if rows else ""
+    rows = "".join(_row(each, finished.priors) for each in finished.measurements)
+    table = f"<table>{_head(finished.priors)}<tbody>{rows}</tbody></table>" if rows else ""
     head = f"<p><b>{escape(title(finished))}</b></p><p>{escape(notice(outcome))}</p>"
     found = f"<p>Outcome: {escape(summary(finished, outcome))}</p>"
     if finished.review:
@@ -90,6 +110,18 @@ def build_narrative(finished: FinishedJob, outcome: Telling) -> Narrative:
     return Narrative(status=NarrativeStatus.GENERATED, div=div)
 
 
-def _row(measurement: MeasurementRecord) -> str:
-    cells = (label(measurement), value_text(measurement))
+def _head(priors: Sequence[PriorResult]) -> str:
+    """Column heads, which only a table with earlier studies needs."""
+    if not priors:
+        return ""
+    cells = ("", "now", *(iso_date(each.study_date) for each in priors), "change since the last")
+    return "<thead><tr>" + "".join(f"<th>{cell}</th>" for cell in cells) + "</tr></thead>"
+
+
+def _row(measurement: MeasurementRecord, priors: Sequence[PriorResult]) -> str:
+    points = trend(measurement, priors)
+    unit = measurement.unit.value
+    earlier = [_earlier(point, unit) for point in points]
+    change = [change_text(points[-1])] if points else []
+    cells = (label(measurement), value_text(measurement), *earlier, *change)
     return "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"

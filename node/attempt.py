@@ -6,6 +6,7 @@ module can be read by processes that never compute.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -21,7 +22,8 @@ from pipelines.objects.station import Station
 from pipelines.registry import RegisteredPipeline, Registry
 from storage.errors import StorageError
 from storage.instance_files import InstanceFiles
-from storage.records import JobRecord, JobResult, Refusal
+from storage.prior_records import PriorResult
+from storage.records import JobRecord, JobResult, ObjectKind, Refusal
 
 log = structlog.get_logger()
 
@@ -63,11 +65,18 @@ def warm_up(registry: Registry, settings: Settings) -> None:
 
 
 def attempt(
-    job: JobRecord, registered: RegisteredPipeline, files: InstanceFiles, settings: Settings
+    job: JobRecord,
+    registered: RegisteredPipeline,
+    files: InstanceFiles,
+    settings: Settings,
+    priors: Callable[[], tuple[PriorResult, ...]] = tuple,
 ) -> Attempted:
-    """Run the job's pipeline on its instances; results are durable under results/<job_id>."""
+    """Run the job's pipeline on its instances; results are durable under results/<job_id>.
+
+    `priors` looks up the earlier results of the patient.
+    """
     try:
-        return _run(job, registered, files, settings)
+        return _run(job, registered, files, settings, priors())
     except Refused as refused:
         return Refusal(refused.code, refused.text)
     except (InvalidBundle, ProofFailed) as error:
@@ -87,8 +96,13 @@ def attempt(
 
 
 def _run(
-    job: JobRecord, registered: RegisteredPipeline, files: InstanceFiles, settings: Settings
+    job: JobRecord,
+    registered: RegisteredPipeline,
+    files: InstanceFiles,
+    settings: Settings,
+    priors: tuple[PriorResult, ...],
 ) -> JobResult:
+    from pipelines.pages import Wanted
     from pipelines.run import RunRequest, run_pipeline
 
     return run_pipeline(
@@ -103,6 +117,11 @@ def _run(
             # When the job was asked for, not now: every attempt writes the same bytes.
             content_time=job.created_at.astimezone(ZoneInfo(settings.node.timezone)),
             cpu_threads=settings.worker.cpu_threads,
+            wanted=Wanted(
+                frozenset(ObjectKind[name] for name in settings.worker.extra_objects),
+                priors,
+                settings.worker.report_fonts,
+            ),
         )
     )
 

@@ -23,6 +23,7 @@ from fhir.progress import Progress
 from node.errors import CannotStart
 from node.object_negotiation import accepted_encodings
 from node.prepared_objects import prepared_objects
+from node.report_pdf import with_pdf
 from node.scu import store_objects
 from storage.instance_files import InstanceFiles
 from storage.records import FinishedJob
@@ -60,12 +61,20 @@ def sender_for(destination: Destination, node: NodeSettings, files: InstanceFile
             )
         case FhirDestination():
             client = _client(destination, node)
-            return Sender(client.deliver, confirms=True, check=client.check_capability)
+            return Sender(
+                lambda finished, progress: client.deliver(with_pdf(finished, files), progress),
+                confirms=True,
+                check=client.check_capability,
+            )
         case FolderDestination():
-            return Sender(_at_once(partial(_write_report, destination, node)), confirms=True)
+            return Sender(_at_once(partial(_write_report, destination, node, files)), confirms=True)
         case Hl7Destination():
             receiver = Hl7Client(destination, node.timezone)
-            return Sender(_at_once(receiver.deliver), confirms=True, check=receiver.check)
+            return Sender(
+                _at_once(lambda finished: receiver.deliver(with_pdf(finished, files))),
+                confirms=True,
+                check=receiver.check,
+            )
         case _:
             assert_never(destination)
 
@@ -90,7 +99,7 @@ def _send_objects(
     wanted = {
         made.kind: made.sop_class_uid
         for made in finished.objects
-        if made.kind.value.lower() in destination.objects
+        if made.kind.name.lower() in destination.objects
     }
     if not wanted:
         return {RECEIPT_KEY: told([])}
@@ -109,6 +118,7 @@ def _send_objects(
 
 
 def _write_report(
-    destination: FolderDestination, node: NodeSettings, finished: FinishedJob
+    destination: FolderDestination, node: NodeSettings, files: InstanceFiles, finished: FinishedJob
 ) -> Mapping[str, str]:
-    return deliver_to_folder(finished, destination, node.organization_name, node.timezone)
+    told = with_pdf(finished, files)
+    return deliver_to_folder(told, destination, node.organization_name, node.timezone)

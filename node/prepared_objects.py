@@ -29,6 +29,8 @@ from storage.sent_objects import SentObject
 
 _MANIFEST = "objects.json"
 _TIME_LIMIT_S = 900.0
+_ENCODED = frozenset({ObjectKind.SEG, ObjectKind.SR})
+"""What is made anew for an encoding: the SR refers to the SEG. Pages stay as they are."""
 
 log = structlog.get_logger()
 
@@ -50,13 +52,16 @@ def prepared_objects(
         PermanentDelivery: none of them is possible, or what was made failed its proof.
         TransientDelivery: the process that makes them broke.
     """
-    wanted = [made for made in finished.objects if made.kind.value.lower() in kinds]
+    wanted = [made for made in finished.objects if made.kind.name.lower() in kinds]
+    encoded = [made for made in wanted if made.kind in _ENCODED]
+    as_they_are = [made for made in wanted if made.kind not in _ENCODED]
     text = "no encoding is accepted"
     for encoding in encodings:
-        if _is_kept(encoding) or not wanted:
+        if _is_kept(encoding) or not encoded:
             return tuple(_kept(files, wanted))
         try:
-            return _made(files, finished, wanted, encoding)
+            made_objects = _made(files, finished, encoded, encoding)
+            return (*made_objects, *_kept(files, as_they_are))
         except _NotEncodable as error:
             text = str(error)
             log.warning("encoding_not_possible", form=encoding.form.value, reason=text)

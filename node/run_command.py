@@ -62,7 +62,7 @@ def _told(result: JobResult, out: Path) -> str:
         told = f"{item.value:.3f} {item.unit.value}" if item.has_value else "absent"
         name = f"  {item.quantity.meaning}" if item.is_qualifying else item.structure
         lines.append(f"  {name:<32} {told}")
-    lines += [f"{made.kind}: {out / made.path}" for made in result.objects]
+    lines += [f"{made.kind.name}: {out / made.path}" for made in result.objects]
     return "\n".join(lines)
 
 
@@ -73,7 +73,9 @@ def _as_json(result: JobResult, out: Path) -> dict[str, object]:
         "device": result.device,
         "peak_memory_mib": result.peak_memory_mib,
         "stage_times_s": dict(result.stage_times_s),
-        "objects": [{"kind": made.kind, "path": str(out / made.path)} for made in result.objects],
+        "objects": [
+            {"kind": made.kind.name, "path": str(out / made.path)} for made in result.objects
+        ],
         "measurements": [
             {
                 "structure": item.structure,

@@ -26,6 +26,7 @@ from storage import jobs
 from storage.database import Database
 from storage.errors import DatabaseUnavailable, IllegalTransition, LeaseLost, StorageError
 from storage.instance_files import InstanceFiles, uid_tag
+from storage.priors import priors_for
 from storage.records import JobRecord
 
 _SETTLE_ATTEMPTS = 10
@@ -99,7 +100,13 @@ class Worker:
             self._settle(lambda now: self._settlement.pipeline_changed(job, now), stop)
             return
         with Heartbeat(lambda: self._beat(job), every_s=self._settings.worker.heartbeat_s) as beat:
-            done = attempt(job, registered, self._files, self._settings)
+            done = attempt(
+                job,
+                registered,
+                self._files,
+                self._settings,
+                lambda: priors_for(self._db, job.job_id),
+            )
         if isinstance(done, Failure) and done.ends_worker:
             log.error("worker_unfit", reason_code=done.code)
             self._is_unfit = True

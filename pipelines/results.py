@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -19,12 +19,16 @@ from pipelines.objects.report_sr import ReportRequest, build_report
 from pipelines.objects.segmentation import SegmentationRequest, build_segmentation
 from pipelines.objects.uids import ResultUids
 from pipelines.objects.write import write_object
+from pipelines.pages import NOTHING_MORE, Pages, Wanted
 from pipelines.series_volume import SeriesVolume
 from pipelines.stages import StageTimes
-from storage.records import ObjectKind, ResultObject
+from storage.records import MeasurementRecord, ObjectKind, ResultObject
 
 SEG_FILE = "seg.dcm"
 SR_FILE = "sr.dcm"
+PDF_FILE = "report.dcm"
+SC_FILE = "capture.dcm"
+_FILES = (SEG_FILE, SR_FILE, PDF_FILE, SC_FILE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,9 +45,10 @@ class ResultWriter:
     data_dir: Path
     out_dir: Path
     times: StageTimes
+    wanted: Wanted = NOTHING_MORE
 
     def write(self, findings: Findings) -> tuple[ResultObject, ...]:
-        """Write and prove a SEG (when a structure is present) and an SR.
+        """Write and prove a SEG (when a structure is present) and an SR, then what else is wanted.
 
         Raises `ProofFailed`, and `Refused` when the source headers cannot carry a result;
         no file is left after any error.
@@ -51,7 +56,7 @@ class ResultWriter:
         try:
             return self._written(findings)
         except BaseException:
-            for name in (SEG_FILE, SR_FILE):
+            for name in _FILES:
                 (self.out_dir / name).unlink(missing_ok=True)
             raise
 
@@ -69,7 +74,27 @@ class ResultWriter:
             objects.append(self._kept(report, ObjectKind.SR, SR_FILE))
         with self.times.stage("proof"):
             prove_report(self.out_dir / SR_FILE, self._main.source, findings.measurements, decoded)
+        if self.wanted.objects:
+            with self.times.stage("pages"):
+                objects += self._pages(findings.measurements, decoded)
         return tuple(objects)
+
+    def _pages(
+        self, measurements: tuple[MeasurementRecord, ...], decoded: DecodedSegmentation | None
+    ) -> Iterator[ResultObject]:
+        pages = Pages(
+            self.definition,
+            self.volumes,
+            self.uids,
+            self.origin,
+            self.wanted,
+            measurements,
+            decoded,
+        )
+        if ObjectKind.PDF in self.wanted.objects:
+            yield self._kept(pages.pdf(), ObjectKind.PDF, PDF_FILE)
+        if ObjectKind.SC in self.wanted.objects:
+            yield self._kept(pages.capture(), ObjectKind.SC, SC_FILE)
 
     @property
     def _main(self) -> SeriesVolume:

@@ -34,6 +34,7 @@ from pipelines.model_cache import loaded_model
 from pipelines.objects.identity import Origin
 from pipelines.objects.station import Station
 from pipelines.objects.uids import result_uids
+from pipelines.pages import NOTHING_MORE, Wanted
 from pipelines.preprocessing import preprocessed
 from pipelines.reading_policy import ReadingPolicy
 from pipelines.registry import SHIPPED_BUNDLES, RegisteredPipeline, load_registry, register
@@ -58,7 +59,8 @@ class RunRequest:
 
     Results are written under `out_dir`, which lies in `data_dir`; result paths are relative to
     `data_dir`. `device` is `auto`, `cpu`, `cuda` or `cuda:N`; `cpu_threads` 0 leaves torch's
-    own choice. `content_time` is the start of the analysis in the site's time zone (aware).
+    own choice. `wanted` says what is written beside SEG and SR. `content_time` is the start of
+    the analysis in the site's time zone (aware).
     """
 
     registered: RegisteredPipeline
@@ -70,6 +72,7 @@ class RunRequest:
     station: Station
     content_time: datetime
     cpu_threads: int = 0
+    wanted: Wanted = NOTHING_MORE
 
     def __post_init__(self) -> None:
         roles = set(self.registered.definition.inputs)
@@ -215,6 +218,7 @@ def _writer(
         data_dir=request.data_dir,
         out_dir=request.out_dir,
         times=times,
+        wanted=request.wanted,
     )
 
 
@@ -226,6 +230,7 @@ def run_study(
     device: str = "auto",
     content_time: datetime | None = None,
     bundles_dir: Path = SHIPPED_BUNDLES,
+    wanted: Wanted = NOTHING_MORE,
 ) -> JobResult:
     """Choose series below `dicom_dir`, run, and write SEG and SR into `out_dir`.
 
@@ -252,6 +257,7 @@ def run_study(
             device=device,
             station=Station("radnode", "RADNODE", "", "unknown"),
             content_time=content_time or datetime.now(UTC),
+            wanted=wanted,
         )
     )
 

@@ -23,7 +23,7 @@ class Study(Table):
     __table_args__ = (Index(None, "state", "last_received_at"), Index(None, "last_received_at"))
 
     study_instance_uid: Mapped[str] = mapped_column(PlainText, primary_key=True)
-    patient_id: Mapped[str] = mapped_column(PlainText)
+    patient_id: Mapped[str] = mapped_column(PlainText, index=True)
     issuer_of_patient_id: Mapped[str] = mapped_column(PlainText)
     patient_name: Mapped[str] = mapped_column(PlainText)
     birth_date: Mapped[str] = mapped_column(PlainText)

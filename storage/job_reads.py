@@ -9,7 +9,8 @@ from storage.database import Database
 from storage.errors import NotFound
 from storage.job_rows import event_record, job_record, measurement_record, object_record
 from storage.job_tables import Job, JobEvent, Measurement, ResultObjectRow
-from storage.records import EventRecord, FinishedJob, JobRecord, JobState
+from storage.prior_records import PriorResult
+from storage.records import EventRecord, FinishedJob, JobRecord, JobState, MeasurementRecord
 from storage.studies import found_study, series_records
 from storage.study_rows import study_record
 from storage.telling import WITH_RESULT, telling
@@ -64,14 +65,14 @@ def finished_job(db: Database, job_id: int) -> FinishedJob:
         if told is None:
             raise NotFound(f"job {job_id} has no results")
         has_result = told in WITH_RESULT
-        measurements = _measurements(session, job_id) if has_result else []
         objects = _objects(session, job_id) if has_result else []
         return FinishedJob(
             job=job,
             study=study_record(found_study(session, job.study_instance_uid)),
             series=series_records(session, job.study_instance_uid),
-            measurements=tuple(map(measurement_record, measurements)),
+            measurements=measurements_of(session, job_id) if has_result else (),
             objects=tuple(map(object_record, objects)),
+            priors=tuple(map(PriorResult.from_json, row.priors or ())) if has_result else (),
         )
 
 
@@ -87,9 +88,10 @@ def found_job(session: Session, job_id: int) -> Job:
     return job
 
 
-def _measurements(session: Session, job_id: int) -> list[Measurement]:
+def measurements_of(session: Session, job_id: int) -> tuple[MeasurementRecord, ...]:
+    """What a job measured, in its own order."""
     statement = select(Measurement).where(Measurement.job_id == job_id).order_by(Measurement.id)
-    return list(session.scalars(statement))
+    return tuple(map(measurement_record, session.scalars(statement)))
 
 
 def _objects(session: Session, job_id: int) -> list[ResultObjectRow]:

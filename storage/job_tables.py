@@ -69,6 +69,7 @@ class Job(Table):
     device: Mapped[str] = mapped_column(PlainText)
     peak_memory_mib: Mapped[float | None] = mapped_column(Double)
     stage_times_s: Mapped[dict[str, float]] = mapped_column(JsonMap)
+    priors: Mapped[list[dict[str, Any]] | None] = mapped_column(JsonMap)
 
 
 class JobEvent(Table):

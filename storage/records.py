@@ -13,6 +13,7 @@ from enum import StrEnum
 from pathlib import PurePosixPath
 
 from storage.dicom_records import CodedConcept, SeriesRecord, StudyRecord
+from storage.prior_records import PriorResult
 from storage.quantities import OF_CLASSES, QUALIFYING
 
 ARTIFICIAL_INTELLIGENCE = CodedConcept("123110", "DCM", "Artificial Intelligence")
@@ -56,6 +57,8 @@ class ObjectKind(StrEnum):
 
     SEG = "SEG"
     SR = "SR"
+    PDF = "DOC"
+    SC = "OT"
 
 
 class DestinationKind(StrEnum):
@@ -266,13 +269,19 @@ class DeliveryRecord:
 
 @dataclass(frozen=True, slots=True)
 class FinishedJob:
-    """A succeeded job with everything a report needs; rebuilt from storage at any time."""
+    """A succeeded job with everything a report needs; rebuilt from storage at any time.
+
+    `priors`, oldest first, are those that the job saw. `report_pdf` is the PDF that it made, where
+    whoever sends the report has read it from its file.
+    """
 
     job: JobRecord
     study: StudyRecord
     series: tuple[SeriesRecord, ...]
     measurements: tuple[MeasurementRecord, ...]
     objects: tuple[ResultObject, ...]
+    priors: tuple[PriorResult, ...] = ()
+    report_pdf: bytes | None = None
 
     @property
     def review(self) -> str:

@@ -10,6 +10,8 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom.presentation import DEFAULT_TRANSFER_SYNTAXES, PresentationContext
 from pynetdicom.sop_class import (
     Comprehensive3DSRStorage,
+    EncapsulatedPDFStorage,
+    SecondaryCaptureImageStorage,
     SegmentationStorage,
     StorageCommitmentPushModel,
 )
@@ -44,6 +46,8 @@ _SERVED = {
 RESULT_SOP_CLASSES: Mapping[ObjectKind, UID] = {
     ObjectKind.SEG: SegmentationStorage,
     ObjectKind.SR: Comprehensive3DSRStorage,
+    ObjectKind.PDF: EncapsulatedPDFStorage,
+    ObjectKind.SC: SecondaryCaptureImageStorage,
 }
 """The SOP Class of each kind of result object."""
 
@@ -93,7 +97,7 @@ def _proposed() -> Iterator[tuple[UID, str, Sequence[str]]]:
     """Give SOP Class, purpose and transfer syntaxes of what the node asks of others."""
     for kind in ObjectKind:
         syntaxes = DicomDestination.model_fields["transfer_syntaxes"].default
-        yield RESULT_SOP_CLASSES[kind], f"C-STORE of {kind} results", syntaxes
+        yield RESULT_SOP_CLASSES[kind], f"C-STORE of {kind.name} results", syntaxes
     forms = "C-STORE of SEG results, where `segmentation` is labelmap"
     syntaxes = allowed_syntaxes(SegmentationForm.LABELMAP)
     yield SegmentationForm.LABELMAP.sop_class_uid, forms, syntaxes

@@ -18,7 +18,7 @@ from node.demo.studies import DemoStudy
 from node.demo.timing import seconds
 from storage.records import ObjectKind
 
-RESULT_KINDS = tuple(kind.value for kind in ObjectKind)
+RESULT_KINDS = (ObjectKind.SEG.value, ObjectKind.SR.value)
 
 
 @dataclass(frozen=True, slots=True)

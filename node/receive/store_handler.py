@@ -33,10 +33,10 @@ from storage.dicom_records import IncomingInstance, StoreOutcome
 from storage.errors import ConflictReason, DatabaseUnavailable, OutOfSpace, Quarantined
 from storage.instance_files import IncomingFile, InstanceFiles, uid_tag
 from storage.instance_recorder import InstanceRecorder
-from storage.records import AlgorithmIdentity
+from storage.records import AlgorithmIdentity, ObjectKind
 
 _OWN_MANUFACTURER = AlgorithmIdentity("", "", "", "").manufacturer
-_RESULT_MODALITIES = frozenset({"SEG", "SR"})
+_RESULT_MODALITIES = frozenset(ObjectKind)
 
 _QUARANTINED = {
     ConflictReason.OTHER_PATIENT: StoreFailure.OTHER_PATIENT,

@@ -8,6 +8,7 @@ import highdicom as hd
 
 from storage.dicom_records import CodedConcept
 
+SOURCE_IMAGE = CodedConcept("121322", "DCM", "Source image for image processing operation")
 PROCESSING_EQUIPMENT = CodedConcept("109102", "DCM", "Processing Equipment")
 DEVICE = CodedConcept("121007", "DCM", "Device")
 ENGLISH = CodedConcept("en-US", "RFC5646", "English (United States)")

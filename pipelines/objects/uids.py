@@ -17,13 +17,17 @@ IMPLEMENTATION_CLASS_UID = f"2.25.{uuid5(_NAMESPACE, 'implementation').int}"
 
 @dataclass(frozen=True, slots=True)
 class ResultUids:
-    """Every UID that the SEG and the SR of one job need."""
+    """Every UID that the result objects of one job need."""
 
     seg_series: str
     seg_instance: str
     seg_dimension_organization: str
     sr_series: str
     sr_instance: str
+    pdf_series: str
+    pdf_instance: str
+    sc_series: str
+    sc_instance: str
 
 
 def result_uid(input_digest: str, pipeline_digest: str, role: str) -> str:

@@ -34,7 +34,7 @@ class FalseAlarm:
 FALSE_ALARMS = (
     FalseAlarm(
         "dciodvfy",
-        r"^(Segmentation|Comprehensive3DSR)$",
+        r"^(Segmentation|Comprehensive3DSR|EncapsulatedPDF|SCImage)$",
         "the name of the IOD that it recognised, not a message",
     ),
     FalseAlarm(
@@ -46,6 +46,11 @@ FALSE_ALARMS = (
         "dciodvfy",
         r"Missing attribute or value that would be needed to build DICOMDIR",
         "Type 2, and unknown in the source too; no medium is written",
+    ),
+    FalseAlarm(
+        "dciodvfy",
+        r"^Warning - </Laterality\(0020,0060\)> - is only permitted to be empty when actually unk",
+        "it is unknown: the source names no part of the body",
     ),
     FalseAlarm(
         "dcentvfy",

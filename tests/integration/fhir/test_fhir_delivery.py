@@ -27,7 +27,11 @@ from tests.unit.fhir.finished_jobs import (
 pytestmark = pytest.mark.peer("fhir_server")
 
 CREATED = ("Device", "ImagingStudy", "Observation", "DiagnosticReport", "Provenance")
-JOBS = {"findings": with_findings(), "no findings": without_findings()}
+JOBS = {
+    "findings": with_findings(),
+    "no findings": without_findings(),
+    "with a PDF": replace(with_findings(), report_pdf=b"%PDF-1.4 a page\n"),
+}
 
 
 def deliver(server: FhirServer, finished: FinishedJob, **settings: Any) -> Mapping[str, str]:

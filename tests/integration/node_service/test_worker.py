@@ -18,15 +18,16 @@ from config.settings import (
     WorkerSettings,
 )
 from node.attempt import warm_up
+from node.report_pdf import with_pdf
 from node.worker import Worker
 from pipelines.registry import Registry, load_registry
 from storage.database import Database, open_database, sqlite_url
 from storage.deliveries import list_deliveries
 from storage.dicom_records import StudyState
 from storage.instance_files import InstanceFiles
-from storage.jobs import get_job, job_events, list_jobs, return_jobs_of
+from storage.jobs import finished_job, get_job, job_events, list_jobs, return_jobs_of
 from storage.migrate import migrate
-from storage.records import JobRecord, JobState
+from storage.records import JobRecord, JobState, ObjectKind
 from storage.studies import get_study
 from tests.acceptance.small_study import PATIENT_TEXTS, SmallStudy, write_small_study
 from tests.integration.node_service.kept_study import keep, route
@@ -109,6 +110,19 @@ def test_a_job_done_twice_writes_the_same_bytes_and_fills_the_outbox_once(node: 
     assert len(first) == 2
     assert len(list_deliveries(node.db)) == 1
     assert not node.work_once()
+
+
+def test_a_job_makes_the_pages_that_the_settings_want(node: Node) -> None:
+    pages = node.settings.worker.model_copy(update={"extra_objects": ("PDF", "SC")})
+    node = replace(node, settings=node.settings.model_copy(update={"worker": pages}))
+    job_id = node.receive(node.study.paths)
+    assert node.work_once()
+    finished = finished_job(node.db, job_id)
+    kinds = [made.kind for made in finished.objects]
+    assert kinds == [ObjectKind.SEG, ObjectKind.SR, ObjectKind.PDF, ObjectKind.SC]
+    told = with_pdf(finished, node.files)
+    assert told.report_pdf is not None
+    assert told.report_pdf.startswith(b"%PDF-")
 
 
 def test_a_series_with_a_gap_is_refused_with_its_reason(node: Node) -> None:

@@ -1,0 +1,171 @@
+"""Slices for people: the ones that show the structures, drawn over; or a few, when none is there.
+
+Two-dimensional slices only, cut to the structures, and no patient data: they may be shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import highdicom as hd
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ImageDraw, ImageFont
+
+from pipelines.objects.decoded_segmentation import DecodedSegmentation, SegmentationFrame
+from pipelines.objects.montage_tiles import (
+    Rgb,
+    Window,
+    drawn_over,
+    edge_letters,
+    grey,
+    window_around,
+)
+from pipelines.series_volume import SeriesVolume
+
+TEXT_COLOUR: Rgb = (232, 236, 241)
+_CHIP = (8, 10, 14, 150)
+_TILE_PX = 320
+_MARGIN_MM = 12.0
+_GREY_PERCENTILES = (0.5, 99.7)
+
+
+@dataclass(frozen=True, slots=True)
+class LegendEntry:
+    """One segment of the SEG: number, label, display colour, volume."""
+
+    number: int
+    label: str
+    colour: Rgb
+    volume_ml: float
+
+
+@dataclass(frozen=True, eq=False)
+class KeyImages:
+    """Pillow pictures of one size, which slices (0-based) they show, and what the colours mean."""
+
+    pictures: tuple[Any, ...]
+    slices: tuple[int, ...]
+    legend: tuple[LegendEntry, ...]
+
+
+def key_images(
+    volume: SeriesVolume, segmentation: DecodedSegmentation | None, most: int
+) -> KeyImages:
+    """Give up to `most` slices, spread evenly over those that hold a segment, or over all.
+
+    Raises ValueError when the SEG lies on other images.
+    """
+    by_slice = _frames_by_slice(volume, segmentation)
+    shown = _spread(sorted(by_slice) or range(volume.voxels.shape[0]), most)
+    legend = legend_of(segmentation) if segmentation else ()
+    colours = {entry.number: entry.colour for entry in legend}
+    window = _window(volume, by_slice)
+    return KeyImages(_pictures(volume, by_slice, shown, colours, window), shown, legend)
+
+
+def legend_of(segmentation: DecodedSegmentation) -> tuple[LegendEntry, ...]:
+    """Give label, colour and volume of each segment, as the SEG has them."""
+    counts: dict[int, int] = {}
+    for frame in segmentation.frames:
+        number = frame.segment_number
+        counts[number] = counts.get(number, 0) + int(np.count_nonzero(frame.mask))
+    return tuple(
+        LegendEntry(
+            number=int(item.SegmentNumber),
+            label=str(item.SegmentLabel),
+            colour=_colour(item.RecommendedDisplayCIELabValue),
+            volume_ml=counts.get(int(item.SegmentNumber), 0) * segmentation.voxel_volume_ml,
+        )
+        for item in segmentation.dataset.SegmentSequence
+    )
+
+
+def _frames_by_slice(
+    volume: SeriesVolume, segmentation: DecodedSegmentation | None
+) -> dict[int, list[SegmentationFrame]]:
+    """Give the frames that hold anything, by the slice that they reference."""
+    slices = {
+        (plane.sop_instance_uid, plane.frame_number): index
+        for index, plane in enumerate(volume.source.planes())
+    }
+    placed: dict[int, list[SegmentationFrame]] = {}
+    for frame in segmentation.frames if segmentation else ():
+        key = frame.plane.sop_instance_uid, frame.plane.frame_number
+        size = frame.pixels.rows, frame.pixels.columns
+        if key not in slices or size != volume.voxels.shape[1:]:
+            raise ValueError("the SEG was drawn on other images")
+        if frame.mask.any():
+            placed.setdefault(slices[key], []).append(frame)
+    return placed
+
+
+def _spread(used: Sequence[int], most: int) -> tuple[int, ...]:
+    picks = np.linspace(0, len(used) - 1, min(most, len(used)))
+    return tuple(int(used[round(pick)]) for pick in picks)
+
+
+def _window(volume: SeriesVolume, by_slice: Mapping[int, Sequence[SegmentationFrame]]) -> Window:
+    rows, columns = volume.voxels.shape[1:]
+    if not by_slice:
+        return Window(0, rows, 0, columns)
+    union = np.zeros((rows, columns), dtype=np.bool_)
+    for frames in by_slice.values():
+        for frame in frames:
+            union |= frame.mask
+    return window_around(union, volume.source.planes()[0].spacing_mm, _MARGIN_MM)
+
+
+def _pictures(
+    volume: SeriesVolume,
+    by_slice: Mapping[int, Sequence[SegmentationFrame]],
+    shown: Sequence[int],
+    colours: Mapping[int, Rgb],
+    window: Window,
+) -> tuple[Any, ...]:
+    planes = volume.source.planes()
+    size = window.size_px(planes[0].spacing_mm, _TILE_PX)
+    darkest, brightest = _grey_range(volume, shown, window)
+    pictures = []
+    for index in shown:
+        background = grey(window.of(volume.voxels[index]), darkest, brightest, size)
+        cut = {
+            frame.segment_number: window.of(frame.mask).astype(np.float32)
+            for frame in sorted(by_slice.get(index, ()), key=lambda each: each.segment_number)
+        }
+        picture = drawn_over(background, cut, colours)
+        caption = f"slice {index + 1} of {len(planes)}"
+        _write_captions(picture, caption, edge_letters(planes[index]))
+        pictures.append(picture)
+    return tuple(pictures)
+
+
+def _grey_range(volume: SeriesVolume, shown: Sequence[int], window: Window) -> tuple[float, float]:
+    values: NDArray[np.float32] = np.concatenate(
+        [window.of(volume.voxels[index]).ravel() for index in shown]
+    )
+    darkest, brightest = np.percentile(values, _GREY_PERCENTILES)
+    return float(darkest), float(brightest)
+
+
+def _colour(value: Sequence[int]) -> Rgb:
+    red, green, blue = hd.color.CIELabColor.from_dicom_value(tuple(value)).to_rgb(clip=True)
+    return int(red), int(green), int(blue)
+
+
+def _write_captions(picture: Any, caption: str, letters: tuple[str, str]) -> None:
+    draw = ImageDraw.Draw(picture, "RGBA")
+    width, height = picture.size
+    _write_chip(draw, (12, height - 11), caption, "ls")
+    _write_chip(draw, (12, height / 2), letters[0], "lm")
+    _write_chip(draw, (width / 2, 11), letters[1], "mt")
+
+
+def _write_chip(draw: Any, place: tuple[float, float], text: str, anchor: str) -> None:
+    """Write a text on a translucent dark ground, readable on any grey."""
+    font = ImageFont.load_default(13)
+    left, top, right, bottom = draw.textbbox(place, text, font, anchor=anchor)
+    draw.rounded_rectangle((left - 5, top - 4, right + 5, bottom + 4), 4, _CHIP)
+    draw.text(place, text, TEXT_COLOUR, font, anchor=anchor)

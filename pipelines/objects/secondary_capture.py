@@ -1,0 +1,98 @@
+"""The key images as Secondary Capture (PS3.3 A.8.1), for viewers that know nothing else.
+
+One true-colour image. No patient is named in the pixels; that it is AI and unreviewed is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pydicom.dataset import Dataset
+from pydicom.uid import SecondaryCaptureImageStorage
+
+from pipelines.objects.codes import SOURCE_IMAGE
+from pipelines.objects.encapsulated_pdf import source_references
+from pipelines.objects.identity import Origin, ResultIdentity
+from pipelines.objects.key_images import KeyImages
+from pipelines.objects.montage import montage_sheet
+from pipelines.objects.result_header import code_item, mark_result
+from pipelines.objects.source_header import taken_over
+from pipelines.objects.source_series import SourceSeries
+from storage.records import MeasurementRecord
+
+_COLUMNS = 4
+_BODY_PART = ("BodyPartExamined", "Laterality")
+_LOSSY = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
+
+
+def capture(
+    images: KeyImages,
+    measurements: Sequence[MeasurementRecord],
+    source: SourceSeries,
+    identity: ResultIdentity,
+    origin: Origin,
+) -> Dataset:
+    """Give the object; Burned In Annotation is NO, for nothing in it tells whose it is."""
+    algorithm = origin.algorithm
+    sheet = montage_sheet(
+        images,
+        columns=_COLUMNS,
+        title=f"AI result, not reviewed: {algorithm.name} {algorithm.version}",
+        remarks=_remarks(measurements),
+    )
+    picture = Dataset()
+    picture.SOPClassUID = SecondaryCaptureImageStorage
+    picture.SOPInstanceUID = identity.sop_instance_uid
+    picture.StudyInstanceUID = source.first.StudyInstanceUID
+    picture.SeriesInstanceUID = identity.series_instance_uid
+    picture.SeriesNumber = identity.series_number
+    picture.Modality = "OT"
+    picture.ConversionType = "WSD"
+    picture.InstanceNumber = 1
+    picture.PatientOrientation = ""
+    picture.ImageType = ["DERIVED", "SECONDARY"]
+    picture.BurnedInAnnotation = "NO"
+    picture.DerivationDescription = "Slices with the structures that an algorithm found"
+    picture.SourceImageSequence = _source_images(source)
+    _take_over(picture, source)
+    _set_pixels(picture, sheet)
+    mark_result(picture, source, identity, origin)
+    return picture
+
+
+def _remarks(measurements: Sequence[MeasurementRecord]) -> list[str]:
+    structures = {each.tracking_uid: each for each in measurements}.values()
+    absent = [each.structure for each in structures if not each.is_present]
+    head = ["No findings."] if len(absent) == len(structures) else []
+    return [*head, f"Looked for and not found: {', '.join(absent)}."] if absent else head
+
+
+def _source_images(source: SourceSeries) -> list[Dataset]:
+    items = source_references([source])
+    for item in items:
+        item.PurposeOfReferenceCodeSequence = [code_item(SOURCE_IMAGE)]
+    return items
+
+
+def _take_over(picture: Dataset, source: SourceSeries) -> None:
+    """Take over the part of the body, and what was lost: that stays lost (PS3.3 C.7.6.1.1.5)."""
+    for keyword in (*_BODY_PART, *_LOSSY):
+        element = taken_over(source.first, keyword)
+        if element is not None and not element.is_empty:
+            picture.add(element)
+    if not any(keyword in picture for keyword in _BODY_PART):
+        # Type 2C: whether a part is one of a pair is unknown with the part.
+        picture.Laterality = ""
+
+
+def _set_pixels(picture: Dataset, sheet: Any) -> None:
+    pixels = sheet.tobytes()
+    picture.SamplesPerPixel = 3
+    picture.PhotometricInterpretation = "RGB"
+    picture.PlanarConfiguration = 0
+    picture.Columns, picture.Rows = sheet.size
+    picture.BitsAllocated = picture.BitsStored = 8
+    picture.HighBit = 7
+    picture.PixelRepresentation = 0
+    picture.PixelData = pixels + b"\0" * (len(pixels) % 2)
