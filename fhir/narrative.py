@@ -21,6 +21,7 @@ _SUMMARY: Final[Mapping[Telling, str]] = {
     Telling.FAILED: "failed",
     Telling.NO_PIPELINE: "not processed",
 }
+WITHDRAWN: Final = "Withdrawn: newer work on the study replaces this result."
 NO_RESULT: Final = "No AI result: this says nothing about the images."
 
 
@@ -45,8 +46,10 @@ def title(finished: FinishedJob) -> str:
     return f"AI analysis: {name}"
 
 
-def notice(outcome: Telling) -> str:
+def notice(finished: FinishedJob, outcome: Telling) -> str:
     """What the report is worth, before all else."""
+    if finished.withdrawn_at is not None:
+        return WITHDRAWN
     return NOT_REVIEWED if outcome in WITH_RESULT else NO_RESULT
 
 
@@ -62,7 +65,7 @@ def summary(finished: FinishedJob, outcome: Telling) -> str:
 def conclusion(finished: FinishedJob, outcome: Telling) -> str:
     """One paragraph: what it is worth, which algorithm, what it found."""
     values = "; ".join(f"{label(each)}: {value_text(each)}" for each in finished.measurements)
-    told = f"{notice(outcome)} {title(finished)}: {summary(finished, outcome)}."
+    told = f"{notice(finished, outcome)} {title(finished)}: {summary(finished, outcome)}."
     return f"{told} {values}." if values else told
 
 
@@ -77,7 +80,7 @@ def build_narrative(finished: FinishedJob, outcome: Telling) -> Narrative:
     """The report as generated XHTML (R4 narrative); every text in it is escaped."""
     rows = "".join(_row(each) for each in finished.measurements)
     table = f"<table><tbody>{rows}</tbody></table>" if rows else ""
-    head = f"<p><b>{escape(title(finished))}</b></p><p>{escape(notice(outcome))}</p>"
+    head = f"<p><b>{escape(title(finished))}</b></p><p>{escape(notice(finished, outcome))}</p>"
     found = f"<p>Outcome: {escape(summary(finished, outcome))}</p>"
     div = f'<div xmlns="http://www.w3.org/1999/xhtml">{head}{found}{table}</div>'
     return Narrative(status=NarrativeStatus.GENERATED, div=div)

@@ -45,7 +45,7 @@ def build_observation(measurement: MeasurementRecord, context: ReportContext) ->
         meta=Meta(security=[asserted_by_ai()]),
         identifier=_identifiers(measurement, context.identity),
         basedOn=[context.based_on] if context.based_on else None,
-        status=ObservationStatus.PRELIMINARY,
+        status=_status(context),
         category=[concept(System.OBSERVATION_CATEGORY, "imaging", "Imaging")],
         code=from_dicom(measurement.quantity, text=label(measurement)),
         subject=context.subject,
@@ -61,6 +61,12 @@ def build_observation(measurement: MeasurementRecord, context: ReportContext) ->
         derivedFrom=[context.imaging_study] if context.imaging_study else None,
         component=_qualifiers(measurement),
     )
+
+
+def _status(context: ReportContext) -> ObservationStatus:
+    if context.is_withdrawn:
+        return ObservationStatus.ENTERED_IN_ERROR
+    return ObservationStatus.PRELIMINARY
 
 
 def label(measurement: MeasurementRecord) -> str:

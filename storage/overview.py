@@ -15,7 +15,7 @@ from storage.dicom_records import StudyState
 from storage.dicom_tables import Instance, ReplacedInstance, Series, Study
 from storage.evidence_tables import Confirmation
 from storage.job_tables import Delivery, Job
-from storage.records import DeliveryState, DestinationKind, JobState, Outcome
+from storage.records import DeliveryState, DestinationKind, JobState, Outcome, Purpose
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,7 @@ class DeliveryRow:
     reason_code: str
     reason_text: str
     unconfirmed: str = ""
+    purpose: Purpose = Purpose.TELL
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +157,7 @@ def _delivery_row(delivery: Delivery, confirmation: Confirmation | None) -> Deli
         reason_code=delivery.reason_code,
         reason_text=delivery.reason_text,
         unconfirmed=_unconfirmed(confirmation) if is_asked and confirmation else "",
+        purpose=delivery.purpose,
     )
 
 

@@ -39,6 +39,13 @@ class DeliveryState(StrEnum):
     DEAD = "dead"
 
 
+class Purpose(StrEnum):
+    """What a delivery is for: to tell a result, or to withdraw what it told."""
+
+    TELL = "tell"
+    WITHDRAW = "withdraw"
+
+
 class Outcome(StrEnum):
     """What a succeeded job found."""
 
@@ -236,17 +243,22 @@ class DeliveryRecord:
     reason_code: str = ""
     reason_text: str = ""
     receipt: Mapping[str, str] = field(default_factory=dict)
+    purpose: Purpose = Purpose.TELL
 
 
 @dataclass(frozen=True, slots=True)
 class FinishedJob:
-    """A succeeded job with everything a report needs; rebuilt from storage at any time."""
+    """A job at its end with everything a report needs; rebuilt from storage at any time.
+
+    `withdrawn_at` is when newer work replaced it, in what withdraws the report.
+    """
 
     job: JobRecord
     study: StudyRecord
     series: tuple[SeriesRecord, ...]
     measurements: tuple[MeasurementRecord, ...]
     objects: tuple[ResultObject, ...]
+    withdrawn_at: datetime | None = None
 
     @property
     def algorithm(self) -> AlgorithmIdentity:
