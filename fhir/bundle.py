@@ -20,7 +20,7 @@ from fhir.errors import PermanentFhirError
 from fhir.identifiers import if_none_exist, measurement_role
 from fhir.imaging_study import build_imaging_study
 from fhir.narrative import outcome_of
-from fhir.observation import build_observation
+from fhir.observation import build_observation, qualified
 from fhir.provenance import build_provenance
 from fhir.references import References, inside_bundle
 from fhir.report_context import (
@@ -117,8 +117,8 @@ def _report_entries(
     identity = context.identity
     conditional = _conditional_update if is_update else _conditional
     observations = [
-        conditional(build_observation(each, context), identity.full_url(measurement_role(each)))
-        for each in finished.measurements
+        conditional(build_observation(*each, context), identity.full_url(measurement_role(each[0])))
+        for each in qualified(finished.measurements)
     ]
     results = [inside_bundle("Observation", str(each.fullUrl)) for each in observations]
     report_url = identity.full_url(REPORT_ROLE)

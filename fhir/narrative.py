@@ -66,6 +66,8 @@ def conclusion(finished: FinishedJob, outcome: Telling) -> str:
     """One paragraph: what it is worth, which algorithm, what it found."""
     values = "; ".join(f"{label(each)}: {value_text(each)}" for each in finished.measurements)
     told = f"{notice(finished, outcome)} {title(finished)}: {summary(finished, outcome)}."
+    if finished.review:
+        told = f"{told} Marked for review: {clean(finished.review)}."
     return f"{told} {values}." if values else told
 
 
@@ -82,6 +84,8 @@ def build_narrative(finished: FinishedJob, outcome: Telling) -> Narrative:
     table = f"<table><tbody>{rows}</tbody></table>" if rows else ""
     head = f"<p><b>{escape(title(finished))}</b></p><p>{escape(notice(finished, outcome))}</p>"
     found = f"<p>Outcome: {escape(summary(finished, outcome))}</p>"
+    if finished.review:
+        found += f"<p><b>Marked for review</b>: {escape(clean(finished.review) or '')}</p>"
     div = f'<div xmlns="http://www.w3.org/1999/xhtml">{head}{found}{table}</div>'
     return Narrative(status=NarrativeStatus.GENERATED, div=div)
 

@@ -6,6 +6,7 @@ interpretation ND (Not detected) with dataAbsentReason not-applicable and no val
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Final
 
@@ -39,8 +40,28 @@ _TOPOGRAPHICAL_MODIFIER: Final = CodedConcept("106233006", "SCT", "Topographical
 _SIDES: Final = frozenset({"7771000", "24028007", "51440002"})
 
 
-def build_observation(measurement: MeasurementRecord, context: ReportContext) -> Observation:
-    """The Observation; its second identifier is the Tracking UID that SEG and SR carry."""
+Qualified = tuple[MeasurementRecord, tuple[MeasurementRecord, ...]]
+
+
+def qualified(measurements: Iterable[MeasurementRecord]) -> list[Qualified]:
+    """Each measurement with those of the same structure that say how sure it is."""
+    records = tuple(measurements)
+    return [
+        (one, tuple(r for r in records if r.is_qualifying and r.tracking_uid == one.tracking_uid))
+        for one in records
+        if not one.is_qualifying
+    ]
+
+
+def build_observation(
+    measurement: MeasurementRecord,
+    qualifying: Sequence[MeasurementRecord],
+    context: ReportContext,
+) -> Observation:
+    """The Observation; its second identifier is the Tracking UID that SEG and SR carry.
+
+    What says how sure it is becomes components of it: alone, that means nothing.
+    """
     return Observation(
         meta=Meta(security=[asserted_by_ai()]),
         identifier=_identifiers(measurement, context.identity),
@@ -59,7 +80,7 @@ def build_observation(measurement: MeasurementRecord, context: ReportContext) ->
         bodySite=_body_site(measurement),
         device=context.device,
         derivedFrom=[context.imaging_study] if context.imaging_study else None,
-        component=_qualifiers(measurement),
+        component=[*_side_or_part(measurement), *map(_component, qualifying)] or None,
     )
 
 
@@ -114,11 +135,16 @@ def _body_site(measurement: MeasurementRecord) -> CodeableConcept:
     return from_dicom(site, text=clean(measurement.structure))
 
 
-def _qualifiers(measurement: MeasurementRecord) -> list[ObservationComponent] | None:
+def _component(measurement: MeasurementRecord) -> ObservationComponent:
+    code = from_dicom(measurement.quantity)
+    return ObservationComponent(code=code, valueQuantity=quantity(measurement))
+
+
+def _side_or_part(measurement: MeasurementRecord) -> list[ObservationComponent]:
     """Side or part as a coded component: R4's bodySite has no place for a modifier."""
     modifier = measurement.type_modifier
     if modifier is None:
-        return None
+        return []
     name = _LATERALITY if modifier.value in _SIDES else _TOPOGRAPHICAL_MODIFIER
     code = from_dicom(name)
     return [ObservationComponent(code=code, valueCodeableConcept=from_dicom(modifier))]

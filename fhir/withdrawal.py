@@ -15,6 +15,7 @@ from fhir.errors import PermanentFhirError
 from fhir.identifiers import NAMESPACE, ResultIdentity, measurement_role
 from fhir.json_reading import Json
 from fhir.narrative import WITHDRAWN
+from fhir.observation import qualified
 from fhir.references import literal, organization
 from fhir.renewal import found_before, is_ours
 from fhir.resources.R4B.provenance import Provenance, ProvenanceAgent
@@ -45,7 +46,9 @@ def withdrawals(
     Raises:
         PermanentFhirError: a person has signed or amended the report.
     """
-    roles = [("Observation", measurement_role(each)) for each in finished.measurements]
+    roles = [
+        ("Observation", measurement_role(each[0])) for each in qualified(finished.measurements)
+    ]
     found = [_found(server, identity, kind, role) for kind, role in [*roles, report]]
     last = found[-1]
     if last is not None and not is_ours(last):

@@ -56,9 +56,12 @@ def wanted_pipeline(settings: Settings, pipeline: str) -> RegisteredPipeline:
 
 def _told(result: JobResult, out: Path) -> str:
     lines = [f"outcome: {result.outcome} ({result.device})"]
+    if result.review:
+        lines.append(f"marked for review: {result.review}")
     for item in result.measurements:
         told = f"{item.value:.3f} {item.unit.value}" if item.is_present else "absent"
-        lines.append(f"  {item.structure:<32} {told}")
+        name = f"  {item.quantity.meaning}" if item.is_qualifying else item.structure
+        lines.append(f"  {name:<32} {told}")
     lines += [f"{made.kind}: {out / made.path}" for made in result.objects]
     return "\n".join(lines)
 
@@ -66,6 +69,7 @@ def _told(result: JobResult, out: Path) -> str:
 def _as_json(result: JobResult, out: Path) -> dict[str, object]:
     return {
         "outcome": result.outcome,
+        "review": result.review,
         "device": result.device,
         "peak_memory_mib": result.peak_memory_mib,
         "stage_times_s": dict(result.stage_times_s),

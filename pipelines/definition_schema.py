@@ -13,6 +13,7 @@ from config.setting_types import Frozen, Name
 from pipelines.criteria import Criterion, Keyword
 from pipelines.input_check import InputStatistics
 from pipelines.network_schema import NetworkDefinition
+from pipelines.uncertainty_schema import FlipUncertainty, Uncertainty
 from storage.dicom_records import CodedConcept
 
 Orientation = Literal["axial", "coronal", "sagittal", "oblique"]
@@ -123,6 +124,7 @@ class PipelineDefinition(Frozen):
     procedure_reported: Code
     segments: Annotated[tuple[SegmentDefinition, ...], Field(min_length=1)]
     left_right: tuple[PairedStructures, ...] = ()
+    uncertainty: Uncertainty | None = None
     destinations: tuple[Name, ...] = ()
 
     @model_validator(mode="after")
@@ -132,6 +134,15 @@ class PipelineDefinition(Frozen):
             for value in (pair.left, pair.right):
                 if value not in described:
                     raise ValueError(f"left_right: no segment has the label value {value}")
+        return self
+
+    @model_validator(mode="after")
+    def _flippable(self) -> Self:
+        how = self.uncertainty
+        if self.left_right and isinstance(how, FlipUncertainty) and "left_right" in how.axes:
+            raise ValueError(
+                "uncertainty: a model that tells left from right cannot be flipped left_right"
+            )
         return self
 
     @model_validator(mode="after")

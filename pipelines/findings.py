@@ -21,12 +21,14 @@ class Findings:
 
     `label_map` holds the present structures only. `structures` are numbered 1..N;
     `measurements` has one volume for every structure of the definition, absent ones with 0.
+    `review` says why somebody should look at the result; empty where nothing calls for it.
     """
 
     outcome: Outcome
     label_map: Labels
     structures: tuple[SegmentDescription, ...]
     measurements: tuple[MeasurementRecord, ...]
+    review: str = ""
 
 
 def find(

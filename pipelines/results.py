@@ -123,6 +123,7 @@ class ResultWriter:
             ),
             origin=self.origin,
             further_sources=tuple(volume.source for volume in further),
+            review=findings.review,
         )
 
     def _kept(self, dataset: Dataset, kind: ObjectKind, name: str) -> ResultObject:

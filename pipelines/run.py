@@ -6,7 +6,7 @@ read -> load_model -> preprocess -> inference -> restore -> measure -> seg -> sr
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import structlog
 import torch
 
 from config.settings import PipelineSettings
+from pipelines.answer_passes import AnswerPasses
 from pipelines.common_grid import on_one_grid
 from pipelines.definition import load_definition
 from pipelines.device import (
@@ -35,6 +36,7 @@ from pipelines.preprocessing import preprocessed
 from pipelines.reading_policy import ReadingPolicy
 from pipelines.registry import SHIPPED_BUNDLES, RegisteredPipeline, load_registry, register
 from pipelines.results import ResultWriter
+from pipelines.review import qualified
 from pipelines.segmenting import Effort, segmented
 from pipelines.selection import NoMatch, select_inputs
 from pipelines.series_volume import SeriesVolume, read_series
@@ -42,6 +44,7 @@ from pipelines.smaller_means import with_smaller_means
 from pipelines.stages import StageTimes
 from pipelines.study_folder import files_digest, series_of_folder
 from pipelines.tilt import leaning_again
+from pipelines.uncertainty import Spreads, UncertaintyWatch, measured_uncertainty
 from storage.records import JobResult
 
 log = structlog.get_logger()
@@ -89,11 +92,13 @@ def run_pipeline(request: RunRequest) -> JobResult:
     with times.stage("read"):
         volumes = _read_inputs(request)
     source = next(iter(volumes.values()))
-    label_map, device_told = with_smaller_means(
+    (label_map, spreads), device_told = with_smaller_means(
         device, lambda used, batch: _label_map(request, volumes, times, used, batch)
     )
     with times.stage("measure"):
-        findings = _find(request, label_map, source)
+        findings = qualified(
+            _find(request, label_map, source), request.registered.definition, spreads
+        )
     objects = _writer(request, volumes, times).write(findings)
     log.info(
         "pipeline_ran",
@@ -108,6 +113,7 @@ def run_pipeline(request: RunRequest) -> JobResult:
         device=device_told,
         peak_memory_mib=peak_memory_mib(),
         stage_times_s=dict(times.seconds),
+        review=findings.review,
     )
 
 
@@ -126,16 +132,27 @@ def _label_map(
     times: StageTimes,
     device: torch.device,
     window_batch: int | None,
-) -> Labels:
+) -> tuple[Labels, Spreads]:
+    definition = request.registered.definition
     with times.stage("load_model"):
         bundle = loaded_model(request.registered, device)
     with times.stage("preprocess"):
         upright = on_one_grid(volumes)
         data = preprocessed(upright, bundle, request.registered.channel_roles)
-    effort = Effort(request.registered.definition.precision, window_batch)
-    labels = segmented(data, bundle, next(iter(upright.values())), times, effort)
+    main = next(iter(upright.values()))
+    effort = Effort(definition.precision, window_batch)
+    spreads: Spreads = {}
+    if definition.uncertainty is None:
+        labels = segmented(data, bundle, main, times, effort)
+    else:
+        watch = UncertaintyWatch(definition, bundle)
+        labels = segmented(data, bundle, main, times, replace(effort, watched=watch.own))
+        seed = int(request.input_digest[:8].encode().hex(), 16) % 2**63
+        passes = AnswerPasses(data, bundle, definition.precision, window_batch, seed)
+        with times.stage("uncertainty"):
+            spreads = measured_uncertainty(watch, passes, definition)
     with times.stage("restore"):
-        return leaning_again(labels, next(iter(volumes.values())))
+        return leaning_again(labels, next(iter(volumes.values()))), spreads
 
 
 def _find(request: RunRequest, label_map: Labels, source: SeriesVolume) -> Findings:

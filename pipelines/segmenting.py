@@ -8,7 +8,7 @@ times tell which way was taken (`restore`, or `restore_by_bundle`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,10 +36,14 @@ BY_BUNDLE = "restore_by_bundle"
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How a network is run: its precision, and the most windows at once (None: the bundle's)."""
+    """How a network is run: its precision, and the most windows at once (None: the bundle's).
+
+    `watched` sees the slabs of the network's answer as they go by, and gives them on.
+    """
 
     precision: Precision = "full"
     window_batch: int | None = None
+    watched: Callable[[Iterator[torch.Tensor]], Iterator[torch.Tensor]] = iter
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +66,7 @@ def segmented(
     """
     effort = effort or Effort()
     with torch.inference_mode():
-        planes = answer_planes(data, bundle, effort.precision, effort.window_batch)
+        planes = effort.watched(answer_planes(data, bundle, effort.precision, effort.window_batch))
         way = _known_way(data, bundle, source)
         if way is None:
             answer = _whole(planes, data, bundle, times)

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine import Dialect
@@ -46,6 +46,13 @@ UNREADABLE_URL = (
     "the database URL cannot be read: write sqlite:///<file> or "
     "postgresql://<user>:<password>@<host>:<port>/<database>"
 )
+
+
+class DriverTransaction(NamedTuple):
+    """A cursor of the driver within a transaction, and the dialect that it speaks."""
+
+    cursor: Any
+    dialect: Dialect
 
 
 class Database:
@@ -97,6 +104,37 @@ class Database:
         """A write transaction without the mapper, for migrations."""
         with self._my_turn(), translated_errors(self.name), self._writing.begin() as connection:
             yield connection
+
+    @contextmanager
+    def drive(self) -> Iterator[DriverTransaction]:
+        """A write transaction on the driver itself, for the few statements that must be quick."""
+        with self._my_turn(), translated_errors(self.name), self._driver_errors():
+            connection = self._engine.raw_connection()
+            try:
+                cursor = connection.cursor()
+                if not self.is_postgresql:
+                    cursor.execute("BEGIN IMMEDIATE")
+                yield DriverTransaction(cursor, self.dialect)
+                connection.commit()
+            except self._dbapi.Error as error:
+                # It may be broken: the next transaction gets another one.
+                connection.invalidate(error)
+                raise
+            finally:
+                # Also rolls back what was not committed.
+                connection.close()
+
+    @property
+    def _dbapi(self) -> Any:
+        return self._engine.dialect.dbapi
+
+    @contextmanager
+    def _driver_errors(self) -> Iterator[None]:
+        """Wrap the driver's errors as SQLAlchemy does, for `translated_errors`."""
+        try:
+            yield
+        except self._dbapi.Error as error:
+            raise DBAPIError.instance(None, None, error, self._dbapi.Error) from None
 
     def session_of_its_own(self) -> Connection:
         """A connection without transactions, for what lasts as long as it; the caller closes it."""

@@ -89,7 +89,6 @@ class IncomingInstance:
     instance_number: int | None
     path: PurePosixPath
     size_bytes: int
-    sha256: str
     dataset_sha256: str
     calling_ae_title: str
     association_id: int | None
@@ -109,7 +108,6 @@ class InstanceRecord:
     instance_number: int | None
     path: PurePosixPath
     size_bytes: int
-    sha256: str
     dataset_sha256: str
     is_own_result: bool
     received_at: datetime

@@ -76,7 +76,6 @@ class Instance(Table):
     instance_number: Mapped[int | None] = mapped_column(BigInteger)
     path: Mapped[str] = mapped_column(PlainText)
     size_bytes: Mapped[int] = mapped_column(BigInteger)
-    sha256: Mapped[str] = mapped_column(PlainText)
     dataset_sha256: Mapped[str] = mapped_column(PlainText)
     is_own_result: Mapped[bool]
     received_at: Mapped[datetime] = mapped_column(UtcDateTime)
@@ -125,7 +124,6 @@ class QuarantinedInstance(Table):
     series_header: Mapped[dict[str, Any]] = mapped_column(JsonMap)
     path: Mapped[str] = mapped_column(PlainText)
     size_bytes: Mapped[int] = mapped_column(BigInteger)
-    sha256: Mapped[str] = mapped_column(PlainText)
     dataset_sha256: Mapped[str] = mapped_column(PlainText)
     calling_ae_title: Mapped[str] = mapped_column(PlainText)
     is_own_result: Mapped[bool]

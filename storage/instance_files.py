@@ -17,6 +17,7 @@ import os
 import re
 import secrets
 import shutil
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -35,6 +36,7 @@ MAX_UID_LENGTH = 64
 UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 DIGEST_LENGTH = 16
+_LOOK_AGAIN_S = 0.1
 
 
 def uid_tag(uid: str) -> str:
@@ -112,6 +114,7 @@ class InstanceFiles:
         self.incoming_dir = self.data_dir / "incoming"
         self._is_synced = durability == "fsync"
         self._folders = OpenFolders(self.data_dir)
+        self._free_mib, self._look_again_at = 0, 0.0
         with file_errors():
             self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
             for name in ("incoming", "instances", "quarantine", "results"):
@@ -223,8 +226,12 @@ class InstanceFiles:
         return shutil.disk_usage(self.data_dir).free // 2**20
 
     def is_low(self, limit_mib: int) -> bool:
-        """Whether less than `limit_mib` is free."""
-        return self.free_mib() < limit_mib
+        """Whether less than `limit_mib` is free, or was a moment ago."""
+        now = time.monotonic()
+        if now >= self._look_again_at:
+            self._free_mib = self.free_mib()
+            self._look_again_at = now + _LOOK_AGAIN_S
+        return self._free_mib < limit_mib
 
 
 def _private_opener(path: str, flags: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -24,7 +25,7 @@ from storage.job_rows import job_record, measurement_columns, object_columns
 from storage.job_state import change_job
 from storage.job_tables import Job, Measurement, ResultObjectRow
 from storage.outbox import drop_unsent, fill_outbox
-from storage.records import JobRecord, JobResult, JobState, NewDelivery
+from storage.records import FOR_REVIEW, JobRecord, JobResult, JobState, NewDelivery
 from storage.state_change import Actor, Step
 from storage.studies import found_study
 from storage.telling import DeliveryPlan, nobody
@@ -118,7 +119,8 @@ def finish_job(
         # The study is locked first, as routing does: one of the two sees what the other did.
         found_study(session, found_job(session, job_id).study_instance_uid, lock=True)
         columns = _result_columns(result, now)
-        change_job(session, job_id, JobState.RUNNING, JobState.SUCCEEDED, step, **columns)
+        ended = _for_review(step, result.review)
+        change_job(session, job_id, JobState.RUNNING, JobState.SUCCEEDED, ended, **columns)
         _register(session, job_id, result)
         if has_newer(session, job_id):
             supersede(session, job_id, JobState.SUCCEEDED, now)
@@ -250,6 +252,10 @@ def _end_untreated(
     change_job(session, job_id, JobState.RUNNING, to_state, step, finished_at=step.now)
     if not has_newer(session, job_id):
         fill_outbox(session, job_id, plan(job_record(found_job(session, job_id))), step)
+
+
+def _for_review(step: Step, review: str) -> Step:
+    return replace(step, reason_code=FOR_REVIEW, reason_text=review) if review else step
 
 
 def _result_columns(result: JobResult, now: datetime) -> dict[str, Any]:

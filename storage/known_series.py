@@ -15,12 +15,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, case, exists, select, update
+from sqlalchemy import bindparam, case, exists, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Dialect
 from sqlalchemy.sql import ClauseElement
 
-from storage.database import Database
+from storage.database import Database, DriverTransaction
 from storage.dicom_records import IncomingInstance, StudyState
 from storage.dicom_tables import AssociationStudy, Instance, Series, Study
 from storage.job_tables import ResultObjectRow
@@ -87,8 +87,8 @@ class KnownSeries:
             StorageError: nothing was recorded.
         """
         try:
-            with db.connect() as connection:
-                self._record(connection, batch)
+            with db.drive() as driver:
+                self._record(driver, batch)
         except _NotAsKnown:
             self.forget(batch)
             return False
@@ -105,14 +105,14 @@ class KnownSeries:
     def _of(self, incoming: IncomingInstance) -> _Known:
         return self._known[incoming.series.series_instance_uid]
 
-    def _record(self, connection: Connection, batch: Sequence[IncomingInstance]) -> None:
+    def _record(self, driver: DriverTransaction, batch: Sequence[IncomingInstance]) -> None:
         # Studies first and in order: transactions side by side then never wait in a circle.
         studies = {one.study.study_instance_uid: one for one in batch}
         for uid in sorted(studies):
-            if _TOUCH.run(connection, [self._touched(studies[uid])]) != 1:
+            if _TOUCH.run(driver, [self._touched(studies[uid])]) != 1:
                 raise _NotAsKnown
         rows = sorted((_row(one) for one in batch), key=lambda row: str(row["sop_instance_uid"]))
-        if _ADD.run(connection, rows) != len(rows):
+        if _ADD.run(driver, rows) != len(rows):
             raise _NotAsKnown
         links = {
             (one.association_id, one.study.study_instance_uid)
@@ -120,7 +120,7 @@ class KnownSeries:
             if one.association_id not in {None, *self._of(one).associations}
         }
         if links:
-            _LINK.run(connection, [dict(zip(_LINK_NAMES, link, strict=True)) for link in links])
+            _LINK.run(driver, [dict(zip(_LINK_NAMES, link, strict=True)) for link in links])
 
     def _touched(self, incoming: IncomingInstance) -> dict[str, Any]:
         known = self._of(incoming)

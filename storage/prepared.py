@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, CursorResult
 from sqlalchemy.engine import Dialect
 from sqlalchemy.sql import ClauseElement
+
+from storage.database import DriverTransaction
 
 Row = Mapping[str, Any]
 
@@ -28,12 +29,16 @@ class Prepared:
         self._build = build
         self._compiled: dict[str, _Compiled] = {}
 
-    def run(self, connection: Connection, rows: Sequence[Row]) -> int:
+    def run(self, driver: DriverTransaction, rows: Sequence[Row]) -> int:
         """Run it once for each of the rows of values and return how many rows it touched in all."""
-        compiled = self._for(connection.dialect)
-        values: Any = [compiled.convert(row) for row in rows]
-        result = connection.exec_driver_sql(compiled.text, values if len(rows) > 1 else values[0])
-        return result.rowcount if isinstance(result, CursorResult) else 0
+        compiled = self._for(driver.dialect)
+        values = [compiled.convert(row) for row in rows]
+        cursor = driver.cursor
+        if len(values) == 1:
+            cursor.execute(compiled.text, values[0])
+        else:
+            cursor.executemany(compiled.text, values)
+        return int(cursor.rowcount)
 
     def _for(self, dialect: Dialect) -> _Compiled:
         if dialect.name not in self._compiled:

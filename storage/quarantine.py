@@ -27,7 +27,6 @@ COPIED = (
     "transfer_syntax_uid",
     "instance_number",
     "size_bytes",
-    "sha256",
     "dataset_sha256",
     "calling_ae_title",
     "is_own_result",

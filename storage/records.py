@@ -18,6 +18,17 @@ ARTIFICIAL_INTELLIGENCE = CodedConcept("123110", "DCM", "Artificial Intelligence
 """Algorithm Family (CID 7162) of every model."""
 
 
+FOR_REVIEW = "for_review"
+"""Reason code of a succeeded job that somebody should look at; its text says why."""
+
+MEAN_ENTROPY = CodedConcept("ENTROPY", "99RADNODE", "Mean entropy of the model's answer")
+VOLUME_LOWEST = CodedConcept("VOLUME-MIN", "99RADNODE", "Least volume of several passes")
+VOLUME_HIGHEST = CodedConcept("VOLUME-MAX", "99RADNODE", "Greatest volume of several passes")
+QUALIFYING = frozenset({MEAN_ENTROPY, VOLUME_LOWEST, VOLUME_HIGHEST})
+"""Quantities that say how sure another quantity of the same structure is, by a scheme of ours:
+neither DCM nor SNOMED CT has codes for them."""
+
+
 class JobState(StrEnum):
     """Where a job stands; `storage.job_state` holds the allowed changes."""
 
@@ -188,6 +199,11 @@ class MeasurementRecord:
     unit: CodedConcept
     is_present: bool
 
+    @property
+    def is_qualifying(self) -> bool:
+        """Whether it only says how sure another measurement of the structure is."""
+        return self.quantity in QUALIFYING
+
 
 @dataclass(frozen=True, slots=True)
 class ResultObject:
@@ -206,7 +222,10 @@ class ResultObject:
 
 @dataclass(frozen=True, slots=True)
 class JobResult:
-    """All that a finished job hands over, registered in one transaction."""
+    """All that a finished job hands over, registered in one transaction.
+
+    `review` says why somebody should look at the result; empty where nothing calls for it.
+    """
 
     outcome: Outcome
     objects: tuple[ResultObject, ...]
@@ -214,6 +233,7 @@ class JobResult:
     device: str
     peak_memory_mib: float
     stage_times_s: Mapping[str, float]
+    review: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +279,11 @@ class FinishedJob:
     measurements: tuple[MeasurementRecord, ...]
     objects: tuple[ResultObject, ...]
     withdrawn_at: datetime | None = None
+
+    @property
+    def review(self) -> str:
+        """Why somebody should look at the result; empty where nothing calls for it."""
+        return self.job.reason_text if self.job.reason_code == FOR_REVIEW else ""
 
     @property
     def algorithm(self) -> AlgorithmIdentity:

@@ -31,7 +31,6 @@ CONTENT = (
     "transfer_syntax_uid",
     "instance_number",
     "size_bytes",
-    "sha256",
     "dataset_sha256",
     "received_at",
 )

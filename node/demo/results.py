@@ -60,7 +60,11 @@ class Collector:
         result = StudyResult(
             study=study,
             view=view,
-            volumes_ml={one.structure: one.value for one in measurements if one.unit.value == "mL"},
+            volumes_ml={
+                one.structure: one.value
+                for one in measurements
+                if one.unit.value == "mL" and not one.is_qualifying
+            },
             pacs={kind: len(instances) for kind, instances in held.items()},
             ehr=self.reports_about(uid),
             seconds=seconds(view),

@@ -11,14 +11,13 @@ from node.receive.instance_header import IDENTITY_TAGS, InstanceHeader, header_o
 
 @dataclass(frozen=True, slots=True)
 class ContentDigest:
-    """Size in bytes and SHA-256, as lower-case hexadecimal, of the file and of its data set.
+    """Size of the file in bytes, and SHA-256 of its data set, as lower-case hexadecimal.
 
-    The data set's digest tells a repeated instance from a changed one: the File Meta Information
-    (PS3.10 7.1) is written by the receiver and says nothing about what the sender sent.
+    The digest tells a repeated instance from a changed one: the File Meta Information (PS3.10 7.1)
+    is written by the receiver and says nothing about what the sender sent.
     """
 
     size: int
-    sha256: str
     dataset_sha256: str
 
 
@@ -28,7 +27,6 @@ class ArrivingInstance:
     def __init__(self, head: bytes, transfer_syntax_uid: str) -> None:
         self._transfer_syntax_uid = transfer_syntax_uid
         self._size = len(head)
-        self._whole = hashlib.sha256(head)
         self._data_set = hashlib.sha256()
         self._walk = walk_over(transfer_syntax_uid, IDENTITY_TAGS)
 
@@ -39,7 +37,6 @@ class ArrivingInstance:
             StoreRefused: they are no data set in this transfer syntax.
         """
         self._walk.take(fragment)
-        self._whole.update(fragment)
         self._data_set.update(fragment)
         self._size += len(fragment)
 
@@ -51,5 +48,5 @@ class ArrivingInstance:
         """
         self._walk.finish()
         header = header_of(self._walk.elements, self._transfer_syntax_uid)
-        digest = ContentDigest(self._size, self._whole.hexdigest(), self._data_set.hexdigest())
+        digest = ContentDigest(self._size, self._data_set.hexdigest())
         return header, digest

@@ -232,7 +232,6 @@ def _incoming_instance(
         instance_number=header.instance_number,
         path=received.path,
         size_bytes=received.digest.size,
-        sha256=received.digest.sha256,
         dataset_sha256=received.digest.dataset_sha256,
         calling_ae_title=tracked.caller.calling_ae_title,
         association_id=association_id,

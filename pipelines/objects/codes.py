@@ -21,8 +21,11 @@ FINDINGS_SUMMARY = CodedConcept("111017", "DCM", "CAD Processing and Findings Su
 WITHOUT_FINDINGS = CodedConcept("111241", "DCM", "All algorithms succeeded; without findings")
 WITH_FINDINGS = CodedConcept("111242", "DCM", "All algorithms succeeded; with findings")
 COMMENT = CodedConcept("121106", "DCM", "Comment")
+MARKED_FOR_REVIEW = CodedConcept("REVIEW", "99RADNODE", "Marked for review")
+YES = CodedConcept("373066001", "SCT", "Yes")
 ABSENT = CodedConcept("272519000", "SCT", "Absent")
 VOLUME = CodedConcept("118565006", "SCT", "Volume")
+ONE = CodedConcept("1", "UCUM", "no units")
 MILLILITRE = CodedConcept("mL", "UCUM", "milliliter")
 
 ANATOMICAL_STRUCTURES = frozenset({("91723000", "SCT"), ("123037004", "SCT")})

@@ -18,10 +18,12 @@ from pipelines.objects.codes import (
     FINDINGS_SUMMARY,
     LATERALITIES,
     LATERALITY,
+    MARKED_FOR_REVIEW,
     QUALITATIVE_EVALUATIONS,
     TOPOGRAPHICAL_MODIFIER,
     WITH_FINDINGS,
     WITHOUT_FINDINGS,
+    YES,
     coded,
 )
 from storage.dicom_records import CodedConcept
@@ -31,9 +33,9 @@ NOT_REVIEWED = "AI-generated result, not reviewed by a physician."
 
 
 def qualitative_evaluations(
-    measurements: Iterable[MeasurementRecord], algorithm: AlgorithmIdentity
+    measurements: Iterable[MeasurementRecord], algorithm: AlgorithmIdentity, review: str = ""
 ) -> Dataset:
-    """Say that the algorithm ran, what it did not find, and that nobody reviewed it.
+    """Say that the algorithm ran, what it did not find, whether to look, and that nobody has yet.
 
     The summary is in the words that CAD reports have for it (CID 6047): a result without findings
     must differ from no result.
@@ -49,7 +51,8 @@ def qualitative_evaluations(
         [
             _code(FINDINGS_SUMMARY, summary),
             *(_absence(item) for item in absent),
-            _text(COMMENT, _remark(absent, algorithm)),
+            *([_code(MARKED_FOR_REVIEW, YES)] if review else ()),
+            _text(COMMENT, _remark(absent, algorithm, review)),
         ]
     )
     return container
@@ -66,8 +69,10 @@ def _absence(structure: MeasurementRecord) -> Any:
     return item
 
 
-def _remark(absent: Iterable[MeasurementRecord], algorithm: AlgorithmIdentity) -> str:
+def _remark(absent: Iterable[MeasurementRecord], algorithm: AlgorithmIdentity, review: str) -> str:
     remark = f"{NOT_REVIEWED} Algorithm: {algorithm.name} {algorithm.version}."
+    if review:
+        remark = f"{remark} Marked for review: {review}."
     names = ", ".join(item.structure for item in absent)
     return f"{remark} Looked for and not found: {names}." if names else remark
 

@@ -37,7 +37,7 @@ class ReportRequest:
 
     `segmentation` is the SEG as it was written, None when no structure is present. Every
     structure that was looked for has at least one measurement, absent ones too. `further_sources`
-    are the other series that the model read.
+    are the other series that the model read. `review` says why somebody should look at the result.
     """
 
     source: SourceSeries
@@ -47,6 +47,7 @@ class ReportRequest:
     identity: ResultIdentity
     origin: Origin
     further_sources: tuple[SourceSeries, ...] = ()
+    review: str = ""
 
     def __post_init__(self) -> None:
         if not self.measurements:
@@ -106,7 +107,9 @@ def _content(request: ReportRequest) -> Dataset:
     ]
     if request.segmentation is not None:
         items.append(_imaging_measurements(request, request.segmentation))
-    items.append(qualitative_evaluations(request.measurements, request.origin.algorithm))
+    items.append(
+        qualitative_evaluations(request.measurements, request.origin.algorithm, request.review)
+    )
     root.ContentSequence = hd.sr.ContentSequence(items)
     return root
 

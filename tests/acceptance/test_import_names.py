@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import sysconfig
 import venv
 from dataclasses import dataclass
-from importlib.metadata import Distribution, distributions
+from importlib.metadata import Distribution, distribution, distributions
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
-DEPENDENCIES = Path(sysconfig.get_path("purelib"))
+DEPENDENCIES = Path(str(distribution("fhir.resources").locate_file("")))
 PACKAGES = ("config", "fhir", "node", "pipelines", "storage")
 
 OURS = [f"fhir.{path.stem}" for path in sorted((ROOT / "fhir").glob("[a-z]*.py"))]
@@ -141,8 +140,8 @@ def _top_levels(distribution: Distribution) -> set[str]:
 
 def test_no_dependency_ships_a_package_of_our_names() -> None:
     owners: dict[str, set[str]] = {name: set() for name in (*PACKAGES, "tests")}
-    for distribution in distributions(path=[str(DEPENDENCIES)]):
-        for name in _top_levels(distribution) & set(owners):
-            owners[name].add(distribution.metadata["Name"].lower())
+    for package in distributions(path=[str(DEPENDENCIES)]):
+        for name in _top_levels(package) & set(owners):
+            owners[name].add(package.metadata["Name"].lower())
     others = {name: found - {"radnode"} for name, found in owners.items()}
     assert others == {**{name: set() for name in owners}, "fhir": {"fhir.resources"}}

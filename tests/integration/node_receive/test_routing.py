@@ -99,7 +99,6 @@ def _receive(db: Database, files: InstanceFiles, dataset: Dataset, folder: Path)
             instance_number=header.instance_number,
             path=path,
             size_bytes=digest.size,
-            sha256=digest.sha256,
             dataset_sha256=digest.dataset_sha256,
             calling_ae_title="PACS",
             association_id=None,

@@ -35,7 +35,7 @@ def _keep(db: Database, files: InstanceFiles, path: Path) -> None:
             header.study.study_instance_uid,
             header.series.series_instance_uid,
             header.sop_instance_uid,
-            digest.sha256,
+            digest.dataset_sha256,
         )
     record_instance(
         db,
@@ -48,7 +48,6 @@ def _keep(db: Database, files: InstanceFiles, path: Path) -> None:
             instance_number=header.instance_number,
             path=place,
             size_bytes=digest.size,
-            sha256=digest.sha256,
             dataset_sha256=digest.dataset_sha256,
             calling_ae_title="PACS",
             association_id=None,

@@ -16,6 +16,9 @@ from storage.dicom_records import (
     StudyState,
 )
 from storage.records import (
+    MEAN_ENTROPY,
+    VOLUME_HIGHEST,
+    VOLUME_LOWEST,
     AlgorithmIdentity,
     FinishedJob,
     JobRecord,
@@ -76,6 +79,19 @@ def measurement(
         unit=CodedConcept("mL", "UCUM", "milliliter"),
         is_present=is_present,
     )
+
+
+def for_review(finished: FinishedJob, why: str) -> FinishedJob:
+    """The same, uncertain: entropy and volume interval of the first structure."""
+    first, *others = finished.measurements
+    unit = CodedConcept("1", "UCUM", "no units")
+    uncertain = (
+        replace(first, quantity=MEAN_ENTROPY, value=0.4, unit=unit),
+        replace(first, quantity=VOLUME_LOWEST, value=1.25),
+        replace(first, quantity=VOLUME_HIGHEST, value=1.75),
+    )
+    job = replace(finished.job, reason_code="for_review", reason_text=why)
+    return replace(finished, job=job, measurements=(first, *uncertain, *others))
 
 
 def result_object(kind: ObjectKind, number: int) -> ResultObject:

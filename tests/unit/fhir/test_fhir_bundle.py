@@ -24,6 +24,7 @@ from storage.records import FinishedJob, JobState
 from tests.unit.fhir.finished_jobs import (
     FINISHED_AT,
     STUDY_UID,
+    for_review,
     measurement,
     of_patient,
     of_study,
@@ -338,3 +339,24 @@ def test_each_generation_that_no_pipeline_takes_is_a_report_of_its_own() -> None
         as_json(only(told(that_no_pipeline_took(each)), DiagnosticReport)) for each in (1, 2)
     ]
     assert reports[0]["identifier"][0] != reports[1]["identifier"][0]
+
+
+def test_how_sure_a_volume_is_stands_in_components_of_its_observation() -> None:
+    plain, uncertain = with_findings(), for_review(with_findings(), "Low <volume> & more")
+    observations = [as_json(each) for each in every(told(uncertain), Observation)]
+    assert len(observations) == len(every(told(plain), Observation))
+    components = observations[0]["component"]
+    values = {c["code"]["text"]: c["valueQuantity"] for c in components if "valueQuantity" in c}
+    assert [(v["value"], v["code"]) for v in values.values()] == [
+        (0.4, "1"),
+        (1.25, "mL"),
+        (1.75, "mL"),
+    ]
+    assert not any("valueQuantity" in c for c in observations[1]["component"])
+
+
+def test_a_result_for_review_says_so_in_conclusion_and_narrative() -> None:
+    report = as_json(only(told(for_review(with_findings(), "a <b> c")), DiagnosticReport))
+    assert "Marked for review: a <b> c." in report["conclusion"]
+    assert "<b>Marked for review</b>: a &lt;b&gt; c" in report["text"]["div"]
+    assert "review:" not in as_json(only(told(with_findings()), DiagnosticReport))["conclusion"]

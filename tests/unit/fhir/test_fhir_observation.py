@@ -29,7 +29,9 @@ CONTEXT = ReportContext(
 
 
 def told(record: MeasurementRecord) -> dict[str, Any]:
-    observation: dict[str, Any] = json.loads(build_observation(record, CONTEXT).model_dump_json())
+    observation: dict[str, Any] = json.loads(
+        build_observation(record, (), CONTEXT).model_dump_json()
+    )
     return observation
 
 

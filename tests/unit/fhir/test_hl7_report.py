@@ -21,6 +21,7 @@ from tests.peers.mllp import strictly_parsed
 from tests.unit.fhir.finished_jobs import (
     PATIENT,
     STUDY_UID,
+    for_review,
     measurement,
     of_patient,
     of_study,
@@ -220,3 +221,10 @@ def test_a_withdrawal_marks_every_observation_of_the_same_order_as_wrong() -> No
     assert str(observations(read)[0][5]).startswith("Withdrawn:")
     assert oru(taken_back).control_id != oru(done).control_id
     assert oru(taken_back) == oru(taken_back)
+
+
+def test_a_result_for_review_says_so_and_how_sure_it_is() -> None:
+    message = parsed(for_review(with_findings(), "wide"))
+    texts = [str(each[5]) for each in observations(message)]
+    assert any("Marked for review: wide." in each for each in texts)
+    assert texts[3:6] == ["0.4", "1.25", "1.75"]

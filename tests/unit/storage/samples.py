@@ -79,7 +79,6 @@ def incoming(
         instance_number=number,
         path=PurePosixPath(f"instances/{study}/{series}/{uid}.{dataset_sha256[:16]}.dcm"),
         size_bytes=1000 + number,
-        sha256=sha256(dataset_sha256.encode()).hexdigest(),
         dataset_sha256=dataset_sha256,
         calling_ae_title="PACS",
         association_id=association_id,

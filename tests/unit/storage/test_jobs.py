@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 import pytest
@@ -137,6 +138,18 @@ def test_a_finished_job_keeps_everything_that_a_report_needs(db: Database) -> No
     assert finished.study == get_study(db, STUDY)
     assert finished.series == series_of_study(db, STUDY)
     assert finished.algorithm == new_job().algorithm
+
+
+def test_a_result_for_review_says_why_in_the_job_and_its_history(db: Database) -> None:
+    job_id = make_job(db)
+    claim(db)
+    result = replace(job_result(), review="Low: mean entropy 0.4 above 0.3")
+    asked = tuple(to_destinations("pacs"))
+    finish_job(db, job_id, worker_id=WORKER, result=result, deliveries=asked, now=after(9))
+    finished = finished_job(db, job_id)
+    assert finished.review == "Low: mean entropy 0.4 above 0.3"
+    assert finished.job.reason_code == job_events(db, job_id)[-1].reason_code == "for_review"
+    assert list_deliveries(db, job_id=job_id)[0].reason_code == ""
 
 
 def test_a_finished_job_fills_the_outbox(db: Database) -> None:

@@ -1,7 +1,7 @@
 """A delivery tells a result, or withdraws what it told.
 
-Revision ID: 0006_outcomes
-Revises: 0005_receiver
+Revision ID: 0007_outcomes
+Revises: 0006_one_digest
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0006_outcomes"
-down_revision = "0005_receiver"
+revision = "0007_outcomes"
+down_revision = "0006_one_digest"
 branch_labels = None
 depends_on = None
 
