@@ -51,13 +51,15 @@ def build_bundle(
     references: References,
     issued: datetime,
     is_repeatable: bool = False,
+    is_update: bool = False,
 ) -> Bundle:
     """The transaction that tells a finished job.
 
     `timezone` (IANA name) applies to studies without Timezone Offset From UTC; `issued` is when
     the job was finished (aware). Everything is created once, by identifier, but Provenance, which
     has none in R4: `is_repeatable` writes it under an id of ours, so that the whole Bundle may be
-    posted again; the server must then take ids from clients (update as create).
+    posted again; the server must then take ids from clients (update as create). `is_update` writes
+    report and observations as conditional updates: they were told otherwise before.
 
     Raises:
         PermanentFhirError: something in the job cannot be said in FHIR.
@@ -68,7 +70,8 @@ def build_bundle(
         )
         with_study = creates_imaging_study(content, references)
         sources = _source_entries(finished, content, context, with_study=with_study)
-        entries = [*sources, *_report_entries(finished, context, is_repeatable)]
+        told = _report_entries(finished, context, is_repeatable, is_update)
+        entries = [*sources, *told]
         return Bundle(type=BundleType.TRANSACTION, entry=entries)
     except ValidationError as error:
         raise not_representable(error) from None
@@ -109,18 +112,17 @@ def _source_entries(
 
 
 def _report_entries(
-    finished: FinishedJob, context: ReportContext, is_repeatable: bool
+    finished: FinishedJob, context: ReportContext, is_repeatable: bool, is_update: bool
 ) -> list[BundleEntry]:
     identity = context.identity
+    conditional = _conditional_update if is_update else _conditional
     observations = [
-        _conditional(
-            build_observation(*each, context), identity.full_url(measurement_role(each[0]))
-        )
+        conditional(build_observation(*each, context), identity.full_url(measurement_role(each[0])))
         for each in qualified(finished.measurements)
     ]
     results = [inside_bundle("Observation", str(each.fullUrl)) for each in observations]
     report_url = identity.full_url(REPORT_ROLE)
-    report = _conditional(build_report(finished, context, results), report_url)
+    report = conditional(build_report(finished, context, results), report_url)
     targets = [inside_bundle("DiagnosticReport", report_url), *results]
     has_result = outcome_of(finished) in WITH_RESULT
     provenance = build_provenance(context, targets, is_by_device=has_result)
@@ -134,6 +136,13 @@ def _conditional(
     """A conditional create on the first identifier, which each of these has."""
     own = (resource.identifier or [])[0]
     return _create(resource, full_url, if_none_exist(own))
+
+
+def _conditional_update(resource: Observation | DiagnosticReport, full_url: str) -> BundleEntry:
+    """An update of what has the first identifier, or its creation."""
+    kind, own = resource.get_resource_type(), (resource.identifier or [])[0]
+    request = BundleEntryRequest(method=HttpVerb.PUT, url=f"{kind}?{if_none_exist(own)}")
+    return BundleEntry(fullUrl=full_url, resource=resource, request=request)
 
 
 def _update(resource: DomainResource, full_url: str) -> BundleEntry:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from config.settings import FhirDestination
 from fhir.bundle import build_bundle, bundle_json, finished_at
 from fhir.capability import check_capability
-from fhir.diagnostic_report import report_identifier, report_status
-from fhir.document_reference import build_document
+from fhir.diagnostic_report import REPORT_ROLE, report_identifier, report_status
+from fhir.document_reference import DOCUMENT_ROLE, build_document
 from fhir.errors import PermanentFhirError
 from fhir.identifiers import result_identity
 from fhir.json_reading import Json, objects, string
@@ -26,9 +26,12 @@ from fhir.progress import Progress
 from fhir.renewal import as_updates, is_outdated
 from fhir.resolution import resolve_references
 from fhir.search import search_by_identifier
-from fhir.sequence import create_one_by_one
+from fhir.sequence import create_one_by_one, write_one_by_one
 from fhir.transport import FhirTransport
+from fhir.withdrawal import place_of, provenance_entry, update_entry, withdrawals
 from storage.records import FinishedJob
+
+_REPORT: Final = ("DiagnosticReport", REPORT_ROLE)
 
 
 class FhirClient:
@@ -76,12 +79,17 @@ class FhirClient:
         tells an earlier end of the same job is updated, unless a person has signed it.
         `progress` is what an earlier try has made, and where to keep what this one makes.
 
+        What newer work has replaced (`withdrawn_at`) is withdrawn instead (`withdrawn`: which
+        resources were changed).
+
         Raises:
             TransientFhirError: try again later.
             PermanentFhirError: the server refused it, or it cannot be told.
             PatientNotResolved: nothing was sent; the right patient is not known yet.
         """
         self.check_capability()
+        if finished.withdrawn_at is not None:
+            return self._withdraw(finished)
         made = progress or Progress()
         if self._destination.mode == "transaction":
             return self._by_transaction(finished, made)
@@ -100,6 +108,29 @@ class FhirClient:
             if not all(string(each, "fullUrl") in progress.places for each in part):
                 progress.add(self._transact(part, progress.places))
         return receipt_of(_places(entries, progress))
+
+    def _withdraw(self, finished: FinishedJob) -> Mapping[str, str]:
+        """Mark what was told as entered in error; the report comes last, so that a repeat goes on.
+
+        A step is seen in what the server has, so that no progress is kept.
+        """
+        mode = self._destination.mode
+        is_document = mode == "documentreference"
+        report = ("DocumentReference", DOCUMENT_ROLE) if is_document else _REPORT
+        identity = result_identity(finished, self._destination.identifier_system)
+        changed = withdrawals(self._transport, finished, identity, report)
+        if not changed:
+            return {"withdrawn": ""}
+        entries = [update_entry(each) for each in changed]
+        if not is_document:
+            name = self._organization_name
+            entries.insert(len(entries) - 1, provenance_entry(changed, finished, name))
+        if mode == "transaction":
+            for part in parts_of(entries, self._destination.most_entries):
+                self._transact(part, {})
+        else:
+            write_one_by_one(self._transport, entries)
+        return {"withdrawn": " ".join(place_of(each) for each in changed)}
 
     def _transact(self, part: list[Json], places: Mapping[str, str]) -> dict[str, str]:
         entry = with_places(part, places)

@@ -32,23 +32,26 @@ class System(StrEnum):
     OBSERVATION_CATEGORY = "http://terminology.hl7.org/CodeSystem/observation-category"
     REASON = "urn:radnode:reason"
     DATA_ABSENT_REASON = "http://terminology.hl7.org/CodeSystem/data-absent-reason"
+    V3_DATA_OPERATION = "http://terminology.hl7.org/CodeSystem/v3-DataOperation"
     PARTICIPANT_TYPE = "http://terminology.hl7.org/CodeSystem/provenance-participant-type"
 
 
 class DiagnosticReportStatus(StrEnum):
     """http://hl7.org/fhir/ValueSet/diagnostic-report-status: what no physician has read yet.
 
-    `cancelled`: the analysis was not started, or not completed.
+    `cancelled`: the analysis was not started, or not completed; `entered-in-error`: withdrawn.
     """
 
     PRELIMINARY = "preliminary"
     CANCELLED = "cancelled"
+    ENTERED_IN_ERROR = "entered-in-error"
 
 
 class ObservationStatus(StrEnum):
     """http://hl7.org/fhir/ValueSet/observation-status."""
 
     PRELIMINARY = "preliminary"
+    ENTERED_IN_ERROR = "entered-in-error"
 
 
 class ImagingStudyStatus(StrEnum):

@@ -64,7 +64,7 @@ def build_report(
         text=build_narrative(finished, outcome),
         identifier=[report_identifier(context.identity), *_report_sr(finished)],
         basedOn=[context.based_on] if context.based_on else None,
-        status=report_status(outcome),
+        status=_status(finished, outcome),
         category=radiology_categories(),
         code=code,
         subject=context.subject,
@@ -91,6 +91,12 @@ def report_status(outcome: Telling) -> DiagnosticReportStatus:
     if outcome in WITH_RESULT:
         return DiagnosticReportStatus.PRELIMINARY
     return DiagnosticReportStatus.CANCELLED
+
+
+def _status(finished: FinishedJob, outcome: Telling) -> DiagnosticReportStatus:
+    if finished.withdrawn_at is not None:
+        return DiagnosticReportStatus.ENTERED_IN_ERROR
+    return report_status(outcome)
 
 
 def _conclusion_codes(finished: FinishedJob, outcome: Telling) -> list[CodeableConcept]:

@@ -6,6 +6,8 @@ References are logical, since nobody was asked; whoever carries the file on reso
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
 
 from config.settings import FolderDestination
 from fhir.bundle import build_bundle, bundle_json, finished_at
@@ -26,13 +28,17 @@ def deliver_to_folder(
 ) -> Mapping[str, str]:
     """Write the report durably and return its file name (`file`).
 
-    The name comes from the result's identifier alone, so a repeat writes the same file again.
+    The name comes from the result's identifier alone, so a repeat writes the same file again, and a
+    withdrawal its successor.
 
     Raises:
         TransientFhirError: the folder cannot be written to now.
         PermanentFhirError: the job cannot be told in FHIR.
     """
-    bundle = build_bundle(
+    identity = result_identity(finished, destination.identifier_system)
+    name = f"report-{report_identifier(identity).value}.json"
+    build = partial(
+        build_bundle,
         finished,
         content=destination,
         organization_name=organization_name,
@@ -41,11 +47,21 @@ def deliver_to_folder(
         issued=finished_at(finished),
         is_repeatable=True,
     )
-    identity = result_identity(finished, destination.identifier_system)
-    name = f"report-{report_identifier(identity).value}.json"
+    told = bundle_json(build()).encode()
     try:
-        durable_write(destination.folder / name, bundle_json(bundle).encode())
-    except StorageError as error:
-        text = f"the folder cannot be written to: {error}"
+        if finished.withdrawn_at is not None or _says_else(destination.folder / name, told):
+            told = bundle_json(build(is_update=True)).encode()
+        durable_write(destination.folder / name, told)
+    except (StorageError, OSError) as error:
+        text = f"the folder cannot be written to: {_kind(error)}"
         raise TransientFhirError("folder", text) from None
     return {"file": name}
+
+
+def _kind(error: Exception) -> str:
+    return str(error) if isinstance(error, StorageError) else type(error).__name__
+
+
+def _says_else(file: Path, told: bytes) -> bool:
+    """Whether an earlier end of the same job was told in this file."""
+    return file.exists() and file.read_bytes() != told

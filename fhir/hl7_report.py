@@ -29,6 +29,10 @@ PRELIMINARY: Final = "P"
 """Result status (tables 0085 and 0123): stored, and verified by nobody."""
 NO_RESULT_STATUS: Final = "X"
 """Result status (tables 0085 and 0123): there is none, and will be none from this analysis."""
+CORRECTION: Final = "C"
+"""OBR-25 of a withdrawal; table 0123 has no code of its own for that."""
+WRONG: Final = "W"
+"""OBX-11 of a withdrawal (table 0085): what was posted is wrong."""
 
 _ROLE: Final = "HL7 v2 ORU"
 _CONTROL_ID_LENGTH: Final = 20
@@ -74,7 +78,8 @@ def build_oru(
     """
     key = result_identity(finished, destination.name).uuid(_control_role(finished, issued))
     control_id = base64.b32encode(key.bytes).decode()[:_CONTROL_ID_LENGTH]
-    told = timestamp(issued_at(issued).astimezone(ZoneInfo(timezone)))
+    moment = finished.withdrawn_at or issued
+    told = timestamp(issued_at(moment).astimezone(ZoneInfo(timezone)))
     taken = timestamp(fhir_study_time(finished.study.header, timezone))
     segments = [
         _header(destination, control_id, told),
@@ -88,7 +93,8 @@ def build_oru(
 
 def _control_role(finished: FinishedJob, issued: datetime) -> str:
     """What makes the control id: a job that is done again is told anew, and no repeat."""
-    return f"{_ROLE} {outcome_of(finished)} {issued.isoformat()}"
+    withdrawal = f" withdrawn {finished.withdrawn_at.isoformat()}" if finished.withdrawn_at else ""
+    return f"{_ROLE} {outcome_of(finished)} {issued.isoformat()}{withdrawal}"
 
 
 def _header(destination: Hl7Destination, control_id: str, told: str) -> str:
@@ -129,7 +135,7 @@ def _request(finished: FinishedJob, destination: Hl7Destination, taken: str, tol
         18: text(study.accession_number),
         22: told,
         24: "RAD",
-        25: _status(finished),
+        25: CORRECTION if finished.withdrawn_at else _status(finished),
     }
     return segment("OBR", fields)
 
@@ -153,7 +159,7 @@ def _results(finished: FinishedJob, taken: str, told: str, *, with_pdf: bool) ->
             4: observation.sub_id,
             5: observation.value,
             6: observation.unit,
-            11: _status(finished),
+            11: WRONG if finished.withdrawn_at else _status(finished),
             14: taken or told,
             18: equipment,
             19: told,
@@ -176,7 +182,7 @@ def _equipment(finished: FinishedJob) -> str:
 
 def _observations(finished: FinishedJob, with_pdf: bool) -> Iterator[_Observation]:
     outcome = outcome_of(finished)
-    yield _Observation("TX", _NARRATIVE, "1", text(notice(outcome)))
+    yield _Observation("TX", _NARRATIVE, "1", text(notice(finished, outcome)))
     yield _Observation("TX", _NARRATIVE, "2", text(conclusion(finished, outcome)))
     sub_ids = _sub_ids(finished.measurements)
     for measurement, sub_id in zip(finished.measurements, sub_ids, strict=True):

@@ -23,6 +23,7 @@ _SUMMARY: Final[Mapping[Telling, str]] = {
     Telling.FAILED: "failed",
     Telling.NO_PIPELINE: "not processed",
 }
+WITHDRAWN: Final = "Withdrawn: newer work on the study replaces this result."
 NO_RESULT: Final = "No AI result: this says nothing about the images."
 
 
@@ -47,8 +48,10 @@ def title(finished: FinishedJob) -> str:
     return f"AI analysis: {name}"
 
 
-def notice(outcome: Telling) -> str:
+def notice(finished: FinishedJob, outcome: Telling) -> str:
     """What the report is worth, before all else."""
+    if finished.withdrawn_at is not None:
+        return WITHDRAWN
     return NOT_REVIEWED if outcome in WITH_RESULT else NO_RESULT
 
 
@@ -64,7 +67,7 @@ def summary(finished: FinishedJob, outcome: Telling) -> str:
 def conclusion(finished: FinishedJob, outcome: Telling) -> str:
     """One paragraph: what it is worth, which algorithm, what it found."""
     values = "; ".join(_told(each, finished.priors) for each in finished.measurements)
-    told = f"{notice(outcome)} {title(finished)}: {summary(finished, outcome)}."
+    told = f"{notice(finished, outcome)} {title(finished)}: {summary(finished, outcome)}."
     if finished.review:
         told = f"{told} Marked for review: {clean(finished.review)}."
     return f"{told} {values}." if values else told
@@ -102,7 +105,7 @@ def build_narrative(finished: FinishedJob, outcome: Telling) -> Narrative:
     """The report as generated XHTML (R4 narrative); every text in it is escaped."""
     rows = "".join(_row(each, finished.priors) for each in finished.measurements)
     table = f"<table>{_head(finished.priors)}<tbody>{rows}</tbody></table>" if rows else ""
-    head = f"<p><b>{escape(title(finished))}</b></p><p>{escape(notice(outcome))}</p>"
+    head = f"<p><b>{escape(title(finished))}</b></p><p>{escape(notice(finished, outcome))}</p>"
     found = f"<p>Outcome: {escape(summary(finished, outcome))}</p>"
     if finished.review:
         found += f"<p><b>Marked for review</b>: {escape(clean(finished.review) or '')}</p>"

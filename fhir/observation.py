@@ -67,7 +67,7 @@ def build_observation(
         meta=Meta(security=[asserted_by_ai()]),
         identifier=_identifiers(measurement, context.identity),
         basedOn=[context.based_on] if context.based_on else None,
-        status=ObservationStatus.PRELIMINARY,
+        status=_status(context),
         category=[concept(System.OBSERVATION_CATEGORY, "imaging", "Imaging")],
         code=from_dicom(measurement.quantity, text=label(measurement)),
         subject=context.subject,
@@ -83,6 +83,12 @@ def build_observation(
         derivedFrom=[context.imaging_study] if context.imaging_study else None,
         component=[*_side_or_part(measurement), *map(_component, qualifying)] or None,
     )
+
+
+def _status(context: ReportContext) -> ObservationStatus:
+    if context.is_withdrawn:
+        return ObservationStatus.ENTERED_IN_ERROR
+    return ObservationStatus.PRELIMINARY
 
 
 def label(measurement: MeasurementRecord) -> str:

@@ -32,6 +32,7 @@ class ReportContext:
     imaging_study: Reference | None
     effective: datetime | date | None
     issued: datetime
+    is_withdrawn: bool = False
 
 
 def report_context(
@@ -54,6 +55,7 @@ def report_context(
         imaging_study=_imaging_study(content, references, identity),
         effective=fhir_study_time(finished.study.header, timezone),
         issued=issued_at(issued),
+        is_withdrawn=finished.withdrawn_at is not None,
     )
 
 

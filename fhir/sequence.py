@@ -40,6 +40,20 @@ def create_one_by_one(server: Creating, entries: list[Json], progress: Progress)
             progress.add({full_url: _kept(server, resource) or _create(server, resource)})
 
 
+def write_one_by_one(server: Creating, entries: list[Json]) -> None:
+    """Update what has an id, create what has none and is not there yet; in order.
+
+    Raises:
+        TransientFhirError: try again later. PermanentFhirError: the server refused a resource.
+    """
+    for entry in entries:
+        resource = entry["resource"]
+        if "id" in resource:
+            server.update(string(resource, "resourceType"), resource)
+        elif _kept(server, resource) is None:
+            _create(server, resource)
+
+
 def _create(server: Creating, resource: Json) -> str:
     return server.create(string(resource, "resourceType"), resource)
 

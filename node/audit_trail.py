@@ -14,7 +14,7 @@ import structlog
 from storage import audit
 from storage.database import Database
 from storage.errors import StorageError
-from storage.records import AuditRecord
+from storage.event_records import AuditRecord
 
 log = structlog.get_logger()
 

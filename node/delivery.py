@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -21,7 +22,7 @@ from storage import deliveries, jobs
 from storage.database import Database
 from storage.delivery_progress import note_progress
 from storage.errors import DatabaseUnavailable, IllegalTransition, LeaseLost, StorageError
-from storage.records import DeliveryRecord, DeliveryState, DestinationKind
+from storage.records import DeliveryRecord, DeliveryState, DestinationKind, Purpose
 from storage.sent_objects import as_the_pacs_has_it
 
 _LEASE_S = 3600.0
@@ -113,6 +114,8 @@ class DeliveryLoop:
             finished = jobs.finished_job(self._db, delivery.job_id)
             if delivery.kind is not DestinationKind.DICOM:
                 finished = as_the_pacs_has_it(self._db, finished)
+            if delivery.purpose is Purpose.WITHDRAW:
+                finished = replace(finished, withdrawn_at=delivery.created_at)
             return self._sender.send(finished, self._progress(delivery))
         except Exception as error:  # noqa: BLE001 -- a thread's outermost edge; kept with the row
             return setback_of(error)
@@ -152,7 +155,7 @@ class DeliveryLoop:
             receipt=sent,
             now=now,
         )
-        log.info("delivery_sent", confirmed=self._sender.confirms)
+        log.info("delivery_sent", confirmed=self._sender.confirms, purpose=delivery.purpose)
         is_dicom = delivery.kind is DestinationKind.DICOM
         note(
             self._db,
@@ -160,6 +163,7 @@ class DeliveryLoop:
             actor=self._worker_id,
             job_id=delivery.job_id,
             destination=delivery.destination,
+            purpose=delivery.purpose,
         )
 
     def _write_setback(self, delivery: DeliveryRecord, setback: Setback, now: datetime) -> None:

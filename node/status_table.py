@@ -18,7 +18,7 @@ from rich.text import Text
 
 from storage.instance_files import uid_tag
 from storage.overview import DeliveryRow, JobRow, StudyRow
-from storage.records import DeliveryState, JobState
+from storage.records import DeliveryState, JobState, Purpose
 
 _COLUMNS = ("images", "state", "job", "pipeline", "outcome", "deliveries")
 _STYLES: dict[str, str] = {
@@ -87,6 +87,8 @@ def _ways(job: JobRow, now: datetime) -> Text:
 
 def _way(delivery: DeliveryRow, now: datetime) -> Text:
     words = f"{delivery.delivery_id} {delivery.destination}: {delivery.state}"
+    if delivery.purpose is Purpose.WITHDRAW:
+        words = f"{delivery.delivery_id} {delivery.destination}: withdrawal {delivery.state}"
     if delivery.reason_code:
         words += f" - {delivery.reason_code}"
     if notes := ", ".join(_notes(delivery, now)):

@@ -7,8 +7,8 @@ from datetime import datetime
 from sqlalchemy import delete, insert, select
 
 from storage.database import Database
+from storage.event_records import AuditRecord
 from storage.job_tables import Audit
-from storage.records import AuditRecord
 
 _PRUNED_AT_ONCE = 500
 """Short transactions: receiving must not wait for housekeeping."""

@@ -18,12 +18,15 @@ from sqlalchemy.orm import Session
 from storage.database import Database
 from storage.delivery_state import UNSETTLED, change_delivery
 from storage.errors import IllegalTransition, NotFound
+from storage.event_records import EventRecord
+from storage.job_queue import is_replaced, replaced
 from storage.job_rows import delivery_record, event_record
 from storage.job_tables import Delivery, DeliveryEvent, Job
 from storage.jobs import held_by
-from storage.records import DeliveryRecord, DeliveryState, DestinationKind, EventRecord, JobState
+from storage.records import DeliveryRecord, DeliveryState, DestinationKind, Purpose
 from storage.state_change import Actor, Step
 from storage.telling import TOLD_STATES
+from storage.withdrawal import WITHDRAWABLE, is_in_turn, withdraw_delivery
 
 WORKER_LOST = "worker_lost"
 WORKER_LOST_TEXT = "the sender stopped without an end of the delivery"
@@ -36,7 +39,7 @@ def claim_next_delivery(
     due = (
         select(Delivery.id)
         .where(Delivery.destination == destination, Delivery.state == DeliveryState.PENDING)
-        .where(Delivery.due_at <= now)
+        .where(Delivery.due_at <= now, is_in_turn())
         .order_by(Delivery.due_at, Delivery.id)
         .limit(1)
         .with_for_update(skip_locked=True)
@@ -196,9 +199,10 @@ def _found(session: Session, delivery_id: int) -> Delivery:
 
 
 def _refuse_replaced(session: Session, delivery_id: int) -> None:
-    job_id = _found(session, delivery_id).job_id
-    job = session.get(Job, job_id, with_for_update=True)
-    if job is not None and job.state is JobState.SUPERSEDED:
+    delivery = _found(session, delivery_id)
+    job_id = delivery.job_id
+    session.execute(select(Job.id).where(Job.id == job_id).with_for_update())
+    if delivery.purpose is Purpose.TELL and is_replaced(session, job_id):
         text = f"delivery {delivery_id} belongs to job {job_id}, which a newer result replaced"
         raise IllegalTransition(text)
 
@@ -234,6 +238,8 @@ def _settle_in(
     states = DeliveryState.SENDING, to_state
     change_delivery(session, delivery_id, *states, step, settled_at=step.now, **columns)
     _bring_forward(session, job_id, step.now)
+    if to_state is not DeliveryState.DEAD and _is_to_be_withdrawn(session, job_id, delivery_id):
+        withdraw_delivery(session, delivery_id, replaced(step.now))
 
 
 def _bring_forward(session: Session, job_id: int, now: datetime) -> None:
@@ -254,11 +260,21 @@ def _bring_forward(session: Session, job_id: int, now: datetime) -> None:
 def _return(session: Session, job_id: int, delivery_id: int, step: Step, due_at: datetime) -> None:
     """Pending again; but what was replaced, or is done again, meanwhile is not sent any more."""
     job_state = session.scalar(select(Job.state).where(Job.id == job_id).with_for_update())
-    if job_state not in TOLD_STATES:
+    delivery = _found(session, delivery_id)
+    is_over = _is_to_be_withdrawn(session, job_id, delivery_id)
+    is_untold = delivery.purpose is Purpose.TELL and job_state not in TOLD_STATES
+    if (is_over or is_untold) and not (is_over and delivery.kind in WITHDRAWABLE):
         _settle_in(session, job_id, delivery_id, DeliveryState.DEAD, step)
         return
     states = DeliveryState.SENDING, DeliveryState.PENDING
     change_delivery(session, delivery_id, *states, step, due_at=due_at)
+    if is_over:
+        withdraw_delivery(session, delivery_id, replaced(step.now))
+
+
+def _is_to_be_withdrawn(session: Session, job_id: int, delivery_id: int) -> bool:
+    is_telling = _found(session, delivery_id).purpose is Purpose.TELL
+    return is_telling and is_replaced(session, job_id)
 
 
 def _return_all(db: Database, condition: Any, now: datetime) -> tuple[int, ...]:

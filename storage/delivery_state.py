@@ -18,6 +18,9 @@ TRANSITIONS: Final = {
     (PENDING, DEAD): by(
         Actor.ROUTING, Actor.PERSON, meaning="not sent any more: the job is replaced, or done again"
     ),
+    (PENDING, PENDING): by(
+        Actor.ROUTING, meaning="a lost answer may have told it: withdrawn; or to be told after all"
+    ),
     (SENDING, SENT): by(Actor.WORKER, meaning="the receiver has answered success"),
     (SENDING, CONFIRMED): by(Actor.WORKER, meaning="the receiver has proved that it keeps it"),
     (SENDING, PENDING): by(
@@ -31,9 +34,11 @@ TRANSITIONS: Final = {
     (SENT, PENDING): by(
         Actor.ROUTING,
         Actor.WORKER,
-        meaning="the results are current again: told anew; or the receiver does not keep it",
+        meaning="told anew: current again, or not kept by the receiver; or to be withdrawn",
     ),
-    (CONFIRMED, PENDING): by(Actor.ROUTING, meaning="the results are current again: told anew"),
+    (CONFIRMED, PENDING): by(
+        Actor.ROUTING, meaning="the results are current again: told anew; or to be withdrawn"
+    ),
     (DEAD, PENDING): by(
         Actor.PERSON, Actor.ROUTING, meaning="somebody, or a study that is as before, asks for it"
     ),

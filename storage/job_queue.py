@@ -14,14 +14,15 @@ from typing import Any, NamedTuple
 from sqlalchemy import and_, exists, or_, select, update
 from sqlalchemy.orm import Session
 
-from storage.delivery_state import change_delivery
 from storage.job_rows import inputs_json
 from storage.job_state import change_job, record_new_job
-from storage.job_tables import Delivery, Job
-from storage.records import DeliveryState, JobState, NewJob, Refusal
+from storage.job_tables import Job
+from storage.records import JobState, NewJob, Refusal
 from storage.state_change import Actor, Step
 from storage.study_rows import asdict_or_none
+from storage.telling import TOLD_STATES
 from storage.upsert import insert_new
+from storage.withdrawal import tell_again, withdraw_deliveries
 
 NEWER = "newer_generation"
 NEWER_TEXT = "a newer state of the study, or newer work on it, replaces this"
@@ -54,15 +55,34 @@ def enqueue(session: Session, new: NewJob, now: datetime) -> Enqueued:
 def supersede_all_but(
     session: Session, study_instance_uid: str, current: Collection[int], now: datetime
 ) -> None:
-    """Supersede the waiting and succeeded jobs of a study that are not among the current ones."""
+    """Supersede the waiting and succeeded jobs of a study that are not among the current ones.
+
+    Those that ended without a result stay as they are; what was told of them is taken back.
+    """
     older = select(Job.id, Job.state).where(
         Job.study_instance_uid == study_instance_uid,
         Job.id.not_in(current),
-        Job.state.in_((JobState.QUEUED, JobState.SUCCEEDED)),
+        Job.state.in_((JobState.QUEUED, *TOLD_STATES)),
     )
     # A running one is replaced when it comes to its end (`storage.jobs.finish_job`).
     for job_id, state in session.execute(older.order_by(Job.id).with_for_update()).all():
-        supersede(session, job_id, state, now)
+        if state in (JobState.REFUSED, JobState.FAILED):
+            withdraw_deliveries(session, job_id, replaced(now))
+        else:
+            supersede(session, job_id, state, now)
+
+
+def replaced(now: datetime) -> Step:
+    """The step by which newer work takes the place of a job."""
+    return Step(Actor.ROUTING, now, None, NEWER, NEWER_TEXT)
+
+
+def is_replaced(session: Session, job_id: int) -> bool:
+    """Whether what a job told is not to be told any more, since newer work is."""
+    state = session.scalar(select(Job.state).where(Job.id == job_id))
+    if state in (JobState.REFUSED, JobState.FAILED):
+        return has_newer(session, job_id)
+    return state is JobState.SUPERSEDED
 
 
 def enqueue_refusal(
@@ -96,16 +116,10 @@ def has_newer(session: Session, job_id: int) -> bool:
 
 
 def supersede(session: Session, job_id: int, state: JobState, now: datetime) -> None:
-    """Mark a queued or succeeded job as replaced, and withdraw what was not yet sent of it."""
-    step = Step(Actor.ROUTING, now, None, NEWER, NEWER_TEXT)
+    """Mark a queued or succeeded job as replaced, and take back what was told of it."""
+    step = replaced(now)
     change_job(session, job_id, state, JobState.SUPERSEDED, step)
-    pending = select(Delivery.id).where(
-        Delivery.job_id == job_id, Delivery.state == DeliveryState.PENDING
-    )
-    for delivery_id in session.scalars(pending.with_for_update()).all():
-        change_delivery(
-            session, delivery_id, DeliveryState.PENDING, DeliveryState.DEAD, step, settled_at=now
-        )
+    withdraw_deliveries(session, job_id, step)
 
 
 def requeue(
@@ -141,10 +155,12 @@ def _reuse(session: Session, new: NewJob, now: datetime) -> Enqueued:
         Job.pipeline_name != "",
     )
     job_id, state = session.execute(known.with_for_update()).one()
+    step = Step(Actor.ROUTING, now, None, CURRENT_AGAIN, CURRENT_AGAIN_TEXT)
     if state is not JobState.SUPERSEDED:
         session.execute(update(Job).where(Job.id == job_id).values(generation=new.generation))
+        if state in (JobState.REFUSED, JobState.FAILED):
+            tell_again(session, job_id, step)
         return Enqueued(job_id, False)
-    step = Step(Actor.ROUTING, now, None, CURRENT_AGAIN, CURRENT_AGAIN_TEXT)
     # `created_at` stays: the results carry it, and must come out as they did the first time.
     columns = _wanted(new) | {"attempts": 0, "due_at": now, "finished_at": None}
     change_job(session, job_id, JobState.SUPERSEDED, JobState.QUEUED, step, **columns)

@@ -7,10 +7,11 @@ from sqlalchemy.orm import Session
 
 from storage.database import Database
 from storage.errors import NotFound
+from storage.event_records import EventRecord
 from storage.job_rows import event_record, job_record, measurement_record, object_record
 from storage.job_tables import Job, JobEvent, Measurement, ResultObjectRow
 from storage.prior_records import PriorResult
-from storage.records import EventRecord, FinishedJob, JobRecord, JobState, MeasurementRecord
+from storage.records import FinishedJob, JobRecord, JobState, MeasurementRecord
 from storage.studies import found_study, series_records
 from storage.study_rows import study_record
 from storage.telling import WITH_RESULT, telling

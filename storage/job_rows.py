@@ -8,11 +8,11 @@ from pathlib import PurePosixPath
 from typing import Any, cast
 
 from storage.dicom_records import CodedConcept
+from storage.event_records import EventRecord
 from storage.job_tables import Delivery, DeliveryEvent, Job, JobEvent, Measurement, ResultObjectRow
 from storage.records import (
     AlgorithmIdentity,
     DeliveryRecord,
-    EventRecord,
     InputInstance,
     JobInput,
     JobRecord,

@@ -9,7 +9,7 @@ from sqlalchemy import BigInteger, Double, ForeignKey, Index, UniqueConstraint, 
 from sqlalchemy.orm import Mapped, mapped_column
 
 from storage.dicom_tables import Study
-from storage.records import DeliveryState, DestinationKind, JobState, ObjectKind, Outcome
+from storage.records import DeliveryState, DestinationKind, JobState, ObjectKind, Outcome, Purpose
 from storage.table_types import EnumText, JsonMap, PlainText, Table, UtcDateTime
 
 HAS_PIPELINE = text("pipeline_name <> ''")
@@ -154,6 +154,9 @@ class Delivery(Table):
     reason_code: Mapped[str] = mapped_column(PlainText)
     reason_text: Mapped[str] = mapped_column(PlainText)
     receipt: Mapped[dict[str, str]] = mapped_column(JsonMap)
+    purpose: Mapped[Purpose] = mapped_column(
+        EnumText(Purpose), default=Purpose.TELL, server_default=Purpose.TELL.value
+    )
 
 
 class DeliveryEvent(Table):

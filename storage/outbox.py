@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from storage.delivery_state import change_delivery, record_new_delivery
 from storage.job_queue import CURRENT_AGAIN, CURRENT_AGAIN_TEXT
 from storage.job_tables import Delivery
-from storage.records import DeliveryState, NewDelivery
+from storage.records import DeliveryState, NewDelivery, Purpose
 from storage.state_change import Actor, Step
 
 
@@ -33,7 +33,9 @@ def fill_outbox(
 def drop_unsent(session: Session, job_id: int, step: Step) -> None:
     """Withdraw what is not sent yet of a job that is done again: its new end will be told."""
     pending = select(Delivery.id).where(
-        Delivery.job_id == job_id, Delivery.state == DeliveryState.PENDING
+        Delivery.job_id == job_id,
+        Delivery.state == DeliveryState.PENDING,
+        Delivery.purpose == Purpose.TELL,
     )
     states = DeliveryState.PENDING, DeliveryState.DEAD
     for delivery_id in session.scalars(pending.with_for_update()).all():
@@ -41,10 +43,10 @@ def drop_unsent(session: Session, job_id: int, step: Step) -> None:
 
 
 def _renew(session: Session, row: Delivery, new: NewDelivery, step: Step) -> None:
-    if row.state is DeliveryState.PENDING:
+    if row.state is DeliveryState.PENDING and row.purpose is Purpose.TELL:
         return
     columns: dict[str, Any] = {"kind": new.kind, "due_at": new.due_at, "created_at": step.now}
-    columns |= {"attempts": 0, "settled_at": None, "receipt": {}}
+    columns |= {"attempts": 0, "settled_at": None, "receipt": {}, "purpose": Purpose.TELL}
     anew = Step(Actor.ROUTING, step.now, None, CURRENT_AGAIN, CURRENT_AGAIN_TEXT)
     change_delivery(session, row.id, row.state, DeliveryState.PENDING, anew, **columns)
 

@@ -15,7 +15,7 @@ from storage.dicom_records import StudyState
 from storage.dicom_tables import Instance, ReplacedInstance, Series, Study
 from storage.evidence_tables import Confirmation
 from storage.job_tables import Delivery, Job
-from storage.records import DeliveryState, DestinationKind, JobState, Outcome
+from storage.records import DeliveryState, DestinationKind, JobState, Outcome, Purpose
 from storage.sent_objects import SentObject, sent_objects
 
 
@@ -37,6 +37,7 @@ class DeliveryRow:
     reason_text: str
     unconfirmed: str = ""
     sent: tuple[SentObject, ...] = ()
+    purpose: Purpose = Purpose.TELL
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +160,7 @@ def _delivery_row(delivery: Delivery, confirmation: Confirmation | None) -> Deli
         reason_text=delivery.reason_text,
         unconfirmed=_unconfirmed(confirmation) if is_asked and confirmation else "",
         sent=sent_objects(delivery.receipt),
+        purpose=delivery.purpose,
     )
 
 

@@ -45,6 +45,13 @@ class DeliveryState(StrEnum):
     DEAD = "dead"
 
 
+class Purpose(StrEnum):
+    """What a delivery is for: to tell a result, or to withdraw what it told."""
+
+    TELL = "tell"
+    WITHDRAW = "withdraw"
+
+
 class Outcome(StrEnum):
     """What a succeeded job found."""
 
@@ -157,18 +164,6 @@ class JobRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class EventRecord:
-    """One change of state of a job or a delivery."""
-
-    at: datetime
-    from_state: str
-    to_state: str
-    actor: str
-    reason_code: str
-    reason_text: str
-
-
-@dataclass(frozen=True, slots=True)
 class MeasurementRecord:
     """One quantity of one structure; an absent structure has value 0 and no segment number.
 
@@ -265,14 +260,16 @@ class DeliveryRecord:
     reason_code: str = ""
     reason_text: str = ""
     receipt: Mapping[str, str] = field(default_factory=dict)
+    purpose: Purpose = Purpose.TELL
 
 
 @dataclass(frozen=True, slots=True)
 class FinishedJob:
-    """A succeeded job with everything a report needs; rebuilt from storage at any time.
+    """A job at its end with everything a report needs; rebuilt from storage at any time.
 
     `priors`, oldest first, are those that the job saw. `report_pdf` is the PDF that it made, where
-    whoever sends the report has read it from its file.
+    whoever sends the report has read it from its file. `withdrawn_at` is when newer work replaced
+    it, in what withdraws the report.
     """
 
     job: JobRecord
@@ -282,6 +279,7 @@ class FinishedJob:
     objects: tuple[ResultObject, ...]
     priors: tuple[PriorResult, ...] = ()
     report_pdf: bytes | None = None
+    withdrawn_at: datetime | None = None
 
     @property
     def review(self) -> str:
@@ -294,14 +292,3 @@ class FinishedJob:
         if self.job.algorithm is None:
             raise ValueError(f"job {self.job.job_id} ran no algorithm")
         return self.job.algorithm
-
-
-@dataclass(frozen=True, slots=True)
-class AuditRecord:
-    """One security-relevant act (PS3.15 A.5 event codes), kept append-only."""
-
-    at: datetime
-    event: str
-    outcome: str
-    actor: str
-    detail: Mapping[str, str]

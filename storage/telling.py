@@ -43,4 +43,7 @@ def telling(job: JobRecord) -> Telling | None:
         return Telling.NOT_PROCESSED if job.pipeline_name else Telling.NO_PIPELINE
     if job.state is JobState.FAILED:
         return Telling.FAILED
-    return Telling(job.outcome.value) if job.outcome else None
+    if job.outcome:
+        return Telling(job.outcome.value)
+    # Told, if at all, before somebody asked for the try that newer work made needless.
+    return Telling.NOT_PROCESSED if job.state is JobState.SUPERSEDED else None

@@ -23,7 +23,7 @@ from storage.associations import AssociationEnd
 from storage.audit import record
 from storage.database import Database
 from storage.errors import DatabaseUnavailable, OutOfSpace, StorageError
-from storage.records import AuditRecord
+from storage.event_records import AuditRecord
 
 _log = structlog.get_logger()
 

@@ -19,7 +19,7 @@ import structlog
 from node.receive.admission import Caller
 from storage.audit import record
 from storage.database import Database
-from storage.records import AuditRecord
+from storage.event_records import AuditRecord
 from storage.rejections import OTHERS, RejectionCount, add_rejections
 
 MOST_PENDING = 500

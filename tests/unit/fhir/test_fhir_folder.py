@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,14 @@ from fhir.errors import TransientFhirError
 from fhir.folder import deliver_to_folder
 from storage.dicom_records import PatientIdentity
 from storage.records import FinishedJob
-from tests.unit.fhir.finished_jobs import PATIENT, of_patient, with_findings, without_findings
+from tests.unit.fhir.finished_jobs import (
+    FINISHED_AT,
+    PATIENT,
+    of_patient,
+    with_findings,
+    without_findings,
+    without_result,
+)
 
 SYSTEMS = (PatientSystem(issuer="HOSPITAL", system="urn:oid:1.2.3"),)
 
@@ -85,3 +94,30 @@ def test_a_folder_that_cannot_be_written_to_is_tried_again_later(tmp_path: Path)
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(TransientFhirError, match="folder"):
         delivered(with_findings(), tmp_path / "file")
+
+
+def test_a_withdrawal_takes_the_place_of_the_file_as_an_update(tmp_path: Path) -> None:
+    done = with_findings()
+    delivered(done, tmp_path)
+    bundle = delivered(replace(done, withdrawn_at=FINISHED_AT + timedelta(hours=2)), tmp_path)
+
+    assert len(list(tmp_path.iterdir())) == 1
+    assert report_of(bundle)["status"] == "entered-in-error"
+    kinds = ("DiagnosticReport", "Observation")
+    told = [each for each in bundle["entry"] if each["resource"]["resourceType"] in kinds]
+    assert {each["resource"]["status"] for each in told} == {"entered-in-error"}
+    assert {each["request"]["method"] for each in told} == {"PUT"}
+    assert all("?identifier=" in each["request"]["url"] for each in told)
+
+
+def test_a_success_after_a_failure_is_written_as_an_update_and_repeats_itself(
+    tmp_path: Path,
+) -> None:
+    delivered(without_result(), tmp_path)
+    first = delivered(with_findings(), tmp_path)
+    again = delivered(with_findings(), tmp_path)
+
+    assert report_of(first)["status"] == "preliminary"
+    assert first == again
+    methods = [each["request"]["method"] for each in first["entry"]]
+    assert methods == ["POST", "PUT", "PUT", "PUT", "PUT"]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import hl7
@@ -207,6 +208,20 @@ def test_a_job_that_is_done_again_is_told_in_a_message_that_is_no_repeat() -> No
         for each in (without_result(JobState.FAILED), with_findings())
     }
     assert (len(ids), len(fillers)) == (2, 1)
+
+
+def test_a_withdrawal_marks_every_observation_of_the_same_order_as_wrong() -> None:
+    done = with_findings()
+    taken_back = replace(done, withdrawn_at=finished_at(done) + timedelta(hours=2))
+    strictly_parsed(oru(taken_back).content)
+    read = parsed(taken_back)
+
+    assert str(read.segment("OBR")[3]) == str(parsed(done).segment("OBR")[3])
+    assert str(read.segment("OBR")[25]) == "C"
+    assert {str(each[11]) for each in observations(read)} == {"W"}
+    assert str(observations(read)[0][5]).startswith("Withdrawn:")
+    assert oru(taken_back).control_id != oru(done).control_id
+    assert oru(taken_back) == oru(taken_back)
 
 
 def test_a_result_for_review_says_so_and_how_sure_it_is() -> None:

@@ -88,7 +88,8 @@ def test_a_success_keeps_the_receipt_and_counts_as_what_it_proves(
     assert destination.received[0].job.job_id == _only(db).job_id
     (line,) = list_audit(db, 10)
     assert (line.event, line.outcome, line.actor) == ("export", "success", "radnode/1")
-    assert line.detail == {"job_id": str(_only(db).job_id), "destination": "ehr"}
+    told = {"job_id": str(_only(db).job_id), "destination": "ehr", "purpose": "tell"}
+    assert line.detail == told
 
 
 def test_nothing_due_is_nothing_done(db: Database) -> None:

@@ -19,9 +19,10 @@ from node.sweeps import Sweeps
 from storage.audit import list_audit, record
 from storage.database import Database
 from storage.deliveries import list_deliveries, pending_destinations
+from storage.event_records import AuditRecord
 from storage.instance_files import InstanceFiles
 from storage.jobs import get_job
-from storage.records import AuditRecord, DeliveryState, JobState
+from storage.records import DeliveryState, JobState
 from storage.rejections import RejectionCount, add_rejections, list_rejections
 from storage.studies import list_studies
 from tests.peers.certificates import age, make_site

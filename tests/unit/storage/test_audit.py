@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from storage.audit import list_audit, prune_audit, record
 from storage.database import Database
-from storage.records import AuditRecord
+from storage.event_records import AuditRecord
 from tests.unit.storage.samples import after
 
 

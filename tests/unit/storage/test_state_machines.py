@@ -36,6 +36,7 @@ from storage.deliveries import (
 from storage.delivery_state import TRANSITIONS as DELIVERY_TRANSITIONS
 from storage.dicom_records import StudyState
 from storage.errors import IllegalTransition, LeaseLost, NotFound
+from storage.event_records import EventRecord
 from storage.job_state import TRANSITIONS as JOB_TRANSITIONS
 from storage.jobs import (
     claim_next_job,
@@ -48,7 +49,7 @@ from storage.jobs import (
     return_expired,
     return_jobs_of,
 )
-from storage.records import DeliveryRecord, DeliveryState, EventRecord, JobRecord, JobState, Refusal
+from storage.records import DeliveryRecord, DeliveryState, JobRecord, JobState, Purpose, Refusal
 from storage.state_change import Actor
 from storage.studies import list_studies, open_studies, ready_studies, reopen_for_routing, route
 from tests.peers.postgres import PostgresServer
@@ -272,7 +273,8 @@ class History(RuleBasedStateMachine):
         events = delivery_events(self.db, delivery.delivery_id)
         _check_story(events, delivery.state, DELIVERY_TRANSITIONS)
         assert (delivery.worker_id is not None) == (delivery.state is DeliveryState.SENDING)
-        if job.state is JobState.SUPERSEDED and delivery.state is DeliveryState.PENDING:
+        is_pending = delivery.state is DeliveryState.PENDING
+        if job.state is JobState.SUPERSEDED and is_pending and delivery.purpose is Purpose.TELL:
             assert events[-1].actor == Actor.PERSON
 
 

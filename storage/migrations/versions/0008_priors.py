@@ -1,7 +1,7 @@
 """Jobs keep the earlier results of the patient that they saw.
 
-Revision ID: 0007_priors
-Revises: 0006_one_digest
+Revision ID: 0008_priors
+Revises: 0007_outcomes
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0007_priors"
-down_revision = "0006_one_digest"
+revision = "0008_priors"
+down_revision = "0007_outcomes"
 branch_labels = None
 depends_on = None
 
