@@ -126,7 +126,8 @@ class Receivers:
 
     def _command(self, descriptors: Descriptors) -> list[str]:
         command = [sys.executable, "-m", "node.receive", "--parent", str(os.getpid())]
-        command += ["--run", self._run_id, "--descriptors", str(descriptors)]
+        # One word: without a plain port it begins with "-", and would be read as an option.
+        command += ["--run", self._run_id, f"--descriptors={descriptors}"]
         return [*command, "--config", str(self._config_path)] if self._config_path else command
 
 
