@@ -59,7 +59,12 @@ class Inspection:
         return [f"half visible: {problem}" for problem in problems if problem]
 
     def left_over(self, view: View) -> list[str]:
-        """Return files that no row names; right after a start of the whole node there is none."""
+        """Return files that no row names; right after a start of the whole node there is none.
+
+        A database without a row sweeps nothing: it might be the wrong one for this data directory.
+        """
+        if not view.rows:
+            return []
         named = {row.path for row in view.rows.values()}
         return [f"left over: {path}" for path in view.sizes if path not in named]
 
