@@ -11,6 +11,7 @@ from pynetdicom import AE, build_context, evt
 from config.settings import DicomDestination
 from node.dimse_policy import apply_dimse_policy, prepare_requestor
 from node.errors import PermanentDelivery, TransientDelivery
+from node.rejection_watch import RejectionWatch
 from node.tls_client import TlsRequest
 from pipelines.objects.encoding import sop_class_name
 
@@ -38,6 +39,7 @@ def open_association(
     ae.connection_timeout = ae.acse_timeout = destination.timeout_s
     ae.dimse_timeout = ae.network_timeout = destination.timeout_s
     tls = _tls_request(destination)
+    watch = RejectionWatch()
     try:
         assoc = ae.associate(
             destination.host,
@@ -48,13 +50,16 @@ def open_association(
                 for transfer_syntax in transfer_syntaxes
             ],
             ae_title=destination.ae_title,
-            evt_handlers=[(evt.EVT_CONN_OPEN, prepare_requestor)],
+            evt_handlers=[
+                (evt.EVT_CONN_OPEN, prepare_requestor),
+                (evt.EVT_PDU_RECV, watch.handle),
+            ],
             **tls.arguments,
         )
     except OSError as error:
         raise TransientDelivery("host_unknown", f"host {destination.host} is unknown") from error
-    if assoc.is_rejected:
-        raise _rejection(destination, assoc)
+    if watch.rejection is not None:
+        raise _rejection(destination, watch.rejection)
     if tls.failure is not None and not assoc.is_established:
         raise TransientDelivery(tls.failure.value, f"{place(destination)}: {tls.fault}")
     # pynetdicom aborts by itself where no context is accepted: the caller tells that.
@@ -88,14 +93,13 @@ def _tls_request(destination: DicomDestination) -> TlsRequest:
     return request
 
 
-def _rejection(destination: DicomDestination, assoc: Any) -> TransientDelivery | PermanentDelivery:
-    answer = assoc.acceptor.primitive
+def _rejection(destination: DicomDestination, answer: Any) -> TransientDelivery | PermanentDelivery:
     text = f"{place(destination)} rejected the association"
     if answer.result != _REJECTED_PERMANENT:
         return TransientDelivery("association_rejected", f"{text} for now")
-    if answer.result_source == _SERVICE_USER:
-        if answer.diagnostic == _CALLING_AE_TITLE_NOT_RECOGNISED:
+    if answer.source == _SERVICE_USER:
+        if answer.reason_diagnostic == _CALLING_AE_TITLE_NOT_RECOGNISED:
             text += ": it does not know our AE title; register this node there"
-        if answer.diagnostic == _CALLED_AE_TITLE_NOT_RECOGNISED:
+        if answer.reason_diagnostic == _CALLED_AE_TITLE_NOT_RECOGNISED:
             text += f": it is not called {destination.ae_title}; correct ae_title"
     return PermanentDelivery("association_rejected", text)

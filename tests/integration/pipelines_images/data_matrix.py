@@ -29,6 +29,8 @@ from tests.integration.pipelines_images.judgement import judged
 from tests.integration.pipelines_images.x_ray import wrapped_x_ray
 from tests.peers.real_images import FOLDER
 
+_NAMED_LATER = "1.2.840.10008.1.2.8."
+
 FOLDERS = (
     "ct_totalseg",
     "ct_ibsi_sts_dev",
@@ -145,9 +147,15 @@ def _with_a_liberty(series: RealSeries, strict: Refused) -> tuple[str, SeriesVol
 def _kind(paths: Sequence[Path]) -> str:
     header = dcmread(paths[0], stop_before_pixels=True)
     meta = header.file_meta.get("TransferSyntaxUID")
-    syntax = meta.name.split(",")[0].split("(")[0].strip() if meta else "no transfer syntax"
+    syntax = _syntax_name(meta) if meta else "no transfer syntax"
     enhanced = "enhanced " if "Enhanced" in UID(str(header.get("SOPClassUID") or "")).name else ""
     return f"{enhanced}{header.get('Modality') or '?'}, {syntax}"
+
+
+def _syntax_name(uid: UID) -> str:
+    # Libraries teach pydicom the names of newer ones when they are imported: those stay numbers.
+    name = str(uid) if str(uid).startswith(_NAMED_LATER) else uid.name
+    return name.split(",")[0].split("(")[0].strip()
 
 
 def _told(found: SeriesVolume | Refused) -> str:
