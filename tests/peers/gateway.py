@@ -70,8 +70,7 @@ class Gateway:
     ) -> None:
         self._is_over.set()
         self.is_open = False
-        for line in list(self._lines):
-            _end(line)
+        self.drop()
         for thread in list(self._threads):
             thread.join(20)
 
@@ -90,6 +89,11 @@ class Gateway:
             self._start(self._accept)
         else:
             _end(self._listening)
+
+    def drop(self) -> None:
+        """End all connections that there are."""
+        for line in list(self._lines):
+            _end(line)
 
     def _listen(self, port: int) -> socket.socket:
         listening = socket.socket()
