@@ -24,7 +24,7 @@ from storage.database import Database
 from storage.delivery_progress import note_progress
 from storage.errors import DatabaseUnavailable, IllegalTransition, LeaseLost, StorageError
 from storage.records import DeliveryRecord, DeliveryState, DestinationKind, Purpose
-from storage.sent_objects import as_the_pacs_has_it
+from storage.sent_objects import UNCONFIRMED_KEY, as_the_pacs_has_it
 
 _LEASE_S = 3600.0
 """Longer than any sending: a destination has one loop, which alone claims for it, and what a
@@ -155,15 +155,16 @@ class DeliveryLoop:
         if isinstance(sent, Setback):
             self._write_setback(delivery, sent, now)
             return
+        is_confirmed = self._sender.confirms and UNCONFIRMED_KEY not in sent
         deliveries.settle_sent(
             self._db,
             delivery.delivery_id,
             worker_id=self._worker_id,
-            confirmed=self._sender.confirms,
+            confirmed=is_confirmed,
             receipt=sent,
             now=now,
         )
-        log.info("delivery_sent", confirmed=self._sender.confirms, purpose=delivery.purpose)
+        log.info("delivery_sent", confirmed=is_confirmed, purpose=delivery.purpose)
         is_dicom = delivery.kind is DestinationKind.DICOM
         note(
             self._db,

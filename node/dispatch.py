@@ -14,6 +14,7 @@ from config.settings import (
     FolderDestination,
     Hl7Destination,
     NodeSettings,
+    StowDestination,
 )
 from fhir.client import FhirClient
 from fhir.errors import FhirError
@@ -25,6 +26,7 @@ from node.object_negotiation import accepted_encodings
 from node.prepared_objects import prepared_objects
 from node.report_pdf import with_pdf
 from node.scu import store_objects
+from node.stow.delivery import store_over_http
 from storage.instance_files import InstanceFiles
 from storage.records import FinishedJob
 from storage.sent_objects import RECEIPT_KEY, told
@@ -37,8 +39,9 @@ class Sender:
     Its second argument is what an earlier try has reached, for destinations that take a result in
     several steps; the others make nothing of it.
 
-    `confirms` says whether a receipt means that the destination keeps it: a FHIR server or a
-    folder answers for what it stored, a PACS by C-STORE only for what it took.
+    `confirms` says whether a receipt means that the destination keeps it: a FHIR server, a PACS
+    over HTTP or a folder answers for what it stored (unless the receipt has `UNCONFIRMED_KEY`), a
+    PACS by C-STORE only for what it took.
 
     Raises, from `send`: `TransientDelivery`, `PermanentDelivery`, `FhirError`, `OSError`.
     """
@@ -59,6 +62,8 @@ def sender_for(destination: Destination, node: NodeSettings, files: InstanceFile
             return Sender(
                 _at_once(partial(_send_objects, destination, node, files)), confirms=False
             )
+        case StowDestination():
+            return Sender(partial(store_over_http, destination, files), confirms=True)
         case FhirDestination():
             client = _client(destination, node)
             return Sender(

@@ -16,7 +16,7 @@ from storage.dicom_tables import Instance, ReplacedInstance, Series, Study
 from storage.evidence_tables import Confirmation
 from storage.job_tables import Delivery, Job
 from storage.records import DeliveryState, DestinationKind, JobState, Outcome, Purpose
-from storage.sent_objects import SentObject, sent_objects
+from storage.sent_objects import UNCONFIRMED_KEY, SentObject, sent_objects
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +148,6 @@ def _deliveries(session: Session, job_ids: list[int]) -> dict[int, list[Delivery
 
 
 def _delivery_row(delivery: Delivery, confirmation: Confirmation | None) -> DeliveryRow:
-    is_asked = confirmation is not None and delivery.state is DeliveryState.SENT
     return DeliveryRow(
         delivery_id=delivery.id,
         destination=delivery.destination,
@@ -158,13 +157,17 @@ def _delivery_row(delivery: Delivery, confirmation: Confirmation | None) -> Deli
         due_at=delivery.due_at,
         reason_code=delivery.reason_code,
         reason_text=delivery.reason_text,
-        unconfirmed=_unconfirmed(confirmation) if is_asked and confirmation else "",
+        unconfirmed=_unconfirmed(delivery, confirmation),
         sent=sent_objects(delivery.receipt),
         purpose=delivery.purpose,
     )
 
 
-def _unconfirmed(confirmation: Confirmation) -> str:
+def _unconfirmed(delivery: Delivery, confirmation: Confirmation | None) -> str:
+    if delivery.state is not DeliveryState.SENT:
+        return ""
+    if confirmation is None:
+        return delivery.receipt.get(UNCONFIRMED_KEY, "")
     return confirmation.reason_code or confirmation.state.value
 
 

@@ -23,6 +23,9 @@ from storage.records import (
 )
 
 RECEIPT_KEY = "sent"
+UNCONFIRMED_KEY = "unconfirmed"
+"""In the receipt of a receiver that could have proved that it keeps the objects: why it did not."""
+
 _TAKEN = (DeliveryState.SENT, DeliveryState.CONFIRMED)
 
 
