@@ -25,13 +25,20 @@ def planned_deliveries(
     wanted = [d for d in named if told in d.outcomes]
     has_dicom = any(isinstance(d, DicomDestination) for d in wanted)
     return tuple(
-        NewDelivery(d.name, DestinationKind(d.type), now + _wait(d, has_dicom)) for d in wanted
+        NewDelivery(
+            d.name, DestinationKind(d.type), now + _wait(d, has_dicom), _takes_rejection_notes(d)
+        )
+        for d in wanted
     )
 
 
 def plan_of(destinations: tuple[Destination, ...], now: datetime) -> DeliveryPlan:
     """`planned_deliveries` as storage asks for it, when it ends a job by itself."""
     return partial(planned_deliveries, destinations=destinations, now=now)
+
+
+def _takes_rejection_notes(destination: Destination) -> bool:
+    return isinstance(destination, DicomDestination) and destination.superseded == "rejection_note"
 
 
 def _wait(destination: Destination, has_dicom: bool) -> timedelta:
