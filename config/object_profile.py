@@ -1,4 +1,4 @@
-"""Which objects a DICOM destination gets, and how they are encoded."""
+"""Which objects a DICOM destination gets, how they are encoded, and how they are replaced."""
 
 from __future__ import annotations
 
@@ -31,6 +31,9 @@ class ObjectProfile(Frozen):
     empty_frames: Literal["omit", "keep"] = "omit"
     most_segments: Annotated[int, Field(ge=1)] | None = None
     transfer_syntaxes: tuple[str, ...] = (EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN)
+
+    superseded: Literal["predecessor", "rejection_note", "none"] = "predecessor"
+    rejection_title: Literal["quality", "retention_expired"] = "quality"
 
     @field_validator("objects")
     @classmethod

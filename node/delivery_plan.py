@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from functools import partial
 
-from config.settings import Destination, PacsDestination
+from config.settings import Destination, DicomDestination, PacsDestination
 from storage.records import DestinationKind, JobRecord, NewDelivery
 from storage.telling import DeliveryPlan, telling
 
@@ -24,12 +24,19 @@ def planned_deliveries(
     named = [d for d in destinations if not job.destinations or d.name in job.destinations]
     wanted = [d for d in named if told in d.outcomes]
     has_dicom = any(isinstance(d, PacsDestination) for d in wanted)
-    return tuple(NewDelivery(d.name, _kind(d), now + _wait(d, has_dicom)) for d in wanted)
+    return tuple(
+        NewDelivery(d.name, _kind(d), now + _wait(d, has_dicom), _takes_rejection_notes(d))
+        for d in wanted
+    )
 
 
 def plan_of(destinations: tuple[Destination, ...], now: datetime) -> DeliveryPlan:
     """`planned_deliveries` as storage asks for it, when it ends a job by itself."""
     return partial(planned_deliveries, destinations=destinations, now=now)
+
+
+def _takes_rejection_notes(destination: Destination) -> bool:
+    return isinstance(destination, DicomDestination) and destination.superseded == "rejection_note"
 
 
 def _wait(destination: Destination, has_dicom: bool) -> timedelta:

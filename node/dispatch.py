@@ -23,13 +23,14 @@ from fhir.hl7_delivery import Hl7Client
 from fhir.progress import Progress
 from node.errors import CannotStart
 from node.object_negotiation import accepted_encodings
-from node.prepared_objects import prepared_objects
+from node.prepared_objects import PreparedObject, prepared_objects
 from node.report_pdf import with_pdf
-from node.scu import store_objects
+from node.scu import Note, note_nothing, store_objects
 from node.stow.delivery import store_over_http
+from node.superseding import SendJournal, carried_over, rejection_note, revised_objects
 from storage.instance_files import InstanceFiles
 from storage.records import FinishedJob
-from storage.sent_objects import RECEIPT_KEY, told
+from storage.sent_objects import RECEIPT_KEY, REJECTED_KEY, all_rejected, told
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +60,7 @@ def sender_for(destination: Destination, node: NodeSettings, files: InstanceFile
     """
     match destination:
         case DicomDestination():
-            return Sender(
-                _at_once(partial(_send_objects, destination, node, files)), confirms=False
-            )
+            return Sender(partial(_send_to_pacs, destination, node, files), confirms=False)
         case StowDestination():
             return Sender(partial(store_over_http, destination, files), confirms=True)
         case FhirDestination():
@@ -97,20 +96,57 @@ def _client(destination: FhirDestination, node: NodeSettings) -> FhirClient:
         raise CannotStart(f"destination {destination.name}: {error.text}") from error
 
 
-def _send_objects(
-    destination: DicomDestination, node: NodeSettings, files: InstanceFiles, finished: FinishedJob
+def _send_to_pacs(
+    destination: DicomDestination,
+    node: NodeSettings,
+    files: InstanceFiles,
+    finished: FinishedJob,
+    progress: Progress,
 ) -> Mapping[str, str]:
     calling_ae_title = destination.calling_ae_title or node.ae_title
+    if finished.withdrawn_at is not None:
+        gone = {REJECTED_KEY: told(all_rejected(progress.receipt))}
+        made = files.absolute(finished.objects[0].path)
+        note = rejection_note(destination, files, finished, made, progress.receipt)
+        if note is None:
+            return {**gone, RECEIPT_KEY: told([])}
+        return {**gone, **_stored(destination, calling_ae_title, (note,))}
+    objects = _result_objects(destination, calling_ae_title, files, finished, progress)
+    journal = SendJournal(progress, objects)
+    receipt = _stored(destination, calling_ae_title, objects, journal)
+    return {**carried_over(progress.receipt), **receipt}
+
+
+def _result_objects(
+    destination: DicomDestination,
+    calling_ae_title: str,
+    files: InstanceFiles,
+    finished: FinishedJob,
+    progress: Progress,
+) -> tuple[PreparedObject, ...]:
     wanted = {
         made.kind: made.sop_class_uid
         for made in finished.objects
         if made.kind.name.lower() in destination.objects
     }
     if not wanted:
-        return {RECEIPT_KEY: told([])}
+        return ()
     encodings = accepted_encodings(destination, calling_ae_title, wanted)
     objects = prepared_objects(files, finished, destination.objects, encodings)
-    stored = store_objects(destination, calling_ae_title, [item.path for item in objects])
+    return revised_objects(files, finished, objects, progress.receipt)
+
+
+def _stored(
+    destination: DicomDestination,
+    calling_ae_title: str,
+    objects: tuple[PreparedObject, ...],
+    note: Note = note_nothing,
+) -> Mapping[str, str]:
+    """Send the objects, if any; the receipt for them."""
+    if not objects:
+        return {RECEIPT_KEY: told([])}
+    paths = [item.path for item in objects]
+    stored = store_objects(destination, calling_ae_title, paths, note)
     sent = [
         replace(
             item.told,

@@ -66,6 +66,7 @@ class ObjectKind(StrEnum):
     SR = "SR"
     PDF = "DOC"
     SC = "OT"
+    KO = "KO"
 
 
 class DestinationKind(StrEnum):
@@ -240,6 +241,8 @@ class NewDelivery:
     destination: str
     kind: DestinationKind
     due_at: datetime
+    is_rejectable: bool = False
+    """Whether a PACS is sent a rejection note once newer work has replaced the results."""
 
 
 @dataclass(frozen=True, slots=True)
