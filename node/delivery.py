@@ -12,7 +12,7 @@ from functools import partial
 import structlog
 from structlog.contextvars import bound_contextvars
 
-from config.settings import Destination, DicomDestination
+from config.settings import Destination, PacsDestination
 from fhir.progress import Progress
 from node.audit_trail import AuditEvent, note
 from node.clock import Clock, utc_now
@@ -57,7 +57,7 @@ class DeliveryLoop:
         self._worker_id = worker_id
         self._clock = clock
         self._names_predecessors = (
-            isinstance(destination, DicomDestination) and destination.superseded == "predecessor"
+            isinstance(destination, PacsDestination) and destination.superseded == "predecessor"
         )
 
     def run(self, stop: threading.Event) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from functools import partial
 
-from config.settings import Destination, DicomDestination, PacsDestination
+from config.settings import Destination, PacsDestination
 from storage.records import DestinationKind, JobRecord, NewDelivery
 from storage.telling import DeliveryPlan, telling
 
@@ -36,7 +36,7 @@ def plan_of(destinations: tuple[Destination, ...], now: datetime) -> DeliveryPla
 
 
 def _takes_rejection_notes(destination: Destination) -> bool:
-    return isinstance(destination, DicomDestination) and destination.superseded == "rejection_note"
+    return isinstance(destination, PacsDestination) and destination.superseded == "rejection_note"
 
 
 def _wait(destination: Destination, has_dicom: bool) -> timedelta:

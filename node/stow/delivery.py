@@ -26,6 +26,7 @@ from node.stow.exchange import place, post_instances
 from node.stow.multipart import MultipartBody
 from node.stow.progress import StoredSoFar
 from node.stow.verdict import TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, Verdict, verdict_of
+from node.superseding import SendJournal, carried_over, revised_objects, taken_back
 from pipelines.objects.encoding import Encoding
 from storage.instance_files import InstanceFiles
 from storage.records import FinishedJob, ObjectKind
@@ -43,6 +44,7 @@ class StowDelivery:
     destination: StowDestination
     files: InstanceFiles
     finished: FinishedJob
+    progress: Progress
     so_far: StoredSoFar
 
     def deliver(self) -> Mapping[str, str]:
@@ -53,6 +55,10 @@ class StowDelivery:
             PermanentDelivery: it takes it in no encoding that the profile has.
             OSError: an object cannot be read.
         """
+        if self.finished.withdrawn_at is not None:
+            return taken_back(
+                self.destination, self.files, self.finished, self.progress.receipt, self._note
+            )
         kinds = {each.kind for each in self.finished.objects}
         kinds = {kind for kind in kinds if kind.name.lower() in self.destination.objects}
         if not kinds:
@@ -70,18 +76,29 @@ class StowDelivery:
 
     def _delivered(self, encoding: Encoding) -> Mapping[str, str]:
         objects = prepared_objects(self.files, self.finished, self.destination.objects, [encoding])
+        objects = revised_objects(self.files, self.finished, objects, self.progress.receipt)
         objects = tuple(map(_as_on_disk, objects))
         segmentations = [each for each in objects if each.told.kind is ObjectKind.SEG]
         self._store(segmentations)
         if segmentations:
             self.so_far.settle_on(_form(encoding))
         self._store([each for each in objects if each not in segmentations])
-        return self.so_far.receipt([each.told for each in objects])
+        receipt = self.so_far.receipt([each.told for each in objects])
+        return {**carried_over(self.progress.receipt), **receipt}
+
+    def _note(self, note: PreparedObject) -> Mapping[str, str]:
+        """Send a rejection note."""
+        self._store([_as_on_disk(note)])
+        return self.so_far.receipt([note.told])
 
     def _store(self, objects: Sequence[PreparedObject]) -> None:
         missing = [each for each in objects if self.so_far.lacks(each.told.sop_instance_uid)]
-        if missing:
-            self._post(missing)
+        if not missing:
+            return
+        journal = SendJournal(self.progress, tuple(missing))
+        for each in missing:
+            journal(each.told.sop_instance_uid, may_be_there=True)
+        self._post(missing)
 
     def _post(self, objects: Sequence[PreparedObject]) -> None:
         body = MultipartBody([each.path for each in objects])
@@ -112,7 +129,7 @@ def store_over_http(
     destination: StowDestination, files: InstanceFiles, finished: FinishedJob, progress: Progress
 ) -> Mapping[str, str]:
     """Deliver one job; see `StowDelivery.deliver`."""
-    return StowDelivery(destination, files, finished, StoredSoFar.of(progress)).deliver()
+    return StowDelivery(destination, files, finished, progress, StoredSoFar.of(progress)).deliver()
 
 
 def _form(encoding: Encoding) -> str:

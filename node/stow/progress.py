@@ -56,8 +56,9 @@ class StoredSoFar:
         return {**statuses, RECEIPT_KEY: told(tuple(sent)), **self._doubt()}
 
     def _keep(self) -> None:
-        kept = {_STORED: json.dumps(self.statuses), **self._doubt()}
-        self.progress.keep(kept | ({_FORM: self.form} if self.form else {}))
+        kept = {**self.progress.receipt, _STORED: json.dumps(self.statuses), **self._doubt()}
+        self.progress.receipt = kept | ({_FORM: self.form} if self.form else {})
+        self.progress.keep(self.progress.receipt)
 
     def _doubt(self) -> Mapping[str, str]:
         return {} if self.is_proved else {UNCONFIRMED_KEY: _NOT_NAMED}
