@@ -27,6 +27,7 @@ from pipelines.device import (
     prepare_torch,
 )
 from pipelines.errors import RefusalCode, Refused
+from pipelines.explaining import explained
 from pipelines.findings import Findings, find
 from pipelines.input_check import refuse_unlike
 from pipelines.input_reading import read_input
@@ -148,14 +149,17 @@ def _class_findings(
         data = preprocessed(upright, bundle, registered.channel_roles)
     with times.stage("inference"):
         probabilities = classified(data, bundle, registered.definition.precision)
+    source, main = next(iter(volumes.values())), next(iter(upright.values()))
     with times.stage("measure"):
-        return find_classes(
+        found = find_classes(
             registered.definition,
             probabilities,
-            next(iter(volumes.values())).voxels.shape,
+            source.voxels.shape,
             input_digest=request.input_digest,
             pipeline_digest=registered.pipeline_digest,
         )
+    with times.stage("explanation"):
+        return explained(found, registered.definition, data, bundle, (source, main))
 
 
 def _findings(
