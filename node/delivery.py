@@ -12,7 +12,7 @@ from functools import partial
 import structlog
 from structlog.contextvars import bound_contextvars
 
-from config.settings import Destination
+from config.settings import Destination, PacsDestination
 from fhir.progress import Progress
 from node.audit_trail import AuditEvent, note
 from node.dispatch import Sender
@@ -22,6 +22,7 @@ from storage import deliveries, jobs
 from storage.database import Database
 from storage.delivery_progress import note_progress
 from storage.errors import DatabaseUnavailable, IllegalTransition, LeaseLost, StorageError
+from storage.predecessors import with_predecessors
 from storage.records import DeliveryRecord, DeliveryState, DestinationKind, Purpose
 from storage.sent_objects import UNCONFIRMED_KEY, as_the_pacs_has_it
 
@@ -47,6 +48,9 @@ class DeliveryLoop:
         self._sender = sender
         self._db = db
         self._worker_id = worker_id
+        self._names_predecessors = (
+            isinstance(destination, PacsDestination) and destination.superseded == "predecessor"
+        )
 
     def run(self, stop: threading.Event) -> None:
         """Deliver until `stop` is set, whatever goes wrong; what is in hand is settled first."""
@@ -121,8 +125,11 @@ class DeliveryLoop:
             return setback_of(error)
 
     def _progress(self, delivery: DeliveryRecord) -> Progress:
+        receipt = delivery.receipt
+        if self._names_predecessors and delivery.purpose is Purpose.TELL:
+            receipt = with_predecessors(self._db, delivery)
         keep = partial(note_progress, self._db, delivery.delivery_id, worker_id=self._worker_id)
-        return Progress(delivery.receipt, lambda receipt: keep(receipt=receipt))
+        return Progress(receipt, lambda reached: keep(receipt=reached))
 
     def _settle(
         self, delivery: DeliveryRecord, sent: Mapping[str, str] | Setback, stop: threading.Event

@@ -24,12 +24,19 @@ def planned_deliveries(
     named = [d for d in destinations if not job.destinations or d.name in job.destinations]
     wanted = [d for d in named if told in d.outcomes]
     has_dicom = any(isinstance(d, PacsDestination) for d in wanted)
-    return tuple(NewDelivery(d.name, _kind(d), now + _wait(d, has_dicom)) for d in wanted)
+    return tuple(
+        NewDelivery(d.name, _kind(d), now + _wait(d, has_dicom), _takes_rejection_notes(d))
+        for d in wanted
+    )
 
 
 def plan_of(destinations: tuple[Destination, ...], now: datetime) -> DeliveryPlan:
     """`planned_deliveries` as storage asks for it, when it ends a job by itself."""
     return partial(planned_deliveries, destinations=destinations, now=now)
+
+
+def _takes_rejection_notes(destination: Destination) -> bool:
+    return isinstance(destination, PacsDestination) and destination.superseded == "rejection_note"
 
 
 def _wait(destination: Destination, has_dicom: bool) -> timedelta:

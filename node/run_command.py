@@ -14,6 +14,7 @@ from node.offered_pipelines import UNPACKED_MODELS
 from pipelines.acceptance import read_acceptances
 from pipelines.definition import load_definition
 from pipelines.registry import RegisteredPipeline, accepted_pipeline, named_definition
+from storage.records import ObjectKind
 
 if TYPE_CHECKING:
     from storage.records import JobResult
@@ -35,9 +36,13 @@ def run(
     settings = local_settings(config, "run")
     registered = wanted_pipeline(settings, pipeline)
 
+    from pipelines.pages import Wanted
     from pipelines.run import run_study
 
-    result = run_study(registered, folder, out, device=device or settings.worker.device)
+    worker = settings.worker
+    extra = frozenset(ObjectKind[name] for name in worker.extra_objects)
+    wanted = Wanted(extra, fonts=worker.report_fonts)
+    result = run_study(registered, folder, out, device=device or worker.device, wanted=wanted)
     typer.echo(json.dumps(_as_json(result, out), indent=2) if as_json else _told(result, out))
 
 

@@ -11,6 +11,7 @@ from pynetdicom.presentation import DEFAULT_TRANSFER_SYNTAXES, PresentationConte
 from pynetdicom.sop_class import (
     Comprehensive3DSRStorage,
     EncapsulatedPDFStorage,
+    KeyObjectSelectionDocumentStorage,
     SecondaryCaptureImageStorage,
     SegmentationStorage,
     StorageCommitmentPushModel,
@@ -48,6 +49,7 @@ RESULT_SOP_CLASSES: Mapping[ObjectKind, UID] = {
     ObjectKind.SR: Comprehensive3DSRStorage,
     ObjectKind.PDF: EncapsulatedPDFStorage,
     ObjectKind.SC: SecondaryCaptureImageStorage,
+    ObjectKind.KO: KeyObjectSelectionDocumentStorage,
 }
 """The SOP Class of each kind of result object."""
 
