@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import assert_never
+
+import structlog
 
 from config.settings import (
     Destination,
@@ -21,16 +23,19 @@ from fhir.errors import FhirError
 from fhir.folder import deliver_to_folder
 from fhir.hl7_delivery import Hl7Client
 from fhir.progress import Progress
-from node.errors import CannotStart
-from node.object_negotiation import accepted_encodings
+from node.errors import CannotStart, FormRefused
+from node.fallback import kinds_instead, told_instead
+from node.object_negotiation import accepted_encodings, accepted_kinds
 from node.prepared_objects import PreparedObject, prepared_objects
 from node.report_pdf import with_pdf
 from node.scu import Note, note_nothing, store_objects
 from node.stow.delivery import store_over_http
-from node.superseding import SendJournal, carried_over, revised_objects, taken_back
+from node.superseding import SendJournal, carried_over, rejection_note, revised_objects
 from storage.instance_files import InstanceFiles
-from storage.records import FinishedJob
-from storage.sent_objects import RECEIPT_KEY, told
+from storage.records import FinishedJob, ObjectKind
+from storage.sent_objects import RECEIPT_KEY, REJECTED_KEY, all_rejected, told
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,36 +110,50 @@ def _send_to_pacs(
 ) -> Mapping[str, str]:
     calling_ae_title = destination.calling_ae_title or node.ae_title
     if finished.withdrawn_at is not None:
-        return taken_back(
-            destination,
-            files,
-            finished,
-            progress.receipt,
-            lambda note: _stored(destination, calling_ae_title, (note,)),
-        )
-    objects = _result_objects(destination, calling_ae_title, files, finished, progress)
-    journal = SendJournal(progress, objects)
-    receipt = _stored(destination, calling_ae_title, objects, journal)
-    return {**carried_over(progress.receipt), **receipt}
+        gone = {REJECTED_KEY: told(all_rejected(progress.receipt))}
+        made = files.absolute(finished.objects[0].path)
+        note = rejection_note(destination, files, finished, made, progress.receipt)
+        if note is None:
+            return {**gone, RECEIPT_KEY: told([])}
+        return {**gone, **_stored(destination, calling_ae_title, (note,))}
+    send = partial(_sent, destination, calling_ae_title, files, finished, progress)
+    try:
+        return send(destination.objects)
+    except FormRefused as refusal:
+        instead = _of_kinds(finished, kinds_instead(destination, finished, refusal))
+        taken = instead and accepted_kinds(destination, calling_ae_title, instead)
+        if not taken:
+            raise
+        log.warning("form_refused", kinds=[kind.name for kind in taken], reason=refusal.text)
+        return {**send([kind.name.lower() for kind in taken]), **told_instead(refusal)}
 
 
-def _result_objects(
+def _sent(
     destination: DicomDestination,
     calling_ae_title: str,
     files: InstanceFiles,
     finished: FinishedJob,
     progress: Progress,
-) -> tuple[PreparedObject, ...]:
-    wanted = {
+    kinds: Sequence[str],
+) -> Mapping[str, str]:
+    """Send the objects of these kinds as the destination accepts them."""
+    objects: tuple[PreparedObject, ...] = ()
+    if wanted := _of_kinds(finished, kinds):
+        encodings = accepted_encodings(destination, calling_ae_title, wanted)
+        prepared = prepared_objects(files, finished, kinds, encodings)
+        objects = revised_objects(files, finished, prepared, progress.receipt)
+    journal = SendJournal(progress, objects)
+    receipt = _stored(destination, calling_ae_title, objects, journal)
+    return {**carried_over(progress.receipt), **receipt}
+
+
+def _of_kinds(finished: FinishedJob, kinds: Collection[str]) -> dict[ObjectKind, str]:
+    """Give the SOP Classes of what the job made of these kinds."""
+    return {
         made.kind: made.sop_class_uid
         for made in finished.objects
-        if made.kind.name.lower() in destination.objects
+        if made.kind.name.lower() in kinds
     }
-    if not wanted:
-        return ()
-    encodings = accepted_encodings(destination, calling_ae_title, wanted)
-    objects = prepared_objects(files, finished, destination.objects, encodings)
-    return revised_objects(files, finished, objects, progress.receipt)
 
 
 def _stored(

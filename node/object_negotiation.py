@@ -58,6 +58,23 @@ def accepted_encodings(
     return found or [_encoding(destination, *forms, report=_report(destination, reports, accepted))]
 
 
+def accepted_kinds(
+    destination: DicomDestination, calling_ae_title: str, sop_classes: Mapping[ObjectKind, str]
+) -> tuple[ObjectKind, ...]:
+    """Give the kinds of objects, other than segmentations, that the PACS accepts at all.
+
+    Raises:
+        TransientDelivery: the PACS could not be asked.
+    """
+    accepted = _accepted(destination, calling_ae_title, (), list(map(UID, sop_classes.values())))
+
+    def is_accepted(kind: ObjectKind) -> bool:
+        allowed = NATIVE_SYNTAXES if kind is ObjectKind.SR else tuple(_UNCOMPRESSED)
+        return bool(_syntaxes(destination, UID(sop_classes[kind]), allowed, accepted))
+
+    return tuple(filter(is_accepted, sop_classes))
+
+
 def wanted_encodings(profile: ObjectProfile, kinds: Collection[ObjectKind]) -> list[Encoding]:
     """Give the encodings that the profile allows, the most wanted first, accepted or not."""
     forms = _FORMS[profile.segmentation] if ObjectKind.SEG in kinds else (SegmentationForm.AUTO,)

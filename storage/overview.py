@@ -16,7 +16,7 @@ from storage.dicom_tables import Instance, ReplacedInstance, Series, Study
 from storage.evidence_tables import Confirmation
 from storage.job_tables import Delivery, Job
 from storage.records import DeliveryState, DestinationKind, JobState, Outcome, Purpose
-from storage.sent_objects import UNCONFIRMED_KEY, SentObject, sent_objects
+from storage.sent_objects import FALLBACK_KEY, UNCONFIRMED_KEY, SentObject, sent_objects
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,8 @@ class DeliveryRow:
     """One delivery of a job.
 
     `unconfirmed` is why the receiver of a sent delivery has not confirmed it, where it is asked:
-    `asking`, `awaited` (its report), or the reason of the last try. `sent` is what a PACS got.
+    `asking`, `awaited` (its report), or the reason of the last try. `sent` is what a PACS got,
+    `fallback` why it got that in place of segmentations.
     """
 
     delivery_id: int
@@ -37,6 +38,7 @@ class DeliveryRow:
     reason_text: str
     unconfirmed: str = ""
     sent: tuple[SentObject, ...] = ()
+    fallback: str = ""
     purpose: Purpose = Purpose.TELL
 
 
@@ -159,6 +161,7 @@ def _delivery_row(delivery: Delivery, confirmation: Confirmation | None) -> Deli
         reason_text=delivery.reason_text,
         unconfirmed=_unconfirmed(delivery, confirmation),
         sent=sent_objects(delivery.receipt),
+        fallback=delivery.receipt.get(FALLBACK_KEY, ""),
         purpose=delivery.purpose,
     )
 

@@ -272,7 +272,7 @@ class FinishedJob:
 
     `priors`, oldest first, are those that the job saw. `report_pdf` is the PDF that it made, where
     whoever sends the report has read it from its file. `withdrawn_at` is when newer work replaced
-    it, in what withdraws the report.
+    it, in what withdraws the report. `missing_at_pacs` are the kinds of objects that no PACS got.
     """
 
     job: JobRecord
@@ -283,6 +283,12 @@ class FinishedJob:
     priors: tuple[PriorResult, ...] = ()
     report_pdf: bytes | None = None
     withdrawn_at: datetime | None = None
+    missing_at_pacs: frozenset[ObjectKind] = frozenset()
+
+    @property
+    def objects_at_pacs(self) -> tuple[ResultObject, ...]:
+        """The objects that may be referred to."""
+        return tuple(each for each in self.objects if each.kind not in self.missing_at_pacs)
 
     @property
     def review(self) -> str:

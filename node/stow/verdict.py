@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -36,12 +36,14 @@ _ADVICE: Final = {
 class Verdict:
     """The status of each stored object by SOP Instance UID, and why the others are not.
 
-    `is_proved` is False where the server says that all went well and names no object.
+    `refused` are surely not there; of the rest nobody knows. `is_proved` is False where the server
+    says that all went well and names no object.
     """
 
     stored: Mapping[str, str]
     failure: DeliveryError | None = None
     is_proved: bool = True
+    refused: Collection[str] = ()
 
 
 def verdict_of(
@@ -61,7 +63,8 @@ def verdict_of(
         return _by_instance(place, answer, posted)
     if status in _SUCCESS:
         return _unproved(place, status, answer, posted)
-    return Verdict({}, _refusal(place, status, posted, retry_after_s))
+    failure = _refusal(place, status, posted, retry_after_s)
+    return Verdict({}, failure, refused=[] if status in _SERVER_ERRORS else list(posted))
 
 
 def _unproved(place: str, status: int, answer: StoreAnswer, posted: Mapping[str, str]) -> Verdict:
@@ -80,7 +83,8 @@ def _by_instance(place: str, answer: StoreAnswer, posted: Mapping[str, str]) -> 
             stored[uid] = f"0x{answer.failed.get(uid, answer.stored.get(uid, 0)):04X}"
         else:
             failures.append(failure)
-    return Verdict(stored, min(failures, key=_rank, default=None))
+    refused = answer.failed.keys() - stored.keys()
+    return Verdict(stored, min(failures, key=_rank, default=None), refused=refused)
 
 
 def _failure(place: str, answer: StoreAnswer, uid: str, sop_class_uid: str) -> DeliveryError | None:
