@@ -25,6 +25,7 @@ from storage.dicom_records import IncomingInstance, StudyState
 from storage.dicom_tables import AssociationStudy, Instance, Series, Study
 from storage.job_tables import ResultObjectRow
 from storage.prepared import Prepared
+from storage.rejection_records import KEY_OBJECT_SELECTION
 from storage.study_rows import (
     instance_columns,
     is_same_patient,
@@ -78,7 +79,9 @@ class KnownSeries:
     def covers(self, incoming: IncomingInstance) -> bool:
         """Whether the short way may be tried."""
         known = self._known.get(incoming.series.series_instance_uid)
-        return known is not None and not incoming.is_own_result and _agrees(known, incoming)
+        if known is None or incoming.is_own_result:
+            return False
+        return incoming.sop_class_uid != KEY_OBJECT_SELECTION and _agrees(known, incoming)
 
     def record(self, db: Database, batch: Sequence[IncomingInstance]) -> bool:
         """Record instances that are covered, all new; False: nothing is recorded, go the long way.
