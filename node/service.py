@@ -27,6 +27,7 @@ from node.confirmation import Confirmation
 from node.data_directory import PORT_FILE, TLS_PORT_FILE, kept_data, make_private, sole_user
 from node.delivery import DeliveryLoop
 from node.dispatch import sender_for
+from node.identity_check import IdentityCheck
 from node.offered_pipelines import offered_pipelines
 from node.outbox import Outbox
 from node.pacs_query import ask_pacs
@@ -204,9 +205,15 @@ class Service:
             (self._settings.node.data_dir / name).unlink(missing_ok=True)
 
     def _delivery_loops(self) -> list[DeliveryLoop]:
-        node = self._settings.node
+        node, check = self._settings.node, IdentityCheck(self._settings, self._db)
         return [
-            DeliveryLoop(d, sender_for(d, node, self._files), self._db, worker_id=self._worker_id)
+            DeliveryLoop(
+                d,
+                sender_for(d, node, self._files),
+                self._db,
+                worker_id=self._worker_id,
+                check=check,
+            )
             for d in self._settings.destinations
         ]
 

@@ -39,11 +39,13 @@ def revised_objects(
     objects: tuple[PreparedObject, ...],
     receipt: Mapping[str, str],
 ) -> tuple[PreparedObject, ...]:
-    """Give the objects with their predecessors, and under UIDs that were never taken back there.
+    """Give the objects with their predecessors, the identity of now, and UIDs of that.
+
+    UIDs that were taken back there are never used again.
 
     Raises `PermanentDelivery` or `TransientDelivery` where they cannot be made.
     """
-    revision = _revision(objects, receipt)
+    revision = _revision(objects, receipt, finished.attributes)
     changed = tuple(item for item in objects if _is_changed(item, revision))
     if not changed:
         return objects
@@ -78,7 +80,7 @@ def rejection_note(
         files,
         finished.job.job_id,
         [made],
-        lambda folder: NoteRequest(made, items, title, at, folder),
+        lambda folder: NoteRequest(made, items, title, at, folder, finished.attributes),
     )
     return note
 
@@ -111,13 +113,18 @@ class SendJournal:
         self._progress.keep(receipt)
 
 
-def _revision(objects: tuple[PreparedObject, ...], receipt: Mapping[str, str]) -> Revision:
+def _revision(
+    objects: tuple[PreparedObject, ...],
+    receipt: Mapping[str, str],
+    attributes: tuple[tuple[str, str], ...],
+) -> Revision:
     gone = {item.sop_instance_uid for item in rejected_objects(receipt)}
     uids = [item.told.sop_instance_uid for item in objects]
     number = 0
-    while gone & {revised_uid(uid, Revision(number)) for uid in uids}:
+    while gone & {revised_uid(uid, Revision(number, attributes)) for uid in uids}:
         number += 1
-    return Revision(number, predecessors=tuple(map(_predecessor, named_predecessors(receipt))))
+    older = tuple(map(_predecessor, named_predecessors(receipt)))
+    return Revision(number, attributes, older)
 
 
 def _is_changed(item: PreparedObject, revision: Revision) -> bool:

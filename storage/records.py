@@ -273,6 +273,8 @@ class FinishedJob:
     `priors`, oldest first, are those that the job saw. `report_pdf` is the PDF that it made, where
     whoever sends the report has read it from its file. `withdrawn_at` is when newer work replaced
     it, in what withdraws the report. `missing_at_pacs` are the kinds of objects that no PACS got.
+    `attributes` (keyword, value) are those of patient and study that were changed since the objects
+    were made.
     """
 
     job: JobRecord
@@ -283,6 +285,7 @@ class FinishedJob:
     priors: tuple[PriorResult, ...] = ()
     report_pdf: bytes | None = None
     withdrawn_at: datetime | None = None
+    attributes: tuple[tuple[str, str], ...] = ()
     missing_at_pacs: frozenset[ObjectKind] = frozenset()
 
     @property
