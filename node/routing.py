@@ -32,7 +32,8 @@ from storage.dicom_records import InstanceRecord, SeriesRecord, StudyRecord
 from storage.errors import StorageError
 from storage.instance_files import InstanceFiles, uid_tag
 from storage.instances import instances_of_series
-from storage.records import InputInstance, JobInput, NewJob, Refusal
+from storage.job_inputs import InputInstance, JobInput
+from storage.records import NewJob, Refusal
 from storage.rejection_notes import rejected_count
 
 _RANK = {"stat": 0, "high": 1, "routine": 2}

@@ -13,6 +13,7 @@ from enum import StrEnum
 from pathlib import PurePosixPath
 
 from storage.dicom_records import CodedConcept, SeriesRecord, StudyRecord
+from storage.job_inputs import JobInput
 from storage.prior_records import PriorResult
 from storage.quantities import OF_CLASSES, QUALIFYING
 
@@ -76,25 +77,6 @@ class DestinationKind(StrEnum):
     FHIR = "fhir"
     FOLDER = "folder"
     HL7 = "hl7"
-
-
-@dataclass(frozen=True, slots=True)
-class InputInstance:
-    """One instance that a job reads, pinned by the digest of its dataset."""
-
-    sop_instance_uid: str
-    path: PurePosixPath
-    dataset_sha256: str
-
-
-@dataclass(frozen=True, slots=True)
-class JobInput:
-    """The series chosen for one input role of a pipeline, and why it was chosen."""
-
-    role: str
-    series_instance_uid: str
-    reason: str
-    instances: tuple[InputInstance, ...]
 
 
 @dataclass(frozen=True, slots=True)
