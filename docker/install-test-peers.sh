@@ -9,6 +9,8 @@ need Orthanc orthanc
 need storescu dcmtk
 need dciodvfy dicom3tools
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$missing postgresql"
+need /usr/share/java/pixelmed.jar libpixelmed-java
+need javac default-jdk-headless
 need node nodejs
 need npm npm
 
