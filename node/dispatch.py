@@ -31,6 +31,7 @@ from node.report_pdf import with_pdf
 from node.scu import Note, note_nothing, store_objects
 from node.stow.delivery import store_over_http
 from node.superseding import SendJournal, carried_over, rejection_note, revised_objects
+from node.wanted_objects import wanted_objects
 from storage.instance_files import InstanceFiles
 from storage.records import FinishedJob, ObjectKind
 from storage.sent_objects import RECEIPT_KEY, REJECTED_KEY, all_rejected, told
@@ -149,11 +150,7 @@ def _sent(
 
 def _of_kinds(finished: FinishedJob, kinds: Collection[str]) -> dict[ObjectKind, str]:
     """Give the SOP Classes of what the job made of these kinds."""
-    return {
-        made.kind: made.sop_class_uid
-        for made in finished.objects
-        if made.kind.name.lower() in kinds
-    }
+    return {made.kind: made.sop_class_uid for made in wanted_objects(finished, kinds)}
 
 
 def _stored(
