@@ -6,7 +6,7 @@ import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
 import structlog
@@ -15,6 +15,7 @@ from structlog.contextvars import bound_contextvars
 from config.settings import Destination, PacsDestination
 from fhir.progress import Progress
 from node.audit_trail import AuditEvent, note
+from node.clock import Clock, utc_now
 from node.dispatch import Sender
 from node.log_setup import describe_error
 from node.setback import Setback, next_wait, setback_of
@@ -42,12 +43,19 @@ class DeliveryLoop:
     """Delivers to one destination, the longest due first, one at a time."""
 
     def __init__(
-        self, destination: Destination, sender: Sender, db: Database, *, worker_id: str
+        self,
+        destination: Destination,
+        sender: Sender,
+        db: Database,
+        *,
+        worker_id: str,
+        clock: Clock = utc_now,
     ) -> None:
         self._destination = destination
         self._sender = sender
         self._db = db
         self._worker_id = worker_id
+        self._clock = clock
         self._names_predecessors = (
             isinstance(destination, PacsDestination) and destination.superseded == "predecessor"
         )
@@ -100,7 +108,7 @@ class DeliveryLoop:
             destination=self._destination.name,
             worker_id=self._worker_id,
             lease_s=_LEASE_S,
-            now=datetime.now(UTC),
+            now=self._clock(),
         )
         if delivery is None:
             return False
@@ -137,7 +145,7 @@ class DeliveryLoop:
         """Write the outcome, waiting for a database that is away for a while."""
         for _ in range(_SETTLE_ATTEMPTS):
             try:
-                return self._write(delivery, sent, datetime.now(UTC))
+                return self._write(delivery, sent, self._clock())
             except DatabaseUnavailable:
                 log.warning("settlement_waits_for_database")
                 stop.wait(_STORAGE_WAIT_S)

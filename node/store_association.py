@@ -50,10 +50,7 @@ def open_association(
                 for transfer_syntax in transfer_syntaxes
             ],
             ae_title=destination.ae_title,
-            evt_handlers=[
-                (evt.EVT_CONN_OPEN, prepare_requestor),
-                (evt.EVT_PDU_RECV, watch.handle),
-            ],
+            evt_handlers=[(evt.EVT_CONN_OPEN, prepare_requestor), watch.handler],
             **tls.arguments,
         )
     except OSError as error:

@@ -29,6 +29,7 @@ from pipelines.bundle_config import (
     invalid,
     place_of,
     prepared,
+    prepares_by,
     read_configuration,
 )
 from pipelines.bundle_files import bundle_metadata, inference_config
@@ -53,6 +54,8 @@ class LoadedBundle:
     `adds_channel` says that the bundle's own transforms give the image its channel axis, as
     they would after its loader. `load_keys` are the keys that its loader fills; the network's
     input lies under `metadata.input_key`. `chain` is its postprocessing as configured.
+    `repeats_channel` says that its transforms make colour of grey, `resamples_to_mm` that they
+    bring images to a voxel size.
     """
 
     metadata: BundleMetadata
@@ -64,6 +67,8 @@ class LoadedBundle:
     adds_channel: bool
     load_keys: tuple[str, ...]
     chain: Chain
+    repeats_channel: bool = False
+    resamples_to_mm: bool = False
 
 
 @dataclass(frozen=True)
@@ -123,6 +128,8 @@ def made_bundle(
             adds_channel=adds_channel(config),
             load_keys=keys,
             chain=postprocessing_chain(config, place_of(config, "postprocessing") or ""),
+            repeats_channel=prepares_by(config, "RepeatChannel"),
+            resamples_to_mm=prepares_by(config, "Spacing"),
         )
 
 

@@ -162,6 +162,13 @@ def adds_channel(config: Mapping[str, Any]) -> bool:
     return named and not by_loader
 
 
+def prepares_by(config: Mapping[str, Any], transform: str) -> bool:
+    """Whether the preprocessing has a transform of that name (without its ending)."""
+    place = place_of(config, "preprocessing")
+    found = components(plain(config, f"@{place}") if place else {})
+    return any(transform_name(component) == transform for component in found)
+
+
 def invalid(path: Path, what: str, error: BaseException) -> InvalidBundle:
     """The error that names the file, what failed and the innermost reason."""
     while error.__cause__ is not None:  # MONAI wraps what went wrong in what it was doing

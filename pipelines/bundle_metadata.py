@@ -51,6 +51,11 @@ class BundleMetadata:
         return "background" in self.channels.get(BACKGROUND, "").lower()
 
     @property
+    def is_of_pictures(self) -> bool:
+        """Whether the network takes flat images, no volumes."""
+        return bool(self.inputs) and all(len(one.spatial_shape) == 2 for one in self.inputs)
+
+    @property
     def channel_names(self) -> tuple[str, ...]:
         """Meaning of every input channel, in the order that the network takes them."""
         names: list[str] = []
@@ -83,7 +88,7 @@ def _metadata(path: Path, values: Any) -> BundleMetadata:
             input_channels=sum(image.channels for image in inputs),
             channels=_indexed(output["channel_def"]),
             inputs=inputs,
-            kind=_kind(output),
+            kind=_kind(output, str(values.get("task", ""))),
             task=str(values.get("task", "")),
         )
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
@@ -113,9 +118,12 @@ def _indexed(names: Mapping[Any, Any]) -> dict[int, str]:
     return {int(index): str(text) for index, text in names.items()}
 
 
-def _kind(output: Mapping[str, Any]) -> Kind:
+def _kind(output: Mapping[str, Any], task: str) -> Kind:
     told = f"{output.get('type', '')} {output.get('format', '')}".lower()
     if "segmentation" in told:
         return "segmentation"
-    flat = 0 < len(output.get("spatial_shape") or (0, 0, 0)) < 2
-    return "classification" if flat or any(word in told for word in CLASSES) else "segmentation"
+    shape = output.get("spatial_shape") or (0, 0, 0)
+    # A list of classes is written as [4], and by some bundles as [1, 4].
+    is_flat = 0 < len(shape) < 2 or (len(shape) == 2 and shape[0] == 1)
+    is_named = any(word in told for word in CLASSES) or "classif" in task.lower()
+    return "classification" if is_flat or is_named else "segmentation"

@@ -15,6 +15,7 @@ from pipelines.classifying import classified
 from pipelines.common_grid import on_one_grid
 from pipelines.device import chosen_device, forget_peak, peak_memory_mib
 from pipelines.errors import PipelineError, RefusalCode, Refused
+from pipelines.input_reading import read_input
 from pipelines.labels import Labels, slice_counts
 from pipelines.left_right import LeftRightResult, Verdict, left_right_test
 from pipelines.model_loading import load_model
@@ -24,7 +25,7 @@ from pipelines.reading_policy import ReadingPolicy
 from pipelines.registry import RegisteredPipeline
 from pipelines.segmenting import segmented
 from pipelines.selection import NoMatch, select_inputs
-from pipelines.series_volume import SeriesVolume, read_series
+from pipelines.series_volume import SeriesVolume
 from pipelines.stages import StageTimes
 from pipelines.study_folder import series_of_folder
 
@@ -127,7 +128,7 @@ def case_volumes(registered: RegisteredPipeline, dicom_dir: Path) -> dict[str, S
         raise Refused(RefusalCode.NO_PIPELINE_MATCHES, " | ".join(selection.reasons))
     paths = {id(item.candidate): item.paths for item in series}
     volumes = {
-        role: read_series(
+        role: read_input(
             paths[id(chosen.candidate)], ReadingPolicy.of(registered.definition.inputs[role])
         )
         for role, chosen in selection.inputs.items()

@@ -28,9 +28,14 @@ def load_model(registered: RegisteredPipeline, device: torch.device) -> LoadedBu
 
 def _load_torchscript(registered: RegisteredPipeline, device: torch.device) -> LoadedBundle:
     path, definition = registered.bundle_dir, registered.definition
-    network = _network_of(definition)
-    metadata = torchscript_metadata(definition.title, definition.version, network)
-    return made_bundle(path, path, torchscript_config(network), metadata, device)
+    network, judges_whole = _network_of(definition), bool(definition.classes)
+    metadata = torchscript_metadata(
+        definition.title, definition.version, network, judges_whole=judges_whole
+    )
+    config = torchscript_config(
+        network, judges_whole=judges_whole, is_flat=definition.is_of_projections
+    )
+    return made_bundle(path, path, config, metadata, device)
 
 
 def _network_of(definition: PipelineDefinition) -> Any:

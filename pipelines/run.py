@@ -29,6 +29,7 @@ from pipelines.device import (
 from pipelines.errors import RefusalCode, Refused
 from pipelines.findings import Findings, find
 from pipelines.input_check import refuse_unlike
+from pipelines.input_reading import read_input
 from pipelines.labels import Labels
 from pipelines.model_cache import loaded_model
 from pipelines.objects.identity import Origin
@@ -42,7 +43,7 @@ from pipelines.results import ResultWriter
 from pipelines.review import qualified
 from pipelines.segmenting import Effort, segmented
 from pipelines.selection import NoMatch, select_inputs
-from pipelines.series_volume import SeriesVolume, read_series
+from pipelines.series_volume import SeriesVolume
 from pipelines.smaller_means import with_smaller_means
 from pipelines.stages import StageTimes
 from pipelines.study_folder import files_digest, series_of_folder
@@ -122,7 +123,7 @@ def run_pipeline(request: RunRequest) -> JobResult:
 def _read_inputs(request: RunRequest) -> dict[str, SeriesVolume]:
     volumes = {}
     for role, criteria in request.registered.definition.inputs.items():
-        volumes[role] = volume = read_series(request.inputs[role], ReadingPolicy.of(criteria))
+        volumes[role] = volume = read_input(request.inputs[role], ReadingPolicy.of(criteria))
         if criteria.input_statistics is not None:
             refuse_unlike(criteria.input_statistics, volume.voxels, volume.spacing_mm, role)
     return volumes

@@ -7,7 +7,12 @@ from typing import Any
 
 import pytest
 from pydicom.dataset import FileDataset
-from pydicom.uid import ExplicitVRLittleEndian, RLELossless, SegmentationStorage
+from pydicom.uid import (
+    ExplicitVRLittleEndian,
+    KeyObjectSelectionDocumentStorage,
+    RLELossless,
+    SegmentationStorage,
+)
 
 from node.errors import FormRefused, PermanentDelivery, TransientDelivery
 from storage.sent_objects import FALLBACK_KEY, UNCONFIRMED_KEY
@@ -243,3 +248,37 @@ def test_no_text_or_url_names_the_patient(tries: Tries, serve: Serve) -> None:
     failure = tries.failure(server.base_url)
     assert "Doe" not in failure.text
     assert [request.path for request in server.requests] == ["/fhir/studies"]
+
+
+def test_a_replaced_result_is_taken_back_by_a_note_on_all_that_is_there(
+    tries: Tries, serve: Serve
+) -> None:
+    script = StowScript()
+    url = serve(script).base_url
+    sent = tries.send(url)
+    tries.take_back(url, superseded="rejection_note")
+
+    (note,) = script.posts[-1]
+    assert note.SOPClassUID == KeyObjectSelectionDocumentStorage
+    assert note.ConceptNameCodeSequence[0].CodeValue == "113001"
+    assert _named(note) == {item.sop_instance_uid for item in sent}
+
+
+def test_what_a_broken_try_may_have_brought_is_taken_back_too(tries: Tries, serve: Serve) -> None:
+    script = StowScript(_for("SR", 0xA700))
+    url = serve(script).base_url
+    tries.failure(url)
+    tries.take_back(url, superseded="rejection_note")
+    (note,) = script.posts[-1]
+    assert set(script.stored) - {note.SOPInstanceUID} <= _named(note)
+
+
+def test_nothing_is_taken_back_where_nothing_was_sent(tries: Tries, serve: Serve) -> None:
+    script = StowScript()
+    assert tries.take_back(serve(script).base_url, superseded="rejection_note") == ()
+    assert script.posts == []
+
+
+def _named(note: FileDataset) -> set[str]:
+    evidence = note.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence
+    return {str(one.ReferencedSOPInstanceUID) for s in evidence for one in s.ReferencedSOPSequence}
