@@ -30,10 +30,11 @@ from node.prepared_objects import PreparedObject, prepared_objects
 from node.report_pdf import with_pdf
 from node.scu import Note, note_nothing, store_objects
 from node.stow.delivery import store_over_http
-from node.superseding import SendJournal, carried_over, rejection_note, revised_objects
+from node.superseding import SendJournal, carried_over, revised_objects, taken_back
+from node.wanted_objects import wanted_objects
 from storage.instance_files import InstanceFiles
 from storage.records import FinishedJob, ObjectKind
-from storage.sent_objects import RECEIPT_KEY, REJECTED_KEY, all_rejected, told
+from storage.sent_objects import RECEIPT_KEY, told
 
 log = structlog.get_logger()
 
@@ -110,12 +111,13 @@ def _send_to_pacs(
 ) -> Mapping[str, str]:
     calling_ae_title = destination.calling_ae_title or node.ae_title
     if finished.withdrawn_at is not None:
-        gone = {REJECTED_KEY: told(all_rejected(progress.receipt))}
-        made = files.absolute(finished.objects[0].path)
-        note = rejection_note(destination, files, finished, made, progress.receipt)
-        if note is None:
-            return {**gone, RECEIPT_KEY: told([])}
-        return {**gone, **_stored(destination, calling_ae_title, (note,))}
+        return taken_back(
+            destination,
+            files,
+            finished,
+            progress.receipt,
+            lambda note: _stored(destination, calling_ae_title, (note,)),
+        )
     send = partial(_sent, destination, calling_ae_title, files, finished, progress)
     try:
         return send(destination.objects)
@@ -149,11 +151,7 @@ def _sent(
 
 def _of_kinds(finished: FinishedJob, kinds: Collection[str]) -> dict[ObjectKind, str]:
     """Give the SOP Classes of what the job made of these kinds."""
-    return {
-        made.kind: made.sop_class_uid
-        for made in finished.objects
-        if made.kind.name.lower() in kinds
-    }
+    return {made.kind: made.sop_class_uid for made in wanted_objects(finished, kinds)}
 
 
 def _stored(
