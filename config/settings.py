@@ -20,7 +20,6 @@ from config.setting_types import (
     Network,
     Outcomes,
     Port,
-    ResultOutcomes,
     Seconds,
 )
 from config.setting_types import Frozen as Frozen
@@ -162,7 +161,7 @@ class DicomDestination(ObjectProfile):
     timeout_s: Seconds = 30
     confirm: Literal["commitment", "find", "none"] = "commitment"
     confirm_timeout_s: Seconds = 600
-    outcomes: ResultOutcomes = ("findings", "no_findings")
+    outcomes: Outcomes = ("findings", "no_findings")
     retry: RetrySettings = RetrySettings()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import assert_never
 
 from config.settings import (
@@ -22,6 +23,7 @@ from fhir.hl7_delivery import Hl7Client
 from fhir.progress import Progress
 from node.errors import CannotStart
 from node.object_negotiation import accepted_encodings
+from node.outcome_report import outcome_report
 from node.prepared_objects import PreparedObject, prepared_objects
 from node.report_pdf import with_pdf
 from node.scu import Note, note_nothing, store_objects
@@ -29,6 +31,7 @@ from node.superseding import SendJournal, carried_over, rejection_note, revised_
 from storage.instance_files import InstanceFiles
 from storage.records import FinishedJob
 from storage.sent_objects import RECEIPT_KEY, REJECTED_KEY, all_rejected, told
+from storage.telling import WITH_RESULT, telling
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,15 +104,39 @@ def _send_to_pacs(
     calling_ae_title = destination.calling_ae_title or node.ae_title
     if finished.withdrawn_at is not None:
         gone = {REJECTED_KEY: told(all_rejected(progress.receipt))}
-        made = files.absolute(finished.objects[0].path)
+        made = _for_header(node, files, finished)
         note = rejection_note(destination, files, finished, made, progress.receipt)
         if note is None:
             return {**gone, RECEIPT_KEY: told([])}
         return {**gone, **_stored(destination, calling_ae_title, (note,))}
-    objects = _result_objects(destination, calling_ae_title, files, finished, progress)
+    if telling(finished.job) in WITH_RESULT:
+        objects = _result_objects(destination, calling_ae_title, files, finished, progress)
+    else:
+        objects = _outcome_objects(destination, node, files, finished, progress)
     journal = SendJournal(progress, objects)
     receipt = _stored(destination, calling_ae_title, objects, journal)
     return {**carried_over(progress.receipt), **receipt}
+
+
+def _for_header(node: NodeSettings, files: InstanceFiles, finished: FinishedJob) -> Path:
+    """Give an object of the job."""
+    if finished.objects:
+        return files.absolute(finished.objects[0].path)
+    return outcome_report(node, files, finished).path
+
+
+def _outcome_objects(
+    destination: DicomDestination,
+    node: NodeSettings,
+    files: InstanceFiles,
+    finished: FinishedJob,
+    progress: Progress,
+) -> tuple[PreparedObject, ...]:
+    if "sr" not in destination.objects:
+        return ()
+    report = outcome_report(node, files, finished)
+    unnamed = replace(finished, attributes=())  # the report names whom it is about already
+    return revised_objects(files, unnamed, (report,), progress.receipt)
 
 
 def _result_objects(
