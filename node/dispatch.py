@@ -26,6 +26,7 @@ from fhir.progress import Progress
 from node.errors import CannotStart, FormRefused
 from node.fallback import kinds_instead, told_instead
 from node.object_negotiation import accepted_encodings, accepted_kinds
+from node.outcome_report import header_source, outcome_objects
 from node.prepared_objects import PreparedObject, prepared_objects
 from node.report_pdf import with_pdf
 from node.scu import Note, note_nothing, store_objects
@@ -35,6 +36,7 @@ from node.wanted_objects import wanted_objects
 from storage.instance_files import InstanceFiles
 from storage.records import FinishedJob, ObjectKind
 from storage.sent_objects import RECEIPT_KEY, told
+from storage.telling import WITH_RESULT, telling
 
 log = structlog.get_logger()
 
@@ -68,7 +70,7 @@ def sender_for(destination: Destination, node: NodeSettings, files: InstanceFile
         case DicomDestination():
             return Sender(partial(_send_to_pacs, destination, node, files), confirms=False)
         case StowDestination():
-            return Sender(partial(store_over_http, destination, files), confirms=True)
+            return Sender(partial(store_over_http, destination, node, files), confirms=True)
         case FhirDestination():
             client = _client(destination, node)
             return Sender(
@@ -116,8 +118,13 @@ def _send_to_pacs(
             files,
             finished,
             progress.receipt,
-            lambda note: _stored(destination, calling_ae_title, (note,)),
+            made=header_source(node, files, finished),
+            send=lambda note: _stored(destination, calling_ae_title, (note,)),
         )
+    if telling(finished.job) not in WITH_RESULT:
+        report = outcome_objects(destination, node, files, finished, progress.receipt)
+        receipt = _stored(destination, calling_ae_title, report, SendJournal(progress, report))
+        return {**carried_over(progress.receipt), **receipt}
     send = partial(_sent, destination, calling_ae_title, files, finished, progress)
     try:
         return send(destination.objects)

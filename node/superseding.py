@@ -63,14 +63,16 @@ def taken_back(
     files: InstanceFiles,
     finished: FinishedJob,
     receipt: Mapping[str, str],
+    *,
+    made: Path,
     send: Callable[[PreparedObject], Mapping[str, str]],
 ) -> Mapping[str, str]:
     """Have the note on a replaced result sent, where the destination has anything of it.
 
-    Returns the receipt. Raises as `revised_objects`, and what `send` raises.
+    `made` is an object of the job, for its header. Returns the receipt. Raises as
+    `revised_objects`, and what `send` raises.
     """
     gone = {REJECTED_KEY: told(all_rejected(receipt))}
-    made = files.absolute(finished.objects[0].path)
     note = _rejection_note(destination, files, finished, made, receipt)
     return {**gone, **({RECEIPT_KEY: told([])} if note is None else send(note))}
 
