@@ -26,7 +26,8 @@ _KNOWN = (*_NATIVE, RLE_LOSSLESS, JPEG_LS_LOSSLESS, JPEG_2000_LOSSLESS)
 class ObjectProfile(Frozen):
     """What a destination takes; the node sends of it what the destination accepts."""
 
-    objects: tuple[Literal["seg", "sr", "pdf", "sc"], ...] = ("seg", "sr", "pdf", "sc")
+    objects: tuple[Literal["seg", "sr", "pdf", "sc"], ...] = ("seg", "sr")
+    fallback: tuple[Literal["sc", "pdf"], ...] = ("sc", "pdf")
     segmentation: Literal["auto", "binary", "fractional", "labelmap"] = "auto"
     empty_frames: Literal["omit", "keep"] = "omit"
     most_segments: Annotated[int, Field(ge=1)] | None = None
@@ -40,6 +41,13 @@ class ObjectProfile(Frozen):
     def _some_object(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if not value or len(set(value)) != len(value):
             raise ValueError("name some of seg, sr, pdf and sc, each once")
+        return value
+
+    @field_validator("fallback")
+    @classmethod
+    def _each_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(value)) != len(value):
+            raise ValueError("name sc and pdf once at most")
         return value
 
     @field_validator("transfer_syntaxes")

@@ -6,15 +6,16 @@ import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
 import structlog
 from structlog.contextvars import bound_contextvars
 
-from config.settings import Destination, DicomDestination
+from config.settings import Destination, PacsDestination
 from fhir.progress import Progress
 from node.audit_trail import AuditEvent, note
+from node.clock import Clock, utc_now
 from node.dispatch import Sender
 from node.identity_check import Check, unchecked
 from node.log_setup import describe_error
@@ -26,7 +27,7 @@ from storage.errors import DatabaseUnavailable, IllegalTransition, LeaseLost, St
 from storage.identity import with_identity
 from storage.predecessors import with_predecessors
 from storage.records import DeliveryRecord, DeliveryState, DestinationKind, Purpose
-from storage.sent_objects import as_the_pacs_has_it
+from storage.sent_objects import UNCONFIRMED_KEY, as_the_pacs_has_it
 
 _LEASE_S = 3600.0
 """Longer than any sending: a destination has one loop, which alone claims for it, and what a
@@ -50,6 +51,7 @@ class DeliveryLoop:
         db: Database,
         *,
         worker_id: str,
+        clock: Clock = utc_now,
         check: Check = unchecked,
     ) -> None:
         self._identity = check
@@ -57,8 +59,9 @@ class DeliveryLoop:
         self._sender = sender
         self._db = db
         self._worker_id = worker_id
+        self._clock = clock
         self._names_predecessors = (
-            isinstance(destination, DicomDestination) and destination.superseded == "predecessor"
+            isinstance(destination, PacsDestination) and destination.superseded == "predecessor"
         )
 
     def run(self, stop: threading.Event) -> None:
@@ -109,7 +112,7 @@ class DeliveryLoop:
             destination=self._destination.name,
             worker_id=self._worker_id,
             lease_s=_LEASE_S,
-            now=datetime.now(UTC),
+            now=self._clock(),
         )
         if delivery is None:
             return False
@@ -147,7 +150,7 @@ class DeliveryLoop:
         """Write the outcome, waiting for a database that is away for a while."""
         for _ in range(_SETTLE_ATTEMPTS):
             try:
-                return self._write(delivery, sent, datetime.now(UTC))
+                return self._write(delivery, sent, self._clock())
             except DatabaseUnavailable:
                 log.warning("settlement_waits_for_database")
                 stop.wait(_STORAGE_WAIT_S)
@@ -164,15 +167,16 @@ class DeliveryLoop:
         if isinstance(sent, Setback):
             self._write_setback(delivery, sent, now)
             return
+        is_confirmed = self._sender.confirms and UNCONFIRMED_KEY not in sent
         deliveries.settle_sent(
             self._db,
             delivery.delivery_id,
             worker_id=self._worker_id,
-            confirmed=self._sender.confirms,
+            confirmed=is_confirmed,
             receipt=sent,
             now=now,
         )
-        log.info("delivery_sent", confirmed=self._sender.confirms, purpose=delivery.purpose)
+        log.info("delivery_sent", confirmed=is_confirmed, purpose=delivery.purpose)
         is_dicom = delivery.kind is DestinationKind.DICOM
         note(
             self._db,

@@ -3,21 +3,49 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from config.object_profile import ObjectProfile
 from config.settings import NodeSettings
 from node.attempt import software_version
 from node.composed_objects import composed
 from node.prepared_objects import PreparedObject
+from node.superseding import revised_objects
 from pipelines.objects.composing import OutcomeRequest
 from storage.instance_files import InstanceFiles, validated_uid
 from storage.records import FinishedJob, JobState
 
 _MOST_IMAGES = 200
 _WORTH = "No AI result: this says nothing about the images."
+
+
+def outcome_objects(
+    profile: ObjectProfile,
+    node: NodeSettings,
+    files: InstanceFiles,
+    finished: FinishedJob,
+    receipt: Mapping[str, str],
+) -> tuple[PreparedObject, ...]:
+    """Give what a destination gets of a job without a result; nothing where it takes no SR.
+
+    Raises as `outcome_report`.
+    """
+    if "sr" not in profile.objects:
+        return ()
+    report = outcome_report(node, files, finished)
+    unnamed = replace(finished, attributes=())  # the report names whom it is about already
+    return revised_objects(files, unnamed, (report,), receipt)
+
+
+def header_source(node: NodeSettings, files: InstanceFiles, finished: FinishedJob) -> Path:
+    """Give an object of the job, to take a header from. Raises as `outcome_report`."""
+    if finished.objects:
+        return files.absolute(finished.objects[0].path)
+    return outcome_report(node, files, finished).path
 
 
 def outcome_report(

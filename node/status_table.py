@@ -110,6 +110,9 @@ def _notes(delivery: DeliveryRow, now: datetime) -> Iterator[str]:
         yield f"try {delivery.attempts}"
     if delivery.state is DeliveryState.PENDING:
         yield f"next {_until(delivery.due_at - now)}"
+    if delivery.fallback:
+        kinds = dict.fromkeys(item.kind.name for item in delivery.sent)
+        yield f"no SEG taken: {', '.join(kinds)} instead"
     if delivery.unconfirmed:
         yield f"unconfirmed: {delivery.unconfirmed}"
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from config.settings import DicomDestination
+from config.object_profile import ObjectProfile
 from fhir.progress import Progress
 from node.composed_objects import composed
 from node.errors import PermanentDelivery
@@ -57,7 +57,7 @@ def revised_objects(
 
 
 def rejection_note(
-    destination: DicomDestination,
+    destination: ObjectProfile,
     files: InstanceFiles,
     finished: FinishedJob,
     made: Path,

@@ -18,7 +18,7 @@ from storage.job_tables import Delivery, Job
 from storage.records import DeliveryState, DestinationKind, JobState, Outcome, Purpose
 from storage.rejection_notes import note_rows, rejected_counts
 from storage.rejection_records import NoteRow
-from storage.sent_objects import SentObject, sent_objects
+from storage.sent_objects import FALLBACK_KEY, UNCONFIRMED_KEY, SentObject, sent_objects
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,8 @@ class DeliveryRow:
     """One delivery of a job.
 
     `unconfirmed` is why the receiver of a sent delivery has not confirmed it, where it is asked:
-    `asking`, `awaited` (its report), or the reason of the last try. `sent` is what a PACS got.
+    `asking`, `awaited` (its report), or the reason of the last try. `sent` is what a PACS got,
+    `fallback` why it got that in place of segmentations.
     """
 
     delivery_id: int
@@ -39,6 +40,7 @@ class DeliveryRow:
     reason_text: str
     unconfirmed: str = ""
     sent: tuple[SentObject, ...] = ()
+    fallback: str = ""
     purpose: Purpose = Purpose.TELL
 
 
@@ -162,7 +164,6 @@ def _deliveries(session: Session, job_ids: list[int]) -> dict[int, list[Delivery
 
 
 def _delivery_row(delivery: Delivery, confirmation: Confirmation | None) -> DeliveryRow:
-    is_asked = confirmation is not None and delivery.state is DeliveryState.SENT
     return DeliveryRow(
         delivery_id=delivery.id,
         destination=delivery.destination,
@@ -172,13 +173,18 @@ def _delivery_row(delivery: Delivery, confirmation: Confirmation | None) -> Deli
         due_at=delivery.due_at,
         reason_code=delivery.reason_code,
         reason_text=delivery.reason_text,
-        unconfirmed=_unconfirmed(confirmation) if is_asked and confirmation else "",
+        unconfirmed=_unconfirmed(delivery, confirmation),
         sent=sent_objects(delivery.receipt),
+        fallback=delivery.receipt.get(FALLBACK_KEY, ""),
         purpose=delivery.purpose,
     )
 
 
-def _unconfirmed(confirmation: Confirmation) -> str:
+def _unconfirmed(delivery: Delivery, confirmation: Confirmation | None) -> str:
+    if delivery.state is not DeliveryState.SENT:
+        return ""
+    if confirmation is None:
+        return delivery.receipt.get(UNCONFIRMED_KEY, "")
     return confirmation.reason_code or confirmation.state.value
 
 

@@ -7,7 +7,7 @@ another encoding. Storage commitment, C-FIND and the links of a report name thos
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from sqlalchemy import or_, select
@@ -24,6 +24,12 @@ from storage.records import (
 )
 
 RECEIPT_KEY = "sent"
+UNCONFIRMED_KEY = "unconfirmed"
+"""In the receipt of a receiver that could have proved that it keeps the objects: why it did not."""
+
+FALLBACK_KEY = "fallback"
+"""In the receipt of a PACS that took no segmentation, and got pictures and pages: why."""
+
 TRIED_KEY = "tried"
 """What may have arrived of a sending that broke."""
 
@@ -33,6 +39,7 @@ REJECTED_KEY = "rejected"
 FORMER_KEY = "former"
 """Reports of the same job that the destination got before, on another end of it."""
 
+_PAGES = frozenset({ObjectKind.PDF, ObjectKind.SC})
 _TAKEN = (DeliveryState.SENT, DeliveryState.CONFIRMED)
 
 
@@ -110,9 +117,10 @@ def objects_of_delivery(db: Database, delivery_id: int) -> tuple[SentObject, ...
 
 
 def as_the_pacs_has_it(db: Database, finished: FinishedJob) -> FinishedJob:
-    """Name the objects in place of the kept ones that the job's first PACS has taken.
+    """Name the objects in place of the kept ones that the job's PACS have taken.
 
-    Objects of a kind that it did not get stay as the node keeps them.
+    Of each kind those of the first PACS that got it. A kind that no PACS got stays as the node
+    keeps it, and is told as missing; while nothing has arrived anywhere, only pages are.
     """
     taken = (
         select(Delivery.receipt)
@@ -122,8 +130,18 @@ def as_the_pacs_has_it(db: Database, finished: FinishedJob) -> FinishedJob:
     )
     with db.read() as session:
         receipts = session.scalars(taken).all()
-    sent = next(filter(None, map(_of_the_result, receipts)), ())
-    return replace(finished, objects=tuple(_renamed(finished.objects, sent)))
+    arrived = list(filter(None, map(_of_the_result, receipts)))
+    kinds = {made.kind for made in finished.objects}
+    there = {kind: _first_of(kind, arrived) for kind in kinds}
+    missing = {kind for kind in kinds if not there[kind]} if arrived else kinds & _PAGES
+    sent = [item for items in there.values() for item in items]
+    objects = tuple(_renamed(finished.objects, sent))
+    return replace(finished, objects=objects, missing_at_pacs=frozenset(missing))
+
+
+def _first_of(kind: ObjectKind, arrived: Iterable[Sequence[SentObject]]) -> list[SentObject]:
+    of_kind = ([item for item in sent if item.kind is kind] for sent in arrived)
+    return next(filter(None, of_kind), [])
 
 
 def _of_the_result(receipt: Mapping[str, str]) -> tuple[SentObject, ...]:

@@ -15,8 +15,9 @@ from pydicom.dataset import Dataset
 from node.delivery_plan import plan_of
 from storage.database import Database
 from storage.instance_files import InstanceFiles
+from storage.job_inputs import InputInstance, JobInput
 from storage.jobs import fail_job, list_jobs, refuse_job, retry_job
-from storage.records import DeliveryState, InputInstance, JobInput, NewJob, Purpose, Refusal
+from storage.records import DeliveryState, NewJob, Purpose, Refusal
 from storage.studies import route
 from tests.integration.node_receive.test_superseded_results_at_a_pacs import (
     Pacs,

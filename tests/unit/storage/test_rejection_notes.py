@@ -13,9 +13,10 @@ from storage.errors import LeaseLost
 from storage.instance_files import InstanceFiles
 from storage.instance_recorder import InstanceRecorder
 from storage.instances import instances_of_series, record_instance
+from storage.job_inputs import InputInstance, JobInput
 from storage.jobs import get_job, job_events, list_jobs
 from storage.overview import StudyRow, study_rows
-from storage.records import InputInstance, JobInput, JobState, NewJob, Purpose, Refusal
+from storage.records import JobState, NewJob, Purpose, Refusal
 from storage.rejection_notes import (
     IMAGES_EXPIRED,
     IMAGES_REJECTED,
