@@ -49,8 +49,13 @@ def classified(
 
 
 def _activated(answer: MetaTensor, bundle: LoadedBundle) -> torch.Tensor:
-    """The answer [class] after the activations of the postprocessing, as they are configured."""
+    """The answer [class] after the activations of the postprocessing, as they are configured.
+
+    Where there is none, an argmax says that the classes exclude each other: softmax.
+    """
     chain = bundle.postprocessing
+    if bundle.chain.head == "softmax" and "Activations" not in bundle.chain.names:
+        return torch.softmax(answer.as_tensor(), dim=0)
     steps = chain.flatten().transforms if isinstance(chain, Compose) else (chain,)
     processed: Any = {ANSWER_KEY: answer}
     for step in steps:

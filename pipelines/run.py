@@ -27,8 +27,10 @@ from pipelines.device import (
     prepare_torch,
 )
 from pipelines.errors import RefusalCode, Refused
+from pipelines.explaining import explained
 from pipelines.findings import Findings, find
 from pipelines.input_check import refuse_unlike
+from pipelines.input_reading import read_input
 from pipelines.labels import Labels
 from pipelines.model_cache import loaded_model
 from pipelines.objects.identity import Origin
@@ -42,7 +44,7 @@ from pipelines.results import ResultWriter
 from pipelines.review import qualified
 from pipelines.segmenting import Effort, segmented
 from pipelines.selection import NoMatch, select_inputs
-from pipelines.series_volume import SeriesVolume, read_series
+from pipelines.series_volume import SeriesVolume
 from pipelines.smaller_means import with_smaller_means
 from pipelines.stages import StageTimes
 from pipelines.study_folder import files_digest, series_of_folder
@@ -125,7 +127,7 @@ def run_pipeline(request: RunRequest) -> JobResult:
 def _read_inputs(request: RunRequest) -> dict[str, SeriesVolume]:
     volumes = {}
     for role, criteria in request.registered.definition.inputs.items():
-        volumes[role] = volume = read_series(request.inputs[role], ReadingPolicy.of(criteria))
+        volumes[role] = volume = read_input(request.inputs[role], ReadingPolicy.of(criteria))
         if criteria.input_statistics is not None:
             refuse_unlike(criteria.input_statistics, volume.voxels, volume.spacing_mm, role)
     return volumes
@@ -147,14 +149,17 @@ def _class_findings(
         data = preprocessed(upright, bundle, registered.channel_roles)
     with times.stage("inference"):
         probabilities = classified(data, bundle, registered.definition.precision)
+    source, main = next(iter(volumes.values())), next(iter(upright.values()))
     with times.stage("measure"):
-        return find_classes(
+        found = find_classes(
             registered.definition,
             probabilities,
-            next(iter(volumes.values())).voxels.shape,
+            source.voxels.shape,
             input_digest=request.input_digest,
             pipeline_digest=registered.pipeline_digest,
         )
+    with times.stage("explanation"):
+        return explained(found, registered.definition, data, bundle, (source, main))
 
 
 def _findings(

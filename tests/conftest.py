@@ -12,6 +12,7 @@ import hypothesis
 import pytest
 
 from tests.peers import pixelmed_checker, real_images
+from tests.peers.orthanc import DICOM_WEB_PLUGIN
 
 # How long an example takes says how busy the machine is, and nothing about the code.
 hypothesis.settings.register_profile(
@@ -48,6 +49,7 @@ def _has_pixelmed() -> bool:
 
 PEERS: dict[str, Callable[[], bool]] = {
     "orthanc": _on_path("Orthanc"),
+    "orthanc_dicomweb": DICOM_WEB_PLUGIN.exists,
     "dcmtk": _on_path("storescu"),
     "dicom3tools": _on_path("dciodvfy"),
     "postgresql": _has_postgresql,

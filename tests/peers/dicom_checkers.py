@@ -34,7 +34,7 @@ class FalseAlarm:
 FALSE_ALARMS = (
     FalseAlarm(
         "dciodvfy",
-        r"^(Segmentation|Comprehensive3DSR|EncapsulatedPDF|SCImage)$",
+        r"^(Segmentation|Comprehensive3DSR|EncapsulatedPDF|SCImage|KeyObjectSelectionDocument)$",
         "the name of the IOD that it recognised, not a message",
     ),
     FalseAlarm(
@@ -66,6 +66,11 @@ FALSE_ALARMS = (
         "dsrdump|tid1500reader",
         r"VR checker does not support this Specific Character Set: ISO_IR 192",
         "DCMTK 3.6 does not check values in UTF-8",
+    ),
+    FalseAlarm(
+        "dsrdump",
+        r"^W: Check for template constraints not yet supported$",
+        "it knows no template of a Key Object Selection; dciodvfy and PixelMed do",
     ),
 )
 
