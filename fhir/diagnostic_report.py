@@ -110,5 +110,5 @@ def _conclusion_codes(finished: FinishedJob, outcome: Telling) -> list[CodeableC
 
 def _report_sr(finished: FinishedJob) -> list[Identifier]:
     """The SR that says the same in DICOM, by its SOP Instance UID."""
-    reports = (each for each in finished.objects if each.kind is ObjectKind.SR)
+    reports = (each for each in finished.objects_at_pacs if each.kind is ObjectKind.SR)
     return [dicom_uid(each.sop_instance_uid) for each in reports]

@@ -27,7 +27,7 @@ def build_imaging_study(
     finished: FinishedJob, context: ReportContext, accession_system: str | None
 ) -> ImagingStudy:
     """The study with the series received and the SEG and SR series made from them."""
-    series = [*map(_source_series, finished.series), *_result_series(finished.objects)]
+    series = [*map(_source_series, finished.series), *_result_series(finished.objects_at_pacs)]
     return ImagingStudy(
         identifier=_identifiers(finished.study.header, accession_system),
         status=ImagingStudyStatus.AVAILABLE,

@@ -55,6 +55,9 @@ from storage.records import JobResult
 log = structlog.get_logger()
 
 
+_NO_NODE = Station("radnode", "RADNODE", "", "unknown")
+
+
 @dataclass(frozen=True, slots=True)
 class RunRequest:
     """One job. `inputs` gives absolute file paths by role, in any order.
@@ -236,6 +239,7 @@ def run_study(
     content_time: datetime | None = None,
     bundles_dir: Path = SHIPPED_BUNDLES,
     wanted: Wanted = NOTHING_MORE,
+    station: Station = _NO_NODE,
 ) -> JobResult:
     """Choose series below `dicom_dir`, run, and write SEG and SR into `out_dir`.
 
@@ -260,7 +264,7 @@ def run_study(
             data_dir=out_dir,
             out_dir=out_dir,
             device=device,
-            station=Station("radnode", "RADNODE", "", "unknown"),
+            station=station,
             content_time=content_time or datetime.now(UTC),
             wanted=wanted,
         )

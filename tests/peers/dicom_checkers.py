@@ -34,7 +34,7 @@ class FalseAlarm:
 FALSE_ALARMS = (
     FalseAlarm(
         "dciodvfy",
-        r"^(Segmentation|Comprehensive3DSR|EncapsulatedPDF|SCImage)$",
+        r"^(Segmentation|Comprehensive3DSR|EncapsulatedPDF|SCImage|KeyObjectSelectionDocument)$",
         "the name of the IOD that it recognised, not a message",
     ),
     FalseAlarm(
@@ -53,6 +53,11 @@ FALSE_ALARMS = (
         "it is unknown: the source names no part of the body",
     ),
     FalseAlarm(
+        "dciodvfy",
+        r"^Warning - </PatientName.* - Retired Person Name form",
+        "the name of the source, which is carried over as it is",
+    ),
+    FalseAlarm(
         "dcentvfy",
         r"Different information entities for attribute",
         "its own dictionary files Accession Number under two entities",
@@ -61,6 +66,11 @@ FALSE_ALARMS = (
         "dsrdump|tid1500reader",
         r"VR checker does not support this Specific Character Set: ISO_IR 192",
         "DCMTK 3.6 does not check values in UTF-8",
+    ),
+    FalseAlarm(
+        "dsrdump",
+        r"^W: Check for template constraints not yet supported$",
+        "it knows no template of a Key Object Selection; dciodvfy and PixelMed do",
     ),
 )
 

@@ -1,0 +1,81 @@
+"""Rejection notes and reports with predecessors before independent judges."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+
+from pipelines.objects.compose import compose
+from pipelines.objects.composing import NoteRequest, Rejected, RevisionRequest
+from pipelines.objects.revision import Predecessor, Revision
+from tests.peers.dicom_checkers import dcentvfy, dciodvfy, dsrdump, tid1500reader
+from tests.unit.pipelines_objects.kept_result import Kept, kept_result
+from tests.unit.pipelines_objects.synthetic_series import classic_series
+
+AT = datetime(2026, 3, 2, 8, 30, tzinfo=UTC)
+
+
+def bare(header: Dataset, index: int) -> None:
+    """As little as an anonymised series holds."""
+    for keyword in ("PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyTime"):
+        delattr(header, keyword)
+
+
+def japanese(header: Dataset, index: int) -> None:
+    header.SpecificCharacterSet = ["", "ISO 2022 IR 87"]
+    header.PatientName = "Yamada^Tarou=山田^太郎=やまだ^たろう"
+    header.StudyDescription = "head"
+    header.ReferringPhysicianName = ""
+
+
+@pytest.fixture(params=[None, bare, japanese], ids=["full", "bare", "japanese"])
+def kept(tmp_path: Path, request: pytest.FixtureRequest) -> Kept:
+    return kept_result(tmp_path, classic_series((4, 40, 48), edit=request.param))
+
+
+@pytest.mark.peer("dicom3tools")
+@pytest.mark.parametrize("title", ["quality", "retention_expired"])
+def test_a_rejection_note_is_without_fault(kept: Kept, title: str, tmp_path: Path) -> None:
+    objects = [dcmread(kept.folder / name) for name in ("seg.dcm", "sr.dcm")]
+    rejected = tuple(
+        Rejected(
+            str(item.SOPClassUID),
+            str(item.SOPInstanceUID),
+            str(item.SeriesInstanceUID),
+            is_image=item.Modality == "SEG",
+        )
+        for item in objects
+    )
+    request = NoteRequest(kept.folder / "sr.dcm", rejected, title, AT, tmp_path)
+    (note,) = compose(_plain(request))
+    path = tmp_path / note.path
+    assert dciodvfy(path) == ()
+    assert dsrdump(path)[1] == ()
+    assert dcentvfy([path, kept.folder / "seg.dcm", kept.folder / "sr.dcm"]) == ()
+
+
+@pytest.mark.peer("dicom3tools")
+def test_a_revised_result_is_without_fault(kept: Kept, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    older = Predecessor("1.2.840.10008.5.1.4.1.1.88.34", "2.25.77", "2.25.78")
+    attributes = (("PatientID", "NEW"), ("AccessionNumber", "A2"))
+    request = RevisionRequest(
+        (kept.folder / "seg.dcm", kept.folder / "sr.dcm"), Revision(1, attributes, (older,)), out
+    )
+    paths = [out / made.path for made in compose(_plain(request))]
+    assert [dciodvfy(path) for path in paths] == [(), ()]
+    assert dsrdump(paths[1])[1] == ()
+    assert dcentvfy(paths) == ()
+    assert len(tid1500reader(paths[1], tmp_path)["Measurements"]) == 2
+
+
+def _plain(request: NoteRequest | RevisionRequest) -> dict[str, Any]:
+    known: dict[str, Any] = json.loads(request.to_json())
+    return known
