@@ -87,6 +87,8 @@ class SenderSettings(Frozen):
     commitment_host: str | None = None
     commitment_port: Port | None = None
     commitment_tls: ClientTls = ClientTls()
+    identity_changed: Literal["hold", "rebuild", "ignore"] = "hold"
+    rejection_notes: Literal["own_studies", "all_studies", "ignored"] = "own_studies"
 
 
 class ReceiveSettings(Frozen):

@@ -17,12 +17,14 @@ from fhir.progress import Progress
 from node.audit_trail import AuditEvent, note
 from node.clock import Clock, utc_now
 from node.dispatch import Sender
+from node.identity_check import Check, unchecked
 from node.log_setup import describe_error
 from node.setback import Setback, next_wait, setback_of
 from storage import deliveries, jobs
 from storage.database import Database
 from storage.delivery_progress import note_progress
 from storage.errors import DatabaseUnavailable, IllegalTransition, LeaseLost, StorageError
+from storage.identity import with_identity
 from storage.predecessors import with_predecessors
 from storage.records import DeliveryRecord, DeliveryState, DestinationKind, Purpose
 from storage.sent_objects import UNCONFIRMED_KEY, as_the_pacs_has_it
@@ -50,7 +52,9 @@ class DeliveryLoop:
         *,
         worker_id: str,
         clock: Clock = utc_now,
+        check: Check = unchecked,
     ) -> None:
+        self._identity = check
         self._destination = destination
         self._sender = sender
         self._db = db
@@ -123,12 +127,13 @@ class DeliveryLoop:
 
     def _send(self, delivery: DeliveryRecord) -> Mapping[str, str] | Setback:
         try:
-            finished = jobs.finished_job(self._db, delivery.job_id)
+            finished = self._identity(jobs.finished_job(self._db, delivery.job_id), delivery)
             if delivery.kind is not DestinationKind.DICOM:
                 finished = as_the_pacs_has_it(self._db, finished)
             if delivery.purpose is Purpose.WITHDRAW:
                 finished = replace(finished, withdrawn_at=delivery.created_at)
-            return self._sender.send(finished, self._progress(delivery))
+            receipt = self._sender.send(finished, self._progress(delivery))
+            return with_identity(receipt, finished.attributes)
         except Exception as error:  # noqa: BLE001 -- a thread's outermost edge; kept with the row
             return setback_of(error)
 

@@ -30,11 +30,11 @@ from node.prepared_objects import PreparedObject, prepared_objects
 from node.report_pdf import with_pdf
 from node.scu import Note, note_nothing, store_objects
 from node.stow.delivery import store_over_http
-from node.superseding import SendJournal, carried_over, revised_objects, taken_back
+from node.superseding import SendJournal, carried_over, rejection_note, revised_objects
 from node.wanted_objects import wanted_objects
 from storage.instance_files import InstanceFiles
 from storage.records import FinishedJob, ObjectKind
-from storage.sent_objects import RECEIPT_KEY, told
+from storage.sent_objects import RECEIPT_KEY, REJECTED_KEY, all_rejected, told
 
 log = structlog.get_logger()
 
@@ -111,13 +111,12 @@ def _send_to_pacs(
 ) -> Mapping[str, str]:
     calling_ae_title = destination.calling_ae_title or node.ae_title
     if finished.withdrawn_at is not None:
-        return taken_back(
-            destination,
-            files,
-            finished,
-            progress.receipt,
-            lambda note: _stored(destination, calling_ae_title, (note,)),
-        )
+        gone = {REJECTED_KEY: told(all_rejected(progress.receipt))}
+        made = files.absolute(finished.objects[0].path)
+        note = rejection_note(destination, files, finished, made, progress.receipt)
+        if note is None:
+            return {**gone, RECEIPT_KEY: told([])}
+        return {**gone, **_stored(destination, calling_ae_title, (note,))}
     send = partial(_sent, destination, calling_ae_title, files, finished, progress)
     try:
         return send(destination.objects)

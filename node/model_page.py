@@ -120,4 +120,6 @@ def _tried(checked: CheckedModel) -> Iterator[str]:
         told = ", ".join(f"{name} {count}" for name, count in list(found.items())[:MOST_LABELS])
         more = f" and {len(found) - MOST_LABELS} more" if len(found) > MOST_LABELS else ""
         yield f"found        {len(found)} of {len(checked.voxels)} labels: {told or 'none'}{more}"
+    if checked.explanation:
+        yield f"explanation  {checked.explanation}"
     yield f"left/right   {checked.left_right.verdict}: {checked.left_right.detail}"

@@ -32,7 +32,9 @@ from storage.dicom_records import InstanceRecord, SeriesRecord, StudyRecord
 from storage.errors import StorageError
 from storage.instance_files import InstanceFiles, uid_tag
 from storage.instances import instances_of_series
-from storage.records import InputInstance, JobInput, NewJob, Refusal
+from storage.job_inputs import InputInstance, JobInput
+from storage.records import NewJob, Refusal
+from storage.rejection_notes import rejected_count
 
 _RANK = {"stat": 0, "high": 1, "routine": 2}
 _RANK_STEP = 10_000
@@ -117,7 +119,7 @@ def _route(
             jobs.append(wanted)
         else:
             reasons += [f"{pipeline.definition.name}: {reason}" for reason in wanted.reasons]
-    refusal = None if jobs else _refusal(reasons)
+    refusal = None if jobs else _refusal(reasons, headers, rejected_count(db, study_uid))
     job_ids = studies.route(
         db,
         study_uid,
@@ -148,7 +150,12 @@ def offered_to(
     return offered
 
 
-def _refusal(reasons: list[str]) -> Refusal:
+def _refusal(reasons: list[str], headers: _Headers, rejected: int) -> Refusal:
+    if rejected:
+        told = f"rejection notes took back {rejected} images of the study"
+        if not headers.by_series:
+            return Refusal(RefusalCode.IMAGES_REJECTED, f"{told}, and none is left")
+        reasons = [told, *reasons]
     text = (
         "; ".join(reasons)
         or "no pipeline is offered: see pipelines.enabled, and the sender's pipelines"
@@ -166,6 +173,8 @@ def _read_headers(db: Database, files: InstanceFiles, study_uid: str) -> _Header
     unreadable = []
     for record in studies.series_of_study(db, study_uid):
         instances = instances_of_series(db, record.header.series_instance_uid)
+        if not instances:
+            continue  # all of it was taken back, or it holds notes on images
         header = _representative_header(files, instances)
         if header is None:
             unreadable.append(f"{_told(record)}: no instance can be read")

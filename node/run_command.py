@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from config.settings import Settings
+from node.attempt import station
 from node.cli_options import ConfigOption, local_settings
 from node.offered_pipelines import UNPACKED_MODELS
 from pipelines.acceptance import read_acceptances
@@ -39,10 +40,18 @@ def run(
     from pipelines.pages import Wanted
     from pipelines.run import run_study
 
-    worker = settings.worker
-    extra = frozenset(ObjectKind[name] for name in worker.extra_objects)
-    wanted = Wanted(extra, fonts=worker.report_fonts)
-    result = run_study(registered, folder, out, device=device or worker.device, wanted=wanted)
+    wanted = Wanted(
+        frozenset(ObjectKind[name] for name in settings.worker.extra_objects),
+        fonts=settings.worker.report_fonts,
+    )
+    result = run_study(
+        registered,
+        folder,
+        out,
+        device=device or settings.worker.device,
+        wanted=wanted,
+        station=station(settings),
+    )
     typer.echo(json.dumps(_as_json(result, out), indent=2) if as_json else _told(result, out))
 
 

@@ -6,10 +6,10 @@ same: the predecessors that the new SR names, and what rejection notes have take
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
-from config.settings import PacsDestination
+from config.object_profile import ObjectProfile
 from fhir.progress import Progress
 from node.composed_objects import composed
 from node.errors import PermanentDelivery
@@ -20,11 +20,9 @@ from storage.instance_files import InstanceFiles
 from storage.predecessors import PREDECESSORS_KEY, named_predecessors
 from storage.records import FinishedJob, ObjectKind
 from storage.sent_objects import (
-    RECEIPT_KEY,
     REJECTED_KEY,
     TRIED_KEY,
     SentObject,
-    all_rejected,
     arrived_objects,
     rejected_objects,
     told,
@@ -41,11 +39,13 @@ def revised_objects(
     objects: tuple[PreparedObject, ...],
     receipt: Mapping[str, str],
 ) -> tuple[PreparedObject, ...]:
-    """Give the objects with their predecessors, and under UIDs that were never taken back there.
+    """Give the objects with their predecessors, the identity of now, and UIDs of that.
+
+    UIDs that were taken back there are never used again.
 
     Raises `PermanentDelivery` or `TransientDelivery` where they cannot be made.
     """
-    revision = _revision(objects, receipt)
+    revision = _revision(objects, receipt, finished.attributes)
     changed = tuple(item for item in objects if _is_changed(item, revision))
     if not changed:
         return objects
@@ -56,30 +56,17 @@ def revised_objects(
     return (*(item for item in objects if item not in changed), *made)
 
 
-def taken_back(
-    destination: PacsDestination,
-    files: InstanceFiles,
-    finished: FinishedJob,
-    receipt: Mapping[str, str],
-    send: Callable[[PreparedObject], Mapping[str, str]],
-) -> Mapping[str, str]:
-    """Have the note on a replaced result sent, where the destination has anything of it.
-
-    Returns the receipt. Raises as `revised_objects`, and what `send` raises.
-    """
-    gone = {REJECTED_KEY: told(all_rejected(receipt))}
-    made = files.absolute(finished.objects[0].path)
-    note = _rejection_note(destination, files, finished, made, receipt)
-    return {**gone, **({RECEIPT_KEY: told([])} if note is None else send(note))}
-
-
-def _rejection_note(
-    destination: PacsDestination,
+def rejection_note(
+    destination: ObjectProfile,
     files: InstanceFiles,
     finished: FinishedJob,
     made: Path,
     receipt: Mapping[str, str],
 ) -> PreparedObject | None:
+    """Give the note on what the destination has of a result; None where it has nothing.
+
+    `made` is an object of the job, for its header. Raises as `revised_objects`.
+    """
     if destination.superseded != "rejection_note":
         text = "a newer result replaced this one, and superseded is not rejection_note any more"
         raise PermanentDelivery("no_rejection_note", text)
@@ -93,7 +80,7 @@ def _rejection_note(
         files,
         finished.job.job_id,
         [made],
-        lambda folder: NoteRequest(made, items, title, at, folder),
+        lambda folder: NoteRequest(made, items, title, at, folder, finished.attributes),
     )
     return note
 
@@ -126,13 +113,18 @@ class SendJournal:
         self._progress.keep(receipt)
 
 
-def _revision(objects: tuple[PreparedObject, ...], receipt: Mapping[str, str]) -> Revision:
+def _revision(
+    objects: tuple[PreparedObject, ...],
+    receipt: Mapping[str, str],
+    attributes: tuple[tuple[str, str], ...],
+) -> Revision:
     gone = {item.sop_instance_uid for item in rejected_objects(receipt)}
     uids = [item.told.sop_instance_uid for item in objects]
     number = 0
-    while gone & {revised_uid(uid, Revision(number)) for uid in uids}:
+    while gone & {revised_uid(uid, Revision(number, attributes)) for uid in uids}:
         number += 1
-    return Revision(number, predecessors=tuple(map(_predecessor, named_predecessors(receipt))))
+    older = tuple(map(_predecessor, named_predecessors(receipt)))
+    return Revision(number, attributes, older)
 
 
 def _is_changed(item: PreparedObject, revision: Revision) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from pipelines.bundle_task import refuse_other_tasks
 from pipelines.errors import InvalidBundle
 
 BACKGROUND = 0
@@ -79,22 +80,24 @@ def read_metadata(path: Path) -> BundleMetadata:
 def _metadata(path: Path, values: Any) -> BundleMetadata:
     try:
         formats = values["network_data_format"]
+        refuse_other_tasks(path, formats)
         inputs = tuple(_input(key, image) for key, image in formats["inputs"].items())
         output = _output(formats["outputs"])
+        kind = _kind(output, str(values.get("task", "")))
         return BundleMetadata(
             name=str(values.get("name", "")),
             version=str(values["version"]),
             input_key=inputs[0].key,
             input_channels=sum(image.channels for image in inputs),
-            channels=_indexed(output["channel_def"]),
+            channels=_channels(output, kind),
             inputs=inputs,
-            kind=_kind(output, str(values.get("task", ""))),
+            kind=kind,
             task=str(values.get("task", "")),
         )
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise InvalidBundle(
             f"{path}: no usable {error}; it must give version, network_data_format.inputs and "
-            "network_data_format.outputs.pred.channel_def"
+            "network_data_format.outputs.pred with channel_def or num_channels"
         ) from None
 
 
@@ -112,6 +115,17 @@ def _input(key: str, image: Mapping[str, Any]) -> BundleInput:
 
 def _output(outputs: Mapping[str, Any]) -> Any:
     return outputs["pred"] if "pred" in outputs else next(iter(outputs.values()), None)
+
+
+def _channels(output: Mapping[str, Any], kind: Kind) -> dict[int, str]:
+    """What the output channels mean; numbered where the bundle does not say."""
+    if output.get("channel_def"):
+        return _indexed(output["channel_def"])
+    count = int(output["num_channels"])
+    if kind == "classification":
+        return {index: f"class {index}" for index in range(count)}
+    names = {index: f"label {index}" for index in range(1, count)}
+    return {BACKGROUND: "background", **names} if count > 1 else {0: "label 1"}
 
 
 def _indexed(names: Mapping[Any, Any]) -> dict[int, str]:

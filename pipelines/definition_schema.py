@@ -11,6 +11,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from config.setting_types import Frozen, Name
 from pipelines.criteria import Criterion, Keyword
+from pipelines.explanation_schema import Explanation
 from pipelines.input_check import InputStatistics
 from pipelines.network_schema import NetworkDefinition
 from pipelines.projection_views import View
@@ -169,6 +170,7 @@ class PipelineDefinition(Frozen):
     classes: tuple[ClassDefinition, ...] = ()
     left_right: tuple[PairedStructures, ...] = ()
     uncertainty: Uncertainty | None = None
+    explanation: Explanation | None = None
     destinations: tuple[Name, ...] = ()
 
     @model_validator(mode="after")
@@ -186,6 +188,8 @@ class PipelineDefinition(Frozen):
             raise ValueError("give either segments or classes, and at least one")
         if self.classes and (self.uncertainty or self.left_right):
             raise ValueError("classes: uncertainty and left_right are for segments only")
+        if self.explanation and not self.classes:
+            raise ValueError("explanation: for classes only")
         return self
 
     @model_validator(mode="after")

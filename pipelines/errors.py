@@ -40,6 +40,7 @@ class RefusalCode(StrEnum):
     """Why a study was not processed; stable words, fit for metrics and for counting."""
 
     NO_PIPELINE_MATCHES = "no_pipeline_matches"
+    IMAGES_REJECTED = "images_rejected"
     ROUTING_FAILED = "routing_failed"
     PIPELINE_CHANGED = "pipeline_changed"
     LOCALIZER = "localizer"

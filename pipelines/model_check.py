@@ -15,6 +15,7 @@ from pipelines.classifying import classified
 from pipelines.common_grid import on_one_grid
 from pipelines.device import chosen_device, forget_peak, peak_memory_mib
 from pipelines.errors import PipelineError, RefusalCode, Refused
+from pipelines.explaining import told_explanation
 from pipelines.input_reading import read_input
 from pipelines.labels import Labels, slice_counts
 from pipelines.left_right import LeftRightResult, Verdict, left_right_test
@@ -38,6 +39,7 @@ class CheckedModel:
     """What loading, and a case if there was one, have shown.
 
     `failure` says why it does not run, '' when it does. `voxels` counts each label's on the case.
+    `explanation` says which layer a classifier's heat maps look at.
     """
 
     failure: str
@@ -48,6 +50,7 @@ class CheckedModel:
     seconds: float | None = None
     peak_mib: float | None = None
     voxels: Mapping[str, int] | None = None
+    explanation: str = ""
 
 
 NOT_RUN = LeftRightResult(Verdict.NOT_RUN, "no case was given", {})
@@ -88,6 +91,7 @@ def _tried(
     shape = tuple(data[bundle.metadata.input_key].shape)
     if registered.definition.classes:
         classified(data, bundle, registered.definition.precision)
+        explanation = told_explanation(registered.definition, data, bundle)
         return CheckedModel(
             failure="",
             spacing_mm=spacing,
@@ -96,6 +100,7 @@ def _tried(
             network_shape=shape,
             seconds=perf_counter() - started,
             peak_mib=peak_memory_mib(),
+            explanation=explanation,
         )
     labels = _labels(registered, bundle, volumes)
     seconds = perf_counter() - started

@@ -12,6 +12,7 @@ from pipelines.errors import InvalidBundle
 from pipelines.model_source import ModelKind, kind_of
 from pipelines.nnunet_model import load_nnunet
 from pipelines.registry import RegisteredPipeline
+from pipelines.slicewise import fit_for_volumes
 from pipelines.torchscript_model import torchscript_config, torchscript_metadata
 
 
@@ -19,7 +20,7 @@ def load_model(registered: RegisteredPipeline, device: torch.device) -> LoadedBu
     """Load network and transforms onto the device. Raises `InvalidBundle`, `InferenceFailed`."""
     match kind_of(registered.bundle_dir):
         case ModelKind.BUNDLE:
-            return load_bundle(registered.bundle_dir, device)
+            return fit_for_volumes(load_bundle(registered.bundle_dir, device))
         case ModelKind.NNUNET:
             return load_nnunet(registered.bundle_dir, device)
         case ModelKind.TORCHSCRIPT:

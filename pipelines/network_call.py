@@ -59,6 +59,12 @@ def with_channels_last(network: nn.Module) -> nn.Module:
     return network
 
 
+def contiguous(network: nn.Module) -> nn.Module:
+    """The same network with its weights laid out as torch does by itself."""
+    _laid_out(network, torch.contiguous_format)
+    return network
+
+
 def is_channels_last(network: nn.Module) -> bool:
     """Whether volumes should come to it channels last."""
     weights = (weight for weight in network.parameters() if weight.ndim == VOLUMES)

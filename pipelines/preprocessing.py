@@ -81,15 +81,14 @@ def told_preprocessing(bundle: LoadedBundle, source: SeriesVolume) -> Iterator[N
 def _loaded(volumes: Sequence[SeriesVolume], bundle: LoadedBundle) -> dict[str, Any]:
     """What the bundle's loader would have given: a key for each volume, or channels of one."""
     with_channel = not bundle.adds_channel
+    key = bundle.load_keys[0] if bundle.load_keys else bundle.metadata.input_key
     if volumes[0].is_projection:
-        key = bundle.load_keys[0] if bundle.load_keys else bundle.metadata.input_key
         return {key: projection_tensor(volumes[0], bundle)}
+    if len(volumes) == 1 and is_colour(bundle.metadata) and not bundle.repeats_channel:
+        volumes = [volumes[0]] * bundle.metadata.input_channels
     if len(bundle.load_keys) == len(volumes):
         pairs = zip(bundle.load_keys, volumes, strict=True)
         return {key: image_tensor([volume], with_channel=with_channel) for key, volume in pairs}
-    key = bundle.load_keys[0] if bundle.load_keys else bundle.metadata.input_key
-    if is_colour(bundle.metadata):
-        volumes = [volumes[0]] * bundle.metadata.input_channels
     return {key: image_tensor(volumes, with_channel=with_channel or len(volumes) > 1)}
 
 

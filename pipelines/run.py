@@ -27,6 +27,7 @@ from pipelines.device import (
     prepare_torch,
 )
 from pipelines.errors import RefusalCode, Refused
+from pipelines.explaining import explained
 from pipelines.findings import Findings, find
 from pipelines.input_check import refuse_unlike
 from pipelines.input_reading import read_input
@@ -52,6 +53,9 @@ from pipelines.uncertainty import Spreads, UncertaintyWatch, measured_uncertaint
 from storage.records import JobResult
 
 log = structlog.get_logger()
+
+
+_NO_NODE = Station("radnode", "RADNODE", "", "unknown")
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,14 +149,17 @@ def _class_findings(
         data = preprocessed(upright, bundle, registered.channel_roles)
     with times.stage("inference"):
         probabilities = classified(data, bundle, registered.definition.precision)
+    source, main = next(iter(volumes.values())), next(iter(upright.values()))
     with times.stage("measure"):
-        return find_classes(
+        found = find_classes(
             registered.definition,
             probabilities,
-            next(iter(volumes.values())).voxels.shape,
+            source.voxels.shape,
             input_digest=request.input_digest,
             pipeline_digest=registered.pipeline_digest,
         )
+    with times.stage("explanation"):
+        return explained(found, registered.definition, data, bundle, (source, main))
 
 
 def _findings(
@@ -232,6 +239,7 @@ def run_study(
     content_time: datetime | None = None,
     bundles_dir: Path = SHIPPED_BUNDLES,
     wanted: Wanted = NOTHING_MORE,
+    station: Station = _NO_NODE,
 ) -> JobResult:
     """Choose series below `dicom_dir`, run, and write SEG and SR into `out_dir`.
 
@@ -256,7 +264,7 @@ def run_study(
             data_dir=out_dir,
             out_dir=out_dir,
             device=device,
-            station=Station("radnode", "RADNODE", "", "unknown"),
+            station=station,
             content_time=content_time or datetime.now(UTC),
             wanted=wanted,
         )

@@ -25,6 +25,7 @@ from storage.dicom_records import IncomingInstance, SeriesHeader, StudyHeader, S
 from storage.dicom_tables import AssociationStudy, Instance, Series, Study
 from storage.job_tables import ResultObjectRow
 from storage.prepared import Prepared
+from storage.rejection_records import KEY_OBJECT_SELECTION
 from storage.study_rows import (
     instance_columns,
     is_same_patient,
@@ -93,7 +94,9 @@ class KnownSeries:
     def covers(self, incoming: IncomingInstance) -> bool:
         """Whether the short way may be tried."""
         known = self._known.get(incoming.series.series_instance_uid)
-        return known is not None and not incoming.is_own_result and known.agrees(incoming)
+        if known is None or incoming.is_own_result:
+            return False
+        return incoming.sop_class_uid != KEY_OBJECT_SELECTION and known.agrees(incoming)
 
     def record(self, db: Database, batch: Sequence[IncomingInstance]) -> bool:
         """Record instances that are covered, all new; False: nothing is recorded, go the long way.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import func, select
@@ -16,6 +16,8 @@ from storage.dicom_tables import Instance, ReplacedInstance, Series, Study
 from storage.evidence_tables import Confirmation
 from storage.job_tables import Delivery, Job
 from storage.records import DeliveryState, DestinationKind, JobState, Outcome, Purpose
+from storage.rejection_notes import note_rows, rejected_counts
+from storage.rejection_records import NoteRow
 from storage.sent_objects import FALLBACK_KEY, UNCONFIRMED_KEY, SentObject, sent_objects
 
 
@@ -64,7 +66,8 @@ class StudyRow:
     """One study; `instance_count` is without our own results.
 
     `complete_waited_s` is how long after its last instance it was found complete.
-    `replaced_count` is how often an instance came again with other content.
+    `replaced_count` is how often an instance came again with other content, `rejected_count` how
+    many instances that are here were taken back by rejection notes.
     """
 
     study_instance_uid: str
@@ -78,6 +81,8 @@ class StudyRow:
     complete_at: datetime | None
     complete_waited_s: float | None
     jobs: tuple[JobRow, ...]
+    rejected_count: int = 0
+    rejection_notes: tuple[NoteRow, ...] = ()
 
 
 def study_rows(db: Database, limit: int) -> tuple[StudyRow, ...]:
@@ -89,7 +94,16 @@ def study_rows(db: Database, limit: int) -> tuple[StudyRow, ...]:
         jobs = _jobs(session, uids)
         counts = _instance_counts(session, uids)
         replaced = _replaced_counts(session, uids)
-        return tuple(_study_row(study, counts, replaced, jobs) for study in studies)
+        rejected = rejected_counts(session, uids)
+        notes = note_rows(session, uids)
+        return tuple(
+            replace(
+                _study_row(study, counts, replaced, jobs),
+                rejected_count=rejected.get(study.study_instance_uid, 0),
+                rejection_notes=notes.get(study.study_instance_uid, ()),
+            )
+            for study in studies
+        )
 
 
 def _study_row(

@@ -27,16 +27,31 @@ class RejectionCode(StrEnum):
         """
         return self is not RejectionCode.RETENTION_EXPIRED
 
+    @property
+    def meaning(self) -> str:
+        """The Code Meaning of the title."""
+        return _MEANINGS[self]
+
+
+_MEANINGS = {
+    RejectionCode.QUALITY: "Rejected for Quality Reasons",
+    RejectionCode.PATIENT_SAFETY: "Rejected for Patient Safety Reasons",
+    RejectionCode.INCORRECT_WORKLIST_ENTRY: "Incorrect Modality Worklist Entry",
+    RejectionCode.RETENTION_EXPIRED: "Data Retention Policy Expired",
+}
+
 
 class NoteState(StrEnum):
     """What came of a Key Object Selection.
 
+    `NO_REJECTION`: it has another title. `OTHER_STUDY`: it names nothing of the study it is in.
     `WAITING`: no image of the study is here yet, so that nobody can tell who may reject it.
     """
 
     UNREAD = "unread"
     UNREADABLE = "unreadable"
     NO_REJECTION = "no_rejection"
+    OTHER_STUDY = "other_study"
     WAITING = "waiting"
     OBEYED = "obeyed"
     NOT_OBEYED = "not_obeyed"
@@ -68,4 +83,3 @@ class NoteRow:
     state: NoteState
     calling_ae_title: str
     received_at: datetime
-    named_count: int

@@ -104,7 +104,7 @@ def _proposed() -> Iterator[tuple[UID, str, Sequence[str]]]:
     forms = "C-STORE of SEG results, where `segmentation` is labelmap"
     syntaxes = allowed_syntaxes(SegmentationForm.LABELMAP)
     yield SegmentationForm.LABELMAP.sop_class_uid, forms, syntaxes
-    finding = "C-FIND: the counts of a study, and whether a PACS has our results"
+    finding = "C-FIND: counts and identity of a study, and whether a PACS has our results"
     yield STUDY_ROOT_FIND, finding, (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
     committing = "N-ACTION: a commitment to our results; N-EVENT-REPORT: on what was asked of us"
     yield StorageCommitmentPushModel, committing, DEFAULT_TRANSFER_SYNTAXES

@@ -19,11 +19,11 @@ from node.object_negotiation import wanted_encodings
 from node.prepared_objects import PreparedObject, prepared_objects
 from node.stow.posting import Posting, as_on_disk
 from node.stow.progress import StoredSoFar
-from node.superseding import carried_over, revised_objects, taken_back
+from node.superseding import carried_over, rejection_note, revised_objects
 from pipelines.objects.encoding import Encoding
 from storage.instance_files import InstanceFiles
 from storage.records import FinishedJob, ObjectKind
-from storage.sent_objects import RECEIPT_KEY, told
+from storage.sent_objects import RECEIPT_KEY, REJECTED_KEY, all_rejected, told
 
 _log = structlog.get_logger()
 
@@ -53,15 +53,17 @@ class StowDelivery:
 
     def take_back(self) -> Mapping[str, str]:
         """Send a rejection note on what the server has of the result, if anything."""
+        gone = {REJECTED_KEY: told(all_rejected(self.progress.receipt))}
+        made = self.files.absolute(self.finished.objects[0].path)
         receipt = self.progress.receipt
-        return taken_back(self.destination, self.files, self.finished, receipt, self._note)
-
-    def _note(self, note: PreparedObject) -> Mapping[str, str]:
-        """Send a rejection note; what is kept with the delivery stays what it takes back."""
+        note = rejection_note(self.destination, self.files, self.finished, made, receipt)
+        if note is None:
+            return {**gone, RECEIPT_KEY: told([])}
         note = as_on_disk(note)
+        # Of its own: what is kept with the delivery is what the note takes back.
         so_far = StoredSoFar(Progress())
         Posting(self.destination, so_far, [note]).send([note])
-        return so_far.receipt([note.told])
+        return {**gone, **so_far.receipt([note.told])}
 
     def deliver(self) -> Mapping[str, str]:
         """Send what is not there yet, in the first form that is taken."""

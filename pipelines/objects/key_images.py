@@ -50,6 +50,7 @@ class KeyImages:
     pictures: tuple[Any, ...]
     slices: tuple[int, ...]
     legend: tuple[LegendEntry, ...]
+    remarks: tuple[str, ...] = ()
 
 
 def key_images(
@@ -129,7 +130,7 @@ def _pictures(
     window: Window,
 ) -> tuple[Any, ...]:
     size = window.size_px(volume.spacing_mm[1:], _TILE_PX)
-    darkest, brightest = _grey_range(volume, shown, window)
+    darkest, brightest = grey_range([window.of(volume.voxels[index]) for index in shown])
     pictures = []
     for index in shown:
         background = grey(window.of(volume.voxels[index]), darkest, brightest, size)
@@ -138,7 +139,7 @@ def _pictures(
             for frame in sorted(by_slice.get(index, ()), key=lambda each: each.segment_number)
         }
         picture = drawn_over(background, cut, colours)
-        _write_captions(picture, caption_of(volume, index), letters_of(volume, index))
+        write_captions(picture, caption_of(volume, index), letters_of(volume, index))
         pictures.append(picture)
     return tuple(pictures)
 
@@ -158,10 +159,9 @@ def letters_of(volume: SeriesVolume, index: int) -> tuple[str, str]:
     return edge_letters(volume.source.planes()[index])
 
 
-def _grey_range(volume: SeriesVolume, shown: Sequence[int], window: Window) -> tuple[float, float]:
-    values: NDArray[np.float32] = np.concatenate(
-        [window.of(volume.voxels[index]).ravel() for index in shown]
-    )
+def grey_range(slices: Sequence[NDArray[np.float32]]) -> tuple[float, float]:
+    """The values that are shown black and white."""
+    values = np.concatenate([pixels.ravel() for pixels in slices])
     darkest, brightest = np.percentile(values, _GREY_PERCENTILES)
     return float(darkest), float(brightest)
 
@@ -171,7 +171,8 @@ def _colour(value: Sequence[int]) -> Rgb:
     return int(red), int(green), int(blue)
 
 
-def _write_captions(picture: Any, caption: str, letters: tuple[str, str]) -> None:
+def write_captions(picture: Any, caption: str, letters: tuple[str, str]) -> None:
+    """Write which slice it is and, where they are known, the directions at two edges."""
     draw = ImageDraw.Draw(picture, "RGBA")
     width, height = picture.size
     _write_chip(draw, (12, height - 11), caption, "ls")

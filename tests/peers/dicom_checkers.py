@@ -53,6 +53,11 @@ FALSE_ALARMS = (
         "it is unknown: the source names no part of the body",
     ),
     FalseAlarm(
+        "dciodvfy",
+        r"^Warning - </PatientName.* - Retired Person Name form",
+        "the name of the source, which is carried over as it is",
+    ),
+    FalseAlarm(
         "dcentvfy",
         r"Different information entities for attribute",
         "its own dictionary files Accession Number under two entities",

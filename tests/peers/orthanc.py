@@ -150,6 +150,10 @@ class Orthanc:
         """Store one file over HTTP and return Orthanc's identifier of the instance."""
         return str(self._post("/instances", content=path.read_bytes())["ID"])
 
+    def delete(self, study_id: str) -> None:
+        """Delete a study by Orthanc's identifier of it."""
+        httpx.delete(f"{self.http_url}/studies/{study_id}", timeout=60).raise_for_status()
+
     def study_id(self, study_instance_uid: str) -> str | None:
         """Return Orthanc's identifier of a study, or None while it has none of it."""
         found = self._find("Study", study_instance_uid)

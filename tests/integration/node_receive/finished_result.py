@@ -8,7 +8,8 @@ from pathlib import PurePosixPath
 
 from pydicom import dcmread
 
-from storage.records import FinishedJob, InputInstance, JobInput, ObjectKind, ResultObject
+from storage.job_inputs import InputInstance, JobInput
+from storage.records import FinishedJob, ObjectKind, ResultObject
 from tests.unit.fhir.finished_jobs import with_findings
 from tests.unit.pipelines_objects.kept_result import Kept
 
