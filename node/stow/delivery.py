@@ -84,10 +84,9 @@ class StowDelivery:
     def _note(self, note: PreparedObject) -> Mapping[str, str]:
         """Send a rejection note; what is kept with the delivery stays what it takes back."""
         note = as_on_disk(note)
-        # Of its own: what is kept with the delivery is what the note takes back.
         so_far = StoredSoFar(Progress())
         Posting(self.destination, so_far, [note]).send([note])
-        return {**gone, **so_far.receipt([note.told])}
+        return so_far.receipt([note.told])
 
     def deliver(self) -> Mapping[str, str]:
         """Send what is not there yet, in the first form that is taken."""
