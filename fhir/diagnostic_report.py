@@ -27,6 +27,7 @@ from fhir.resources.R4B.meta import Meta
 from fhir.resources.R4B.reference import Reference
 from storage.dicom_records import CodedConcept
 from storage.records import FinishedJob, ObjectKind
+from storage.sent_objects import objects_at_pacs
 from storage.telling import WITH_RESULT, Telling
 
 REPORT_ROLE: Final = "report"
@@ -118,5 +119,5 @@ def _conclusion_codes(finished: FinishedJob, outcome: Telling) -> list[CodeableC
 
 def _report_sr(finished: FinishedJob) -> list[Identifier]:
     """The SR that says the same in DICOM, by its SOP Instance UID."""
-    reports = (each for each in finished.objects_at_pacs if each.kind is ObjectKind.SR)
+    reports = (each for each in objects_at_pacs(finished) if each.kind is ObjectKind.SR)
     return [dicom_uid(each.sop_instance_uid) for each in reports]

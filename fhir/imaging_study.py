@@ -19,6 +19,7 @@ from fhir.resources.R4B.imagingstudy import (
 )
 from storage.dicom_records import SeriesRecord, StudyHeader
 from storage.records import FinishedJob, ResultObject
+from storage.sent_objects import objects_at_pacs
 
 MODALITY_OTHER: Final = "OT"
 
@@ -27,7 +28,7 @@ def build_imaging_study(
     finished: FinishedJob, context: ReportContext, accession_system: str | None
 ) -> ImagingStudy:
     """The study with the series received and the SEG and SR series made from them."""
-    series = [*map(_source_series, finished.series), *_result_series(finished.objects_at_pacs)]
+    series = [*map(_source_series, finished.series), *_result_series(objects_at_pacs(finished))]
     procedure = finished.study.header.procedure_code
     return ImagingStudy(
         identifier=_identifiers(finished.study.header, accession_system),

@@ -271,11 +271,6 @@ class FinishedJob:
     missing_at_pacs: frozenset[ObjectKind] = frozenset()
 
     @property
-    def objects_at_pacs(self) -> tuple[ResultObject, ...]:
-        """The objects that may be referred to."""
-        return tuple(each for each in self.objects if each.kind not in self.missing_at_pacs)
-
-    @property
     def review(self) -> str:
         """Why somebody should look at the result; empty where nothing calls for it."""
         return self.job.reason_text if self.job.reason_code == FOR_REVIEW else ""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ from pydicom.uid import (
 )
 
 from pipelines.objects.encoding import SegmentationForm
+from pipelines.objects.reencode import reencode
 from tests.peers.dicom_checkers import (
     dciodvfy,
     dsrdump,
@@ -101,6 +104,28 @@ def test_the_report_of_a_split_result_is_read_with_its_parts(kept: Kept, tmp_pat
     read = tid1500reader(path, tmp_path)
     uids = [group["segmentationSOPInstanceUID"] for group in read["Measurements"]]
     assert uids == [str(dcmread(each).SOPInstanceUID) for each in paths]
+
+
+@pytest.mark.peer("dicom3tools")
+def test_a_report_that_stands_alone_is_read_without_segments(kept: Kept, tmp_path: Path) -> None:
+    request = kept.request(SegmentationForm.AUTO)
+    (report,) = reencode(replace(request, segmentation=None, out_dir=tmp_path))
+    path = tmp_path / report.path
+
+    assert dciodvfy(path) == ()
+    assert dsrdump(path)[1] == ()
+    alone, whole = tid1500reader(path, tmp_path), tid1500reader(kept.folder / "sr.dcm", tmp_path)
+    assert _measured(alone) == _measured(whole)
+    assert [group.get("segmentationSOPInstanceUID") for group in alone["Measurements"]] == [
+        None for _ in whole["Measurements"]
+    ]
+
+
+def _measured(read: dict[str, Any]) -> list[tuple[Any, ...]]:
+    return [
+        (group["TrackingUniqueIdentifier"], group["Finding"], group["measurementItems"])
+        for group in read["Measurements"]
+    ]
 
 
 def _voxels(path: Path, folder: Path) -> dict[int, int]:
