@@ -21,7 +21,6 @@ from config.setting_types import (
     Network,
     Outcomes,
     Port,
-    ResultOutcomes,
     Seconds,
 )
 from config.setting_types import Frozen as Frozen
@@ -156,7 +155,7 @@ class DicomDestination(ObjectProfile):
     timeout_s: Seconds = 30
     confirm: Literal["commitment", "find", "none"] = "commitment"
     confirm_timeout_s: Seconds = 600
-    outcomes: ResultOutcomes = ("findings", "no_findings")
+    outcomes: Outcomes = ("findings", "no_findings")
     retry: RetrySettings = RetrySettings()
 
 

@@ -13,7 +13,7 @@ from config.object_profile import (
     ObjectProfile,
 )
 from config.retry_settings import RetrySettings
-from config.setting_types import HttpUrl, Name, ResultOutcomes, Seconds
+from config.setting_types import HttpUrl, Name, Outcomes, Seconds
 from config.tls_settings import ClientTls
 
 
@@ -32,7 +32,7 @@ class StowDestination(ObjectProfile):
     verify_host_name: bool = True
     timeout_s: Seconds = 60
     transfer_syntaxes: tuple[str, ...] = (EXPLICIT_VR_LITTLE_ENDIAN,)
-    outcomes: ResultOutcomes = ("findings", "no_findings")
+    outcomes: Outcomes = ("findings", "no_findings")
     retry: RetrySettings = RetrySettings()
 
     @field_validator("transfer_syntaxes")

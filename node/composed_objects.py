@@ -102,6 +102,9 @@ def _answer(request: Request) -> str:
     match answer.get("error"):
         case None:
             return json.dumps(answer["objects"])
+        case "no_readable_header":
+            text = "no image of the study can be read, so no report can be filed beside one"
+            raise PermanentDelivery("no_readable_header", text)
         case "proof_failed":
             raise PermanentDelivery("proof_failed", f"{answer['text']}; run the job again")
         case code:

@@ -26,15 +26,17 @@ from fhir.progress import Progress
 from node.errors import CannotStart, FormRefused
 from node.fallback import kinds_instead, told_instead
 from node.object_negotiation import accepted_encodings, accepted_kinds
+from node.outcome_report import header_source, outcome_objects
 from node.prepared_objects import PreparedObject, prepared_objects
 from node.report_pdf import with_pdf
 from node.scu import Note, note_nothing, store_objects
 from node.stow.delivery import store_over_http
-from node.superseding import SendJournal, carried_over, rejection_note, revised_objects
+from node.superseding import SendJournal, carried_over, revised_objects, taken_back
 from node.wanted_objects import wanted_objects
 from storage.instance_files import InstanceFiles
 from storage.records import FinishedJob, ObjectKind
-from storage.sent_objects import RECEIPT_KEY, REJECTED_KEY, all_rejected, told
+from storage.sent_objects import RECEIPT_KEY, told
+from storage.telling import WITH_RESULT, telling
 
 log = structlog.get_logger()
 
@@ -68,7 +70,7 @@ def sender_for(destination: Destination, node: NodeSettings, files: InstanceFile
         case DicomDestination():
             return Sender(partial(_send_to_pacs, destination, node, files), confirms=False)
         case StowDestination():
-            return Sender(partial(store_over_http, destination, files), confirms=True)
+            return Sender(partial(store_over_http, destination, node, files), confirms=True)
         case FhirDestination():
             client = _client(destination, node)
             return Sender(
@@ -111,12 +113,18 @@ def _send_to_pacs(
 ) -> Mapping[str, str]:
     calling_ae_title = destination.calling_ae_title or node.ae_title
     if finished.withdrawn_at is not None:
-        gone = {REJECTED_KEY: told(all_rejected(progress.receipt))}
-        made = files.absolute(finished.objects[0].path)
-        note = rejection_note(destination, files, finished, made, progress.receipt)
-        if note is None:
-            return {**gone, RECEIPT_KEY: told([])}
-        return {**gone, **_stored(destination, calling_ae_title, (note,))}
+        return taken_back(
+            destination,
+            files,
+            finished,
+            progress.receipt,
+            made=header_source(node, files, finished),
+            send=lambda note: _stored(destination, calling_ae_title, (note,)),
+        )
+    if telling(finished.job) not in WITH_RESULT:
+        report = outcome_objects(destination, node, files, finished, progress.receipt)
+        receipt = _stored(destination, calling_ae_title, report, SendJournal(progress, report))
+        return {**carried_over(progress.receipt), **receipt}
     send = partial(_sent, destination, calling_ae_title, files, finished, progress)
     try:
         return send(destination.objects)

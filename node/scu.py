@@ -107,7 +107,8 @@ def _proposals(
         syntaxes = [item.transfer_syntax_uid]
         if item.transfer_syntax_uid in _UNCOMPRESSED:
             wanted = map(UID, destination.transfer_syntaxes)
-            syntaxes = [syntax for syntax in wanted if syntax in _UNCOMPRESSED]
+            # Notes and short reports are never compressed, whatever the profile says.
+            syntaxes = [syntax for syntax in wanted if syntax in _UNCOMPRESSED] or [*_UNCOMPRESSED]
         known = proposals.setdefault(item.sop_class_uid, [])
         known += [syntax for syntax in syntaxes if syntax not in known]
     return proposals

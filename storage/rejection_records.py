@@ -12,7 +12,7 @@ KEY_OBJECT_SELECTION = "1.2.840.10008.5.1.4.1.1.88.59"
 
 
 class RejectionCode(StrEnum):
-    """Titles (CID 7011, scheme DCM) that make a Key Object Selection a rejection note."""
+    """Titles (CID 7010, scheme DCM) that make a Key Object Selection a rejection note."""
 
     QUALITY = "113001"
     PATIENT_SAFETY = "113037"

@@ -36,6 +36,9 @@ TRIED_KEY = "tried"
 REJECTED_KEY = "rejected"
 """What rejection notes took back there, in the order in which they did."""
 
+FORMER_KEY = "former"
+"""Reports of the same job that the destination got before, on another end of it."""
+
 _PAGES = frozenset({ObjectKind.PDF, ObjectKind.SC})
 _TAKEN = (DeliveryState.SENT, DeliveryState.CONFIRMED)
 

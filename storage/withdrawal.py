@@ -13,8 +13,9 @@ from sqlalchemy.orm import Session, aliased
 
 from storage.delivery_state import UNSETTLED, change_delivery
 from storage.job_tables import Delivery, Job
-from storage.records import DeliveryState, DestinationKind, Purpose
+from storage.records import DeliveryState, DestinationKind, ObjectKind, Purpose
 from storage.sent_objects import (
+    FORMER_KEY,
     REJECTED_KEY,
     all_rejected,
     arrived_objects,
@@ -57,13 +58,17 @@ def is_withdrawable(row: Delivery) -> bool:
 def receipt_to_tell_again(row: Delivery) -> dict[str, str]:
     """What a delivery that is to tell its result anew still knows of its receiver.
 
-    What a rejection note took back, or may have, must not come again under the same UIDs.
+    What a rejection note took back, or may have, must not come again under the same UIDs; a report
+    that the same job told before, of its failure say, may be followed on.
     """
     if row.kind is not DestinationKind.DICOM:
         return {}
     was_rejected = row.purpose is Purpose.WITHDRAW and row.attempts > 0
     gone = all_rejected(row.receipt) if was_rejected else rejected_objects(row.receipt)
-    return {REJECTED_KEY: told(gone)} if gone else {}
+    former = (item for item in arrived_objects(row.receipt) if row.purpose is Purpose.TELL)
+    reports = tuple(item for item in former if item.kind is ObjectKind.SR)
+    kept = {REJECTED_KEY: gone, FORMER_KEY: reports}
+    return {key: told(objects) for key, objects in kept.items() if objects}
 
 
 def tell_again(session: Session, job_id: int, step: Step) -> None:

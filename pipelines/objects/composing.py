@@ -79,3 +79,47 @@ class NoteRequest:
             out_dir=Path(known["out_dir"]),
             attributes=tuple((keyword, value) for keyword, value in known["attributes"]),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeRequest:
+    """A report into `out_dir` on work that gave no result; `images` are tried for their header.
+
+    `role` is what its UIDs follow from, with the study; `algorithm` is name and version of the
+    model that should have run, None where no pipeline took the study. `content_time` is aware.
+    """
+
+    images: tuple[Path, ...]
+    role: str
+    text: str
+    series_description: str
+    algorithm: tuple[str, str] | None
+    device_uid: str
+    node_name: str
+    ae_title: str
+    institution_name: str
+    software_version: str
+    content_time: datetime
+    out_dir: Path
+    attributes: tuple[tuple[str, str], ...] = ()
+
+    def to_json(self) -> str:
+        """Give the request as the process reads it."""
+        told = asdict(self) | {"content_time": self.content_time.isoformat()}
+        return json.dumps({"act": "tell", **told}, default=str)
+
+    @classmethod
+    def from_plain(cls, known: dict[str, Any]) -> OutcomeRequest:
+        """Read a request back."""
+        given = {key: value for key, value in known.items() if key != "act"}
+        name_and_version = given["algorithm"]
+        return cls(
+            **given
+            | {
+                "images": tuple(map(Path, given["images"])),
+                "algorithm": tuple(name_and_version) if name_and_version else None,
+                "content_time": datetime.fromisoformat(given["content_time"]),
+                "out_dir": Path(given["out_dir"]),
+                "attributes": tuple((keyword, value) for keyword, value in given["attributes"]),
+            }
+        )

@@ -1,6 +1,6 @@
 """A rejection note (IHE IOCM, RAD-66): a Key Object Selection that takes back what was sent.
 
-TID 2010 with a title of CID 7011. Its UIDs follow from what it names, so that a repeat is the same
+TID 2010 with a title of CID 7010. Its UIDs follow from what it names, so that a repeat is the same
 note, and a note on other objects another one.
 """
 

@@ -12,7 +12,7 @@ from fhir.progress import Progress
 from node.dispatch import sender_for
 from node.errors import DeliveryError
 from storage.instance_files import InstanceFiles
-from storage.records import FinishedJob
+from storage.records import FinishedJob, JobState
 from storage.sent_objects import SentObject, sent_objects
 from tests.integration.node_receive.finished_result import finished_of
 from tests.unit.pipelines_objects.kept_result import Kept
@@ -37,6 +37,18 @@ class Tries:
         """Tell that a newer result has replaced this one."""
         withdrawn = replace(finished_of(self.kept), withdrawn_at=datetime(2026, 5, 6, tzinfo=UTC))
         return self._sent(url, withdrawn, **profile)
+
+    def tell_refusal(self, url: str, **profile: Any) -> tuple[SentObject, ...]:
+        """Tell that a pipeline has refused the study."""
+        finished = finished_of(self.kept)
+        job = replace(
+            finished.job,
+            state=JobState.REFUSED,
+            outcome=None,
+            reason_code="missing_slices",
+            reason_text="2 are missing",
+        )
+        return self._sent(url, replace(finished, job=job, objects=()), **profile)
 
     def _sent(self, url: str, finished: FinishedJob, **profile: Any) -> tuple[SentObject, ...]:
         sender = sender_for(

@@ -279,6 +279,19 @@ def test_nothing_is_taken_back_where_nothing_was_sent(tries: Tries, serve: Serve
     assert script.posts == []
 
 
+def test_why_there_is_no_result_is_told_and_taken_back(tries: Tries, serve: Serve) -> None:
+    script = StowScript()
+    url = serve(script).base_url
+    (told,) = tries.tell_refusal(url)
+    (report,) = script.posts[-1]
+    assert (report.Modality, report.SOPInstanceUID) == ("SR", told.sop_instance_uid)
+    assert "missing_slices: 2 are missing" in report.to_json()
+
+    tries.take_back(url, superseded="rejection_note")
+    (note,) = script.posts[-1]
+    assert _named(note) == {told.sop_instance_uid}
+
+
 def _named(note: FileDataset) -> set[str]:
     evidence = note.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence
     return {str(one.ReferencedSOPInstanceUID) for s in evidence for one in s.ReferencedSOPSequence}

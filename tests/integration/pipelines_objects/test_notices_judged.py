@@ -12,7 +12,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from pipelines.objects.compose import compose
-from pipelines.objects.composing import NoteRequest, Rejected, RevisionRequest
+from pipelines.objects.composing import NoteRequest, OutcomeRequest, Rejected, RevisionRequest
 from pipelines.objects.revision import Predecessor, Revision
 from tests.peers.dicom_checkers import dcentvfy, dciodvfy, dsrdump, tid1500reader
 from tests.unit.pipelines_objects.kept_result import Kept, kept_result
@@ -76,6 +76,41 @@ def test_a_revised_result_is_without_fault(kept: Kept, tmp_path: Path) -> None:
     assert len(tid1500reader(paths[1], tmp_path)["Measurements"]) == 2
 
 
-def _plain(request: NoteRequest | RevisionRequest) -> dict[str, Any]:
+def _plain(request: NoteRequest | OutcomeRequest | RevisionRequest) -> dict[str, Any]:
     known: dict[str, Any] = json.loads(request.to_json())
     return known
+
+
+@pytest.mark.peer("dicom3tools")
+@pytest.mark.parametrize("algorithm", [("Brain", "1.0"), None], ids=["model", "no pipeline"])
+def test_a_report_on_work_without_a_result_is_without_fault(
+    kept: Kept, algorithm: tuple[str, str] | None, tmp_path: Path
+) -> None:
+    out = tmp_path / "told"
+    out.mkdir()
+    (tmp_path / "broken.dcm").write_bytes(b"no image")
+    request = OutcomeRequest(
+        images=(tmp_path / "broken.dcm", *sorted((kept.folder / "images").iterdir())),
+        role="role",
+        text="No AI result: not processed (missing_slices: 2 are missing).",
+        series_description="not processed",
+        algorithm=algorithm,
+        device_uid="2.25.7" if algorithm else "",
+        node_name="radnode",
+        ae_title="RADNODE",
+        institution_name="",
+        software_version="1",
+        content_time=AT,
+        out_dir=out,
+    )
+    (made,) = compose(_plain(request))
+    path = out / made.path
+    before = path.read_bytes()
+    assert compose(_plain(request)) == (made,)
+    assert path.read_bytes() == before
+    assert dciodvfy(path) == ()
+    assert dsrdump(path)[1] == ()
+    assert dcentvfy([path, kept.folder / "seg.dcm", kept.folder / "sr.dcm"]) == ()
+    report = dcmread(path)
+    assert "ContributingEquipmentSequence" not in report
+    assert "missing_slices" in dsrdump(path)[0]
