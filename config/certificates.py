@@ -19,7 +19,13 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from config.settings import DicomDestination, FhirDestination, Hl7Destination, Settings
+from config.settings import (
+    DicomDestination,
+    FhirDestination,
+    Hl7Destination,
+    Settings,
+    StowDestination,
+)
 from config.tls_settings import ClientTls
 
 EXPIRES_SOON = timedelta(days=30)
@@ -72,7 +78,7 @@ def certificate_files(settings: Settings) -> Iterator[CertificateFiles]:
         yield CertificateFiles(key, None, None, sender.qido_ca_file, "qido_ca_file")
     for number, destination in enumerate(settings.destinations):
         key = f"destinations[{number}]"
-        if isinstance(destination, FhirDestination):
+        if isinstance(destination, FhirDestination | StowDestination):
             identity = destination.certificate_file, destination.key_file
             yield CertificateFiles(key, *identity, destination.ca_file)
         elif isinstance(destination, DicomDestination | Hl7Destination):

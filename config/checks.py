@@ -16,7 +16,13 @@ from config.place_checks import (
     database_can_be_addressed,
     folders_can_be_made,
 )
-from config.settings import DicomDestination, FhirDestination, Hl7Destination, Settings
+from config.settings import (
+    DicomDestination,
+    FhirDestination,
+    Hl7Destination,
+    Settings,
+    StowDestination,
+)
 from config.smart_checks import smart_keys_can_be_used
 from config.tls_checks import (
     bound_senders_can_prove_themselves,
@@ -163,6 +169,8 @@ def _http_urls(settings: Settings) -> Iterable[tuple[str, str]]:
     for number, destination in enumerate(settings.destinations):
         if isinstance(destination, FhirDestination):
             yield f"destinations[{number}].base_url", destination.base_url
+        elif isinstance(destination, StowDestination):
+            yield f"destinations[{number}].url", destination.url
     for number, sender in enumerate(settings.receive.senders):
         if sender.qido_url is not None:
             yield f"receive.senders[{number}].qido_url", sender.qido_url
@@ -178,6 +186,19 @@ def _messages_are_encrypted(settings: Settings) -> Iterable[Problem]:
                 "false",
                 f"patient data in clear text to {destination.host}: set true",
             )
+
+
+def _logins_are_whole(settings: Settings) -> Iterable[Problem]:
+    for number, destination in enumerate(settings.destinations):
+        if not isinstance(destination, StowDestination):
+            continue
+        key = f"destinations[{number}].user"
+        if (destination.user is None) != (destination.password is None):
+            yield _problem(key, destination.user, "give user and password together, or neither")
+        elif destination.user is not None and destination.bearer_token is not None:
+            yield _problem(key, destination.user, "one login at a time: leave bearer_token out")
+        if ":" in (destination.user or ""):
+            yield _problem(key, destination.user, "a user name has no colon (RFC 7617)")
 
 
 def _retries_grow(settings: Settings) -> Iterable[Problem]:
@@ -202,6 +223,7 @@ CHECKS: Mapping[Check, tuple[str, ...]] = {
     _patient_data_is_encrypted: ("receive", "destinations"),
     _messages_are_encrypted: ("destinations",),
     smart_keys_can_be_used: ("destinations",),
+    _logins_are_whole: ("destinations",),
     _retries_grow: ("destinations",),
     database_can_be_addressed: ("storage",),
     folders_can_be_made: ("node", "destinations"),

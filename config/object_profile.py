@@ -1,4 +1,4 @@
-"""Which objects a DICOM destination gets, and how they are encoded."""
+"""Which objects a DICOM destination gets, how they are encoded, and how they are replaced."""
 
 from __future__ import annotations
 
@@ -26,17 +26,28 @@ _KNOWN = (*_NATIVE, RLE_LOSSLESS, JPEG_LS_LOSSLESS, JPEG_2000_LOSSLESS)
 class ObjectProfile(Frozen):
     """What a destination takes; the node sends of it what the destination accepts."""
 
-    objects: tuple[Literal["seg", "sr", "pdf", "sc"], ...] = ("seg", "sr", "pdf", "sc")
+    objects: tuple[Literal["seg", "sr", "heat", "pdf", "sc"], ...] = ("seg", "sr", "heat")
+    fallback: tuple[Literal["sc", "pdf"], ...] = ("sc", "pdf")
     segmentation: Literal["auto", "binary", "fractional", "labelmap"] = "auto"
     empty_frames: Literal["omit", "keep"] = "omit"
     most_segments: Annotated[int, Field(ge=1)] | None = None
     transfer_syntaxes: tuple[str, ...] = (EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN)
 
+    superseded: Literal["predecessor", "rejection_note", "none"] = "predecessor"
+    rejection_title: Literal["quality", "retention_expired"] = "quality"
+
     @field_validator("objects")
     @classmethod
     def _some_object(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if not value or len(set(value)) != len(value):
-            raise ValueError("name some of seg, sr, pdf and sc, each once")
+            raise ValueError("name some of seg, sr, heat, pdf and sc, each once")
+        return value
+
+    @field_validator("fallback")
+    @classmethod
+    def _each_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(value)) != len(value):
+            raise ValueError("name sc and pdf once at most")
         return value
 
     @field_validator("transfer_syntaxes")

@@ -21,6 +21,7 @@ from config.settings import (
     Hl7Destination,
     SenderSettings,
     Settings,
+    StowDestination,
 )
 from config.yaml_source import KeyPath, read_yaml
 
@@ -29,12 +30,13 @@ LISTED: dict[str, tuple[tuple[str, type[BaseModel]], ...]] = {
     "receive.senders": (("receive.senders[]", SenderSettings),),
     "destinations": (
         ("destinations[dicom]", DicomDestination),
+        ("destinations[stow]", StowDestination),
         ("destinations[fhir]", FhirDestination),
         ("destinations[folder]", FolderDestination),
         ("destinations[hl7]", Hl7Destination),
     ),
 }
-DESTINATION_ORDER = ("dicom", "fhir", "folder", "hl7")
+DESTINATION_ORDER = ("dicom", "stow", "fhir", "folder", "hl7")
 NESTED_LIST = "patient_systems"
 
 HEADER = """# Configuration

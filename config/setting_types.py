@@ -88,8 +88,5 @@ def _plain_http_url(value: str) -> str:
 HttpUrl = Annotated[str, AfterValidator(_plain_http_url)]
 """The base URL of a server, without a slash at its end."""
 
-ResultOutcomes = tuple[Literal["findings", "no_findings"], ...]
-"""Which results a destination is told of: those that have objects."""
-
 Outcomes = tuple[Literal["findings", "no_findings", "not_processed", "failed", "no_pipeline"], ...]
 """Which ends of a job a destination is told of; `no_pipeline`: that no pipeline took the study."""

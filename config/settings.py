@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import Field, SecretStr, StringConstraints, field_validator
 
 from config.object_profile import ObjectProfile
+from config.retry_settings import RetrySettings as RetrySettings
 from config.setting_types import (
     AeTitle,
     Durability,
@@ -20,13 +21,13 @@ from config.setting_types import (
     Network,
     Outcomes,
     Port,
-    ResultOutcomes,
     Seconds,
 )
 from config.setting_types import Frozen as Frozen
 from config.setting_types import Name as Name
 from config.setting_types import is_ae_title as is_ae_title
 from config.sop_classes import SopClasses
+from config.stow_settings import StowDestination as StowDestination
 from config.tls_settings import ClientTls, Fingerprint, ServerTls
 
 
@@ -85,6 +86,8 @@ class SenderSettings(Frozen):
     commitment_host: str | None = None
     commitment_port: Port | None = None
     commitment_tls: ClientTls = ClientTls()
+    identity_changed: Literal["hold", "rebuild", "ignore"] = "hold"
+    rejection_notes: Literal["own_studies", "all_studies", "ignored"] = "own_studies"
 
 
 class ReceiveSettings(Frozen):
@@ -139,14 +142,6 @@ class PipelineSettings(Frozen):
     bundles_dir: Path | None = None
 
 
-class RetrySettings(Frozen):
-    """One destination's retry curve: doubling from first to longest, until it gives up."""
-
-    first_s: Seconds = 30
-    longest_s: Seconds = 600
-    give_up_after_days: Annotated[float, Field(gt=0)] = 7
-
-
 class DicomDestination(ObjectProfile):
     """A PACS that gets SEG and SR by C-STORE."""
 
@@ -160,7 +155,7 @@ class DicomDestination(ObjectProfile):
     timeout_s: Seconds = 30
     confirm: Literal["commitment", "find", "none"] = "commitment"
     confirm_timeout_s: Seconds = 600
-    outcomes: ResultOutcomes = ("findings", "no_findings")
+    outcomes: Outcomes = ("findings", "no_findings")
     retry: RetrySettings = RetrySettings()
 
 
@@ -262,9 +257,11 @@ class Hl7Destination(Frozen):
 
 
 Destination = Annotated[
-    DicomDestination | FhirDestination | FolderDestination | Hl7Destination,
+    DicomDestination | StowDestination | FhirDestination | FolderDestination | Hl7Destination,
     Field(discriminator="type"),
 ]
+PacsDestination = DicomDestination | StowDestination
+"""Where DICOM objects go, by C-STORE or over HTTP."""
 
 
 class LogSettings(Frozen):

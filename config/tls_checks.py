@@ -15,7 +15,13 @@ from config.certificates import (
     read_private_key,
 )
 from config.errors import Problem
-from config.settings import DicomDestination, FhirDestination, Hl7Destination, Settings
+from config.settings import (
+    DicomDestination,
+    FhirDestination,
+    Hl7Destination,
+    Settings,
+    StowDestination,
+)
 from config.tls_settings import ClientTls
 
 
@@ -105,13 +111,16 @@ def tls_is_meant_where_it_is_set_up(settings: Settings) -> Iterable[Problem]:
             text = f"certificates are named, and TLS is off: set {switch} true"
             yield _problem(switch, "false", text)
     for number, destination in enumerate(settings.destinations):
-        if (
-            isinstance(destination, FhirDestination)
-            and destination.certificate_file is not None
-            and not destination.base_url.startswith("https://")
-        ):
+        match destination:
+            case FhirDestination():
+                key, url = "base_url", destination.base_url
+            case StowDestination():
+                key, url = "url", destination.url
+            case _:
+                continue
+        if destination.certificate_file is not None and not url.startswith("https://"):
             text = "no certificate is shown without TLS: use https"
-            yield _problem(f"destinations[{number}].base_url", "http", text)
+            yield _problem(f"destinations[{number}].{key}", "http", text)
 
 
 def peers_are_verified(settings: Settings) -> Iterable[Problem]:
@@ -129,3 +138,5 @@ def _clients(settings: Settings) -> Iterator[tuple[str, ClientTls]]:
     for number, destination in enumerate(settings.destinations):
         if isinstance(destination, DicomDestination | Hl7Destination):
             yield f"destinations[{number}].tls", destination.tls
+        elif isinstance(destination, StowDestination):
+            yield f"destinations[{number}]", destination.tls

@@ -6,9 +6,12 @@ cd "$(dirname "$0")/.."
 missing=""
 need() { [ -e "$1" ] || command -v "$1" >/dev/null 2>&1 || missing="$missing $2"; }
 need Orthanc orthanc
+need /usr/share/orthanc/plugins/libOrthancDicomWeb.so orthanc-dicomweb
 need storescu dcmtk
 need dciodvfy dicom3tools
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$missing postgresql"
+need /usr/share/java/pixelmed.jar libpixelmed-java
+need javac default-jdk-headless
 need node nodejs
 need npm npm
 

@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 import structlog
 
 from config.settings import Settings
+from node.extra_objects import extra_objects
 from node.log_setup import describe_error
 from pipelines.errors import DeviceLost, InvalidBundle, PipelineError, ProofFailed, Refused
 from pipelines.objects.station import Station
@@ -23,7 +24,7 @@ from pipelines.registry import RegisteredPipeline, Registry
 from storage.errors import StorageError
 from storage.instance_files import InstanceFiles
 from storage.prior_records import PriorResult
-from storage.records import JobRecord, JobResult, ObjectKind, Refusal
+from storage.records import JobRecord, JobResult, Refusal
 
 log = structlog.get_logger()
 
@@ -119,7 +120,7 @@ def _run(
             content_time=job.created_at.astimezone(ZoneInfo(settings.node.timezone)),
             cpu_threads=settings.worker.cpu_threads,
             wanted=Wanted(
-                frozenset(ObjectKind[name] for name in settings.worker.extra_objects),
+                extra_objects(settings, job.destinations),
                 priors,
                 settings.worker.report_fonts,
             ),

@@ -25,6 +25,7 @@ from node.commitment_result import (
 from node.dimse_policy import apply_dimse_policy, prepare_requestor
 from node.errors import CommitmentUnavailable
 from node.receive.instance_references import InvalidReference
+from node.rejection_watch import RejectionWatch
 from node.tls_client import TlsRequest
 from storage.evidence_records import ListedSop
 
@@ -127,19 +128,20 @@ def _association(
     if tls.unusable:
         text = f"our TLS files for it cannot be used: {tls.unusable}"
         raise CommitmentUnavailable("tls_files", text)
+    watch = RejectionWatch()
     try:
         assoc = ae.associate(
             peer.host,
             peer.port,
             ae_title=peer.called_ae_title,
             ext_neg=roles,
-            evt_handlers=[(evt.EVT_CONN_OPEN, prepare_requestor), *handlers],
+            evt_handlers=[(evt.EVT_CONN_OPEN, prepare_requestor), watch.handler, *handlers],
             **tls.arguments,
         )
     except OSError as error:
         raise CommitmentUnavailable("host_unknown", "its host is unknown") from error
     if not assoc.is_established:
-        raise _why_not(assoc, tls)
+        raise _why_not(assoc, tls, watch)
     try:
         yield assoc
     finally:
@@ -147,13 +149,13 @@ def _association(
             assoc.release()
 
 
-def _why_not(assoc: Any, tls: TlsRequest) -> CommitmentUnavailable:
+def _why_not(assoc: Any, tls: TlsRequest, watch: RejectionWatch) -> CommitmentUnavailable:
     if tls.failure is not None:
         return CommitmentUnavailable(tls.failure.value, tls.fault)
     if assoc.rejected_contexts:
         text = "it does not serve storage commitment"
         return CommitmentUnavailable("commitment_unsupported", text, is_supported=False)
-    if assoc.is_rejected:
+    if watch.rejection is not None:
         return CommitmentUnavailable("association_rejected", "it rejected the association")
     return CommitmentUnavailable("no_association", "it is down, or does not answer")
 

@@ -9,12 +9,13 @@ are listed; what is not listed proves nothing, so the delivery stays `sent`, wit
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import structlog
 from pydicom.uid import generate_uid
 
 from config.settings import DicomDestination, Settings
+from node.clock import Clock, utc_now
 from node.commitment_association import Peer, ask_commitment
 from node.commitment_result import CommitmentResult, FailureReason
 from node.errors import CommitmentUnavailable, CountsUnavailable
@@ -35,9 +36,12 @@ _log = structlog.get_logger()
 class CommitmentResults:
     """Takes reports of PACS on commitments of ours; usable from every process and thread."""
 
-    def __init__(self, settings: Settings, db: Database, *, worker_id: str) -> None:
+    def __init__(
+        self, settings: Settings, db: Database, *, worker_id: str, clock: Clock = utc_now
+    ) -> None:
         self._db = db
         self._worker_id = worker_id
+        self._clock = clock
         self._destinations = {
             destination.name: destination
             for destination in settings.destinations
@@ -52,7 +56,7 @@ class CommitmentResults:
             return
         wanted = _sop_classes(objects_of_delivery(self._db, asked.delivery_id))
         lost = {uid: result.failed.get(uid, 0) for uid in wanted if uid not in result.kept}
-        now = datetime.now(UTC)
+        now = self._clock()
         if not lost:
             receipt = {"commitment": result.transaction_uid}
             confirmed(self._db, asked, receipt, self._worker_id, now)
@@ -99,12 +103,19 @@ class Confirmation:
     """Asks one PACS about the deliveries that it took, the longest due first, one at a time."""
 
     def __init__(
-        self, destination: DicomDestination, settings: Settings, db: Database, *, worker_id: str
+        self,
+        destination: DicomDestination,
+        settings: Settings,
+        db: Database,
+        *,
+        worker_id: str,
+        clock: Clock = utc_now,
     ) -> None:
         self._destination = destination
         self._db = db
         self._worker_id = worker_id
-        self._results = CommitmentResults(settings, db, worker_id=worker_id)
+        self._clock = clock
+        self._results = CommitmentResults(settings, db, worker_id=worker_id, clock=clock)
         self._peer = Peer(
             destination.host,
             destination.port,
@@ -116,7 +127,7 @@ class Confirmation:
 
     def ask_next(self) -> bool:
         """Ask about the next delivery that is due; False when none is."""
-        now = datetime.now(UTC)
+        now = self._clock()
         since = now - timedelta(days=self._destination.retry.give_up_after_days)
         name = self._destination.name
         confirmations.begin_confirmations(self._db, name, sent_after=since, now=now)
@@ -126,7 +137,7 @@ class Confirmation:
         if not objects_of_delivery(self._db, due.delivery_id):
             # The profile wants a kind that this result does not have.
             receipt = {"found": "0 of 0"}
-            confirmed(self._db, due, receipt, self._worker_id, datetime.now(UTC))
+            confirmed(self._db, due, receipt, self._worker_id, self._clock())
         elif due.began_at < since:
             self._give_up(due)
         elif self._destination.confirm == "find" or due.state is ConfirmationState.AWAITED:
@@ -142,7 +153,7 @@ class Confirmation:
             self._db,
             due.delivery_id,
             transaction_uid=transaction_uid,
-            due_at=datetime.now(UTC) + timeout,
+            due_at=self._clock() + timeout,
         )
         objects = _sop_classes(objects_of_delivery(self._db, due.delivery_id))
         try:
@@ -168,7 +179,7 @@ class Confirmation:
         else:
             if found >= {each.sop_instance_uid for each in objects}:
                 receipt = {"found": f"{len(objects)} of {len(objects)}"}
-                confirmed(self._db, due, receipt, self._worker_id, datetime.now(UTC))
+                confirmed(self._db, due, receipt, self._worker_id, self._clock())
                 return
             code = "not_listed"
             text = f"the PACS lists {len(found)} of {len(objects)} objects"
@@ -189,7 +200,7 @@ class Confirmation:
             self._db,
             due.delivery_id,
             state=state,
-            due_at=datetime.now(UTC) + wait,
+            due_at=self._clock() + wait,
             code=code,
             text=text,
         )

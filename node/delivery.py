@@ -6,24 +6,28 @@ import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
 import structlog
 from structlog.contextvars import bound_contextvars
 
-from config.settings import Destination
+from config.settings import Destination, PacsDestination
 from fhir.progress import Progress
 from node.audit_trail import AuditEvent, note
+from node.clock import Clock, utc_now
 from node.dispatch import Sender
+from node.identity_check import Check, unchecked
 from node.log_setup import describe_error
 from node.setback import Setback, next_wait, setback_of
 from storage import deliveries, jobs
 from storage.database import Database
 from storage.delivery_progress import note_progress
 from storage.errors import DatabaseUnavailable, IllegalTransition, LeaseLost, StorageError
+from storage.identity import with_identity
+from storage.predecessors import with_predecessors
 from storage.records import DeliveryRecord, DeliveryState, DestinationKind, Purpose
-from storage.sent_objects import as_the_pacs_has_it
+from storage.sent_objects import UNCONFIRMED_KEY, as_the_pacs_has_it
 
 _LEASE_S = 3600.0
 """Longer than any sending: a destination has one loop, which alone claims for it, and what a
@@ -41,12 +45,24 @@ class DeliveryLoop:
     """Delivers to one destination, the longest due first, one at a time."""
 
     def __init__(
-        self, destination: Destination, sender: Sender, db: Database, *, worker_id: str
+        self,
+        destination: Destination,
+        sender: Sender,
+        db: Database,
+        *,
+        worker_id: str,
+        clock: Clock = utc_now,
+        check: Check = unchecked,
     ) -> None:
+        self._identity = check
         self._destination = destination
         self._sender = sender
         self._db = db
         self._worker_id = worker_id
+        self._clock = clock
+        self._names_predecessors = (
+            isinstance(destination, PacsDestination) and destination.superseded == "predecessor"
+        )
 
     def run(self, stop: threading.Event) -> None:
         """Deliver until `stop` is set, whatever goes wrong; what is in hand is settled first."""
@@ -96,7 +112,7 @@ class DeliveryLoop:
             destination=self._destination.name,
             worker_id=self._worker_id,
             lease_s=_LEASE_S,
-            now=datetime.now(UTC),
+            now=self._clock(),
         )
         if delivery is None:
             return False
@@ -111,18 +127,22 @@ class DeliveryLoop:
 
     def _send(self, delivery: DeliveryRecord) -> Mapping[str, str] | Setback:
         try:
-            finished = jobs.finished_job(self._db, delivery.job_id)
+            finished = self._identity(jobs.finished_job(self._db, delivery.job_id), delivery)
             if delivery.kind is not DestinationKind.DICOM:
                 finished = as_the_pacs_has_it(self._db, finished)
             if delivery.purpose is Purpose.WITHDRAW:
                 finished = replace(finished, withdrawn_at=delivery.created_at)
-            return self._sender.send(finished, self._progress(delivery))
+            receipt = self._sender.send(finished, self._progress(delivery))
+            return with_identity(receipt, finished.attributes)
         except Exception as error:  # noqa: BLE001 -- a thread's outermost edge; kept with the row
             return setback_of(error)
 
     def _progress(self, delivery: DeliveryRecord) -> Progress:
+        receipt = delivery.receipt
+        if self._names_predecessors and delivery.purpose is Purpose.TELL:
+            receipt = with_predecessors(self._db, delivery)
         keep = partial(note_progress, self._db, delivery.delivery_id, worker_id=self._worker_id)
-        return Progress(delivery.receipt, lambda receipt: keep(receipt=receipt))
+        return Progress(receipt, lambda reached: keep(receipt=reached))
 
     def _settle(
         self, delivery: DeliveryRecord, sent: Mapping[str, str] | Setback, stop: threading.Event
@@ -130,7 +150,7 @@ class DeliveryLoop:
         """Write the outcome, waiting for a database that is away for a while."""
         for _ in range(_SETTLE_ATTEMPTS):
             try:
-                return self._write(delivery, sent, datetime.now(UTC))
+                return self._write(delivery, sent, self._clock())
             except DatabaseUnavailable:
                 log.warning("settlement_waits_for_database")
                 stop.wait(_STORAGE_WAIT_S)
@@ -147,15 +167,16 @@ class DeliveryLoop:
         if isinstance(sent, Setback):
             self._write_setback(delivery, sent, now)
             return
+        is_confirmed = self._sender.confirms and UNCONFIRMED_KEY not in sent
         deliveries.settle_sent(
             self._db,
             delivery.delivery_id,
             worker_id=self._worker_id,
-            confirmed=self._sender.confirms,
+            confirmed=is_confirmed,
             receipt=sent,
             now=now,
         )
-        log.info("delivery_sent", confirmed=self._sender.confirms, purpose=delivery.purpose)
+        log.info("delivery_sent", confirmed=is_confirmed, purpose=delivery.purpose)
         is_dicom = delivery.kind is DestinationKind.DICOM
         note(
             self._db,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from functools import partial
 
-from config.settings import Destination, DicomDestination
+from config.settings import Destination, PacsDestination
 from storage.records import DestinationKind, JobRecord, NewDelivery
 from storage.telling import DeliveryPlan, telling
 
@@ -23,9 +23,10 @@ def planned_deliveries(
     told = telling(job)
     named = [d for d in destinations if not job.destinations or d.name in job.destinations]
     wanted = [d for d in named if told in d.outcomes]
-    has_dicom = any(isinstance(d, DicomDestination) for d in wanted)
+    has_dicom = any(isinstance(d, PacsDestination) for d in wanted)
     return tuple(
-        NewDelivery(d.name, DestinationKind(d.type), now + _wait(d, has_dicom)) for d in wanted
+        NewDelivery(d.name, _kind(d), now + _wait(d, has_dicom), _takes_rejection_notes(d))
+        for d in wanted
     )
 
 
@@ -34,7 +35,16 @@ def plan_of(destinations: tuple[Destination, ...], now: datetime) -> DeliveryPla
     return partial(planned_deliveries, destinations=destinations, now=now)
 
 
+def _takes_rejection_notes(destination: Destination) -> bool:
+    return isinstance(destination, PacsDestination) and destination.superseded == "rejection_note"
+
+
 def _wait(destination: Destination, has_dicom: bool) -> timedelta:
-    if isinstance(destination, DicomDestination) or not has_dicom:
+    if isinstance(destination, PacsDestination) or not has_dicom:
         return timedelta(0)
     return timedelta(seconds=destination.wait_for_dicom_s)
+
+
+def _kind(destination: Destination) -> DestinationKind:
+    is_pacs = isinstance(destination, PacsDestination)
+    return DestinationKind.DICOM if is_pacs else DestinationKind(destination.type)

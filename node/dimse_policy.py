@@ -14,6 +14,7 @@ from pydicom import config as pydicom_config
 from pynetdicom import _config
 
 from node.reply_race import close_reply_race
+from node.sending_pace import pace_sending
 
 
 def apply_dimse_policy() -> None:
@@ -32,6 +33,7 @@ def apply_dimse_policy() -> None:
 def prepare_requestor(event: Any) -> None:
     """Make a requestor's new connection fast and sound (handler of `evt.EVT_CONN_OPEN`)."""
     close_reply_race(event)
+    pace_sending(event)
     _send_without_delay(event)
 
 

@@ -4,6 +4,7 @@ NodeError
 ├── DeliveryError            a destination did not take what was sent
 │   ├── TransientDelivery    trying again later may help
 │   └── PermanentDelivery    trying again cannot help: a person has to act
+│       └── FormRefused      it does not take this form of an object; it may take another
 ├── CannotMakeCertificates   names, folder or CA do not allow it; the message says why
 ├── CannotStart              the node cannot run as it is set up; the message says what to change
 ├── CommitmentUnavailable    a PACS could not be asked for, or told of, a storage commitment
@@ -12,6 +13,8 @@ NodeError
 """
 
 from __future__ import annotations
+
+from collections.abc import Collection
 
 
 class NodeError(Exception):
@@ -28,11 +31,23 @@ class DeliveryError(NodeError):
 
 
 class TransientDelivery(DeliveryError):
-    """Trying again later may help: connection, resources, a busy receiver."""
+    """Trying again later may help; `retry_after_s` is the receiver's own wish, where it has one."""
+
+    def __init__(self, code: str, text: str, retry_after_s: float | None = None) -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__(code, text)
 
 
 class PermanentDelivery(DeliveryError):
     """Trying again cannot help; the text says what a person has to change."""
+
+
+class FormRefused(PermanentDelivery):
+    """The receiver takes no object of `sop_classes` in the form that was tried, or in any."""
+
+    def __init__(self, code: str, text: str, sop_classes: Collection[str]) -> None:
+        self.sop_classes = frozenset(map(str, sop_classes))
+        super().__init__(code, text)
 
 
 class CannotStart(NodeError):

@@ -13,6 +13,7 @@ from pynetdicom import AE, build_context, evt
 from config.tls_settings import ClientTls
 from node.dimse_policy import apply_dimse_policy, prepare_requestor
 from node.errors import CountsUnavailable
+from node.rejection_watch import RejectionWatch
 from node.tls_client import TlsRequest
 
 STUDY_ROOT_FIND = UID("1.2.840.10008.5.1.4.1.2.2.1")
@@ -44,6 +45,7 @@ def find_association(
     if request.unusable:
         text = f"our TLS files for the C-FIND cannot be used: {request.unusable}"
         raise CountsUnavailable(text)
+    watch = RejectionWatch()
     syntaxes = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
     try:
         assoc = ae.associate(
@@ -51,13 +53,13 @@ def find_association(
             port,
             contexts=[build_context(STUDY_ROOT_FIND, syntaxes)],
             ae_title=called_ae_title,
-            evt_handlers=[(evt.EVT_CONN_OPEN, prepare_requestor)],
+            evt_handlers=[(evt.EVT_CONN_OPEN, prepare_requestor), watch.handler],
             **request.arguments,
         )
     except OSError as error:
         raise CountsUnavailable("the host of the C-FIND provider is unknown") from error
     if not assoc.is_established:
-        raise CountsUnavailable(_no_association(request, assoc))
+        raise CountsUnavailable(_no_association(request, watch, assoc))
     try:
         yield assoc
     finally:
@@ -84,13 +86,10 @@ def find(assoc: Any, query: Dataset) -> list[Dataset]:
     return [match for status, match in responses if match and status.Status in _PENDING]
 
 
-def _no_association(tls: TlsRequest, assoc: Any) -> str:
+def _no_association(tls: TlsRequest, watch: RejectionWatch, assoc: Any) -> str:
     if tls.fault:
         return f"no TLS with the C-FIND provider: {tls.fault}"
-    return f"the C-FIND provider {_why_not(assoc)}"
-
-
-def _why_not(assoc: Any) -> str:
-    if assoc.is_rejected:
-        return "rejected the association"
-    return "does not serve Study Root queries" if assoc.rejected_contexts else "is not reachable"
+    if watch.rejection is not None:
+        return "the C-FIND provider rejected the association"
+    lack = "does not serve Study Root queries" if assoc.rejected_contexts else "is not reachable"
+    return f"the C-FIND provider {lack}"

@@ -72,8 +72,10 @@ def _told_input(image: BundleInput) -> str:
 
 
 def _labels(choice: ModelChoice) -> Iterator[str]:
-    yield "labels (value, name, proposed code)"
-    for value, label in label_values(choice.metadata).items():
+    judges_whole = choice.metadata.kind == "classification"
+    yield f"{'classes (output' if judges_whole else 'labels (value'}, name, proposed code)"
+    named = choice.metadata.channels if judges_whole else label_values(choice.metadata)
+    for value, label in named.items():
         code = proposed_code(label)
         told = "no proposal"
         if code is not None:
@@ -120,4 +122,6 @@ def _tried(checked: CheckedModel) -> Iterator[str]:
         told = ", ".join(f"{name} {count}" for name, count in list(found.items())[:MOST_LABELS])
         more = f" and {len(found) - MOST_LABELS} more" if len(found) > MOST_LABELS else ""
         yield f"found        {len(found)} of {len(checked.voxels)} labels: {told or 'none'}{more}"
+    if checked.explanation:
+        yield f"explanation  {checked.explanation}"
     yield f"left/right   {checked.left_right.verdict}: {checked.left_right.detail}"

@@ -6,10 +6,11 @@ encoder, and one that is down costs none. LABELMAP gives way to the form that th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
+from config.object_profile import ObjectProfile
 from config.settings import DicomDestination
 from node.store_association import open_association, refused
 from pipelines.objects.encoding import (
@@ -55,6 +56,38 @@ def accepted_encodings(
     if missing:
         raise refused(destination, missing)
     return found or [_encoding(destination, *forms, report=_report(destination, reports, accepted))]
+
+
+def accepted_kinds(
+    destination: DicomDestination, calling_ae_title: str, sop_classes: Mapping[ObjectKind, str]
+) -> tuple[ObjectKind, ...]:
+    """Give the kinds of objects, other than segmentations, that the PACS accepts at all.
+
+    Raises:
+        TransientDelivery: the PACS could not be asked.
+    """
+    accepted = _accepted(destination, calling_ae_title, (), list(map(UID, sop_classes.values())))
+
+    def is_accepted(kind: ObjectKind) -> bool:
+        allowed = NATIVE_SYNTAXES if kind is ObjectKind.SR else tuple(_UNCOMPRESSED)
+        return bool(_syntaxes(destination, UID(sop_classes[kind]), allowed, accepted))
+
+    return tuple(filter(is_accepted, sop_classes))
+
+
+def wanted_encodings(profile: ObjectProfile, kinds: Collection[ObjectKind]) -> list[Encoding]:
+    """Give the encodings that the profile allows, the most wanted first, accepted or not."""
+    forms = _FORMS[profile.segmentation] if ObjectKind.SEG in kinds else (SegmentationForm.AUTO,)
+    wanted = list(map(UID, profile.transfer_syntaxes))
+    native = [syntax for syntax in wanted if syntax in NATIVE_SYNTAXES]
+    found = (
+        _encoding(profile, form, segmentation=segmentation, report=report)
+        for form in forms
+        for segmentation in wanted
+        if segmentation in allowed_syntaxes(form)
+        for report in native
+    )
+    return list(dict.fromkeys(found))
 
 
 def _accepted(
@@ -109,7 +142,7 @@ def _report(destination: DicomDestination, reports: Sequence[UID], accepted: _Ac
 
 
 def _encoding(
-    destination: DicomDestination,
+    profile: ObjectProfile,
     form: SegmentationForm = SegmentationForm.AUTO,
     *_others: SegmentationForm,
     segmentation: UID = ExplicitVRLittleEndian,
@@ -117,8 +150,8 @@ def _encoding(
 ) -> Encoding:
     return Encoding(
         form=form,
-        keeps_empty_frames=destination.empty_frames == "keep",
-        most_segments=destination.most_segments,
+        keeps_empty_frames=profile.empty_frames == "keep",
+        most_segments=profile.most_segments,
         segmentation_transfer_syntax=_on_disk(segmentation),
         report_transfer_syntax=_on_disk(report),
     )

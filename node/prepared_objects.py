@@ -20,7 +20,8 @@ from pydicom import dcmread
 from pydicom.errors import InvalidDicomError
 
 from config.object_profile import EXPLICIT_VR_LITTLE_ENDIAN
-from node.errors import PermanentDelivery, TransientDelivery
+from node.errors import FormRefused, PermanentDelivery, TransientDelivery
+from node.wanted_objects import wanted_objects
 from pipelines.objects.encoding import Encoding
 from pipelines.objects.encoding_request import EncodingRequest
 from storage.instance_files import InstanceFiles, durable_write
@@ -49,15 +50,15 @@ def prepared_objects(
     """Give the objects of `kinds` in the first of the encodings that they can have.
 
     Raises:
-        PermanentDelivery: none of them is possible, or what was made failed its proof.
+        FormRefused: none of them is possible. PermanentDelivery: what was made failed its proof.
         TransientDelivery: the process that makes them broke.
     """
-    wanted = [made for made in finished.objects if made.kind.name.lower() in kinds]
+    wanted = wanted_objects(finished, kinds)
     encoded = [made for made in wanted if made.kind in _ENCODED]
     as_they_are = [made for made in wanted if made.kind not in _ENCODED]
     text = "no encoding is accepted"
     for encoding in encodings:
-        if _is_kept(encoding) or not encoded:
+        if not encoded or (encoding == Encoding() and not _stands_alone(finished, wanted)):
             return tuple(_kept(files, wanted))
         try:
             made_objects = _made(files, finished, encoded, encoding)
@@ -65,15 +66,19 @@ def prepared_objects(
         except _NotEncodable as error:
             text = str(error)
             log.warning("encoding_not_possible", form=encoding.form.value, reason=text)
-    raise PermanentDelivery("not_encodable", f"{text}; change segmentation or transfer_syntaxes")
+    text = f"{text}; change segmentation or transfer_syntaxes"
+    raise FormRefused("not_encodable", text, [made.sop_class_uid for made in encoded])
 
 
 class _NotEncodable(Exception):
     """This encoding is not possible; another one may be."""
 
 
-def _is_kept(encoding: Encoding) -> bool:
-    return encoding == Encoding()
+def _stands_alone(finished: FinishedJob, wanted: Sequence[ResultObject]) -> bool:
+    """Whether the report goes where the segmentation does not: it must not refer to it."""
+    kinds = {made.kind for made in wanted}
+    has_segmentation = any(made.kind is ObjectKind.SEG for made in finished.objects)
+    return ObjectKind.SR in kinds and has_segmentation and ObjectKind.SEG not in kinds
 
 
 def _kept(files: InstanceFiles, wanted: Sequence[ResultObject]) -> Iterator[PreparedObject]:

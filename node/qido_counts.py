@@ -32,20 +32,32 @@ def ask_qido(sender: SenderSettings, study_instance_uid: str, *, timeout_s: floa
     Raises:
         CountsUnavailable: no connection, no trust, no success, or no DICOM JSON.
     """
-    url = f"{sender.qido_url}/studies/{study_instance_uid}/series"
+    content = qido_answer(sender, f"studies/{study_instance_uid}/series", _PARAMETERS, timeout_s)
+    return PacsCounts() if content is None else _counts(content)
+
+
+def qido_answer(
+    sender: SenderSettings, path: str, parameters: Mapping[str, str], timeout_s: float
+) -> bytes | None:
+    """Search below the sender's `qido_url`; None: nothing was found.
+
+    Raises:
+        CountsUnavailable: no connection, no trust, or no success.
+    """
+    url = f"{sender.qido_url}/{path}"
     try:
         with (
             httpx.Client(verify=_trust(sender), timeout=timeout_s, trust_env=False) as client,
-            client.stream("GET", url, params=_PARAMETERS, headers=_headers(sender)) as answer,
+            client.stream("GET", url, params=parameters, headers=_headers(sender)) as answer,
         ):
             content = _bounded(answer, time.monotonic() + _LONGEST_ANSWER * timeout_s)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise CountsUnavailable(f"the QIDO-RS server failed: {type(error).__name__}") from None
     if answer.status_code == _NO_CONTENT:
-        return PacsCounts()
+        return None
     if answer.status_code != httpx.codes.OK:
         raise CountsUnavailable(f"the QIDO-RS server answered {answer.status_code}")
-    return _counts(content)
+    return content
 
 
 def _bounded(answer: httpx.Response, until: float) -> bytes:

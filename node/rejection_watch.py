@@ -8,16 +8,21 @@ from __future__ import annotations
 
 from typing import Any
 
+from pynetdicom import evt
 from pynetdicom.pdu import A_ASSOCIATE_RJ
 
 
 class RejectionWatch:
-    """Keeps the rejection; `handle` is a handler of `evt.EVT_PDU_RECV`."""
+    """Keeps the rejection; `handler` goes to pynetdicom's `AE.associate`."""
 
     def __init__(self) -> None:
         self.rejection: A_ASSOCIATE_RJ | None = None
 
-    def handle(self, event: Any) -> None:
-        """Note the PDU if it is a rejection."""
+    @property
+    def handler(self) -> tuple[Any, Any]:
+        """The event and what is to be called on it."""
+        return evt.EVT_PDU_RECV, self._note
+
+    def _note(self, event: Any) -> None:
         if isinstance(event.pdu, A_ASSOCIATE_RJ):
             self.rejection = event.pdu

@@ -23,6 +23,7 @@ from node.delivery_plan import plan_of
 from node.receive.admission import senders_named
 from node.receive.parse_errors import PARSE_ERRORS
 from pipelines.errors import RefusalCode
+from pipelines.image_kinds import is_projection, projections_among
 from pipelines.registry import RegisteredPipeline, Registry
 from pipelines.selection import Chosen, NoMatch, SeriesCandidate, select_inputs
 from storage import studies
@@ -31,11 +32,15 @@ from storage.dicom_records import InstanceRecord, SeriesRecord, StudyRecord
 from storage.errors import StorageError
 from storage.instance_files import InstanceFiles, uid_tag
 from storage.instances import instances_of_series
-from storage.records import InputInstance, JobInput, NewJob, Refusal
+from storage.job_inputs import InputInstance, JobInput
+from storage.records import NewJob, Refusal
+from storage.rejection_notes import rejected_count
 
 _RANK = {"stat": 0, "high": 1, "routine": 2}
 _RANK_STEP = 10_000
 """More than any pipeline's priority, so that a stat sender comes before all routine work."""
+
+_MOST_PROJECTIONS = 64
 
 _log = structlog.get_logger()
 
@@ -114,7 +119,7 @@ def _route(
             jobs.append(wanted)
         else:
             reasons += [f"{pipeline.definition.name}: {reason}" for reason in wanted.reasons]
-    refusal = None if jobs else _refusal(reasons)
+    refusal = None if jobs else _refusal(reasons, headers, rejected_count(db, study_uid))
     job_ids = studies.route(
         db,
         study_uid,
@@ -145,7 +150,12 @@ def offered_to(
     return offered
 
 
-def _refusal(reasons: list[str]) -> Refusal:
+def _refusal(reasons: list[str], headers: _Headers, rejected: int) -> Refusal:
+    if rejected:
+        told = f"rejection notes took back {rejected} images of the study"
+        if not headers.by_series:
+            return Refusal(RefusalCode.IMAGES_REJECTED, f"{told}, and none is left")
+        reasons = [told, *reasons]
     text = (
         "; ".join(reasons)
         or "no pipeline is offered: see pipelines.enabled, and the sender's pipelines"
@@ -163,13 +173,24 @@ def _read_headers(db: Database, files: InstanceFiles, study_uid: str) -> _Header
     unreadable = []
     for record in studies.series_of_study(db, study_uid):
         instances = instances_of_series(db, record.header.series_instance_uid)
+        if not instances:
+            continue  # all of it was taken back, or it holds notes on images
         header = _representative_header(files, instances)
         if header is None:
             unreadable.append(f"{_told(record)}: no instance can be read")
             continue
-        candidate = SeriesCandidate(record, header, len(instances))
+        images = _projections(files, instances) if is_projection(header) else ()
+        candidate = SeriesCandidate(record, header, len(instances), images)
         readable[record.header.series_instance_uid] = _Candidate(candidate, instances)
     return _Headers(readable, tuple(unreadable))
+
+
+def _projections(
+    files: InstanceFiles, instances: tuple[InstanceRecord, ...]
+) -> tuple[Dataset, ...]:
+    """Headers of the images of a series of projections, whose views differ; the first ones."""
+    paths = (files.absolute(record.path) for record in instances[:_MOST_PROJECTIONS])
+    return projections_among(header for path in paths if (header := _header(path)) is not None)
 
 
 def _representative_header(

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from config.settings import Settings
+from node.attempt import station
 from node.cli_options import ConfigOption, local_settings
 from node.offered_pipelines import UNPACKED_MODELS
 from pipelines.acceptance import read_acceptances
 from pipelines.definition import load_definition
 from pipelines.registry import RegisteredPipeline, accepted_pipeline, named_definition
+from storage.records import ObjectKind
 
 if TYPE_CHECKING:
     from storage.records import JobResult
@@ -35,9 +37,21 @@ def run(
     settings = local_settings(config, "run")
     registered = wanted_pipeline(settings, pipeline)
 
+    from pipelines.pages import Wanted
     from pipelines.run import run_study
 
-    result = run_study(registered, folder, out, device=device or settings.worker.device)
+    wanted = Wanted(
+        frozenset(ObjectKind[name] for name in settings.worker.extra_objects),
+        fonts=settings.worker.report_fonts,
+    )
+    result = run_study(
+        registered,
+        folder,
+        out,
+        device=device or settings.worker.device,
+        wanted=wanted,
+        station=station(settings),
+    )
     typer.echo(json.dumps(_as_json(result, out), indent=2) if as_json else _told(result, out))
 
 

@@ -8,10 +8,10 @@ at any time: the UIDs stay the same, and a PACS that has an object already is co
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import structlog
 from pydicom import dcmread
@@ -27,6 +27,9 @@ from storage.instance_files import uid_tag
 
 _REPORT_CLASSES = "1.2.840.10008.5.1.4.1.1.88."
 _UNCOMPRESSED = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
+
+Note: TypeAlias = Callable[[str, bool], None]
+"""Told, by SOP Instance UID, what may be at the destination from now on, or is not."""
 
 _log = structlog.get_logger()
 
@@ -49,12 +52,20 @@ class _StoredObject:
     transfer_syntax_uid: UID
 
 
+def note_nothing(_sop_instance_uid: str, _may_be_there: bool) -> None:
+    """Keep nothing."""
+
+
 def store_objects(
-    destination: DicomDestination, calling_ae_title: str, paths: Sequence[Path]
+    destination: DicomDestination,
+    calling_ae_title: str,
+    paths: Sequence[Path],
+    note: Note = note_nothing,
 ) -> Mapping[str, Stored]:
     """Send objects, segmentations before the reports that refer to them.
 
-    Returns what came of each SOP Instance UID.
+    Returns what came of each SOP Instance UID. `note` is called with it and True before each is
+    sent, and with False where the destination has refused it.
 
     Raises:
         TransientDelivery: connection, resources or a busy PACS; send all of them again later.
@@ -64,7 +75,7 @@ def store_objects(
     assoc = open_association(destination, calling_ae_title, _proposals(destination, objects))
     try:
         _check_contexts(assoc, destination, objects)
-        return {item.sop_instance_uid: _store(assoc, destination, item) for item in objects}
+        return {item.sop_instance_uid: _store(assoc, destination, item, note) for item in objects}
     finally:
         if assoc.is_established:
             assoc.release()
@@ -96,7 +107,8 @@ def _proposals(
         syntaxes = [item.transfer_syntax_uid]
         if item.transfer_syntax_uid in _UNCOMPRESSED:
             wanted = map(UID, destination.transfer_syntaxes)
-            syntaxes = [syntax for syntax in wanted if syntax in _UNCOMPRESSED]
+            # Notes and short reports are never compressed, whatever the profile says.
+            syntaxes = [syntax for syntax in wanted if syntax in _UNCOMPRESSED] or [*_UNCOMPRESSED]
         known = proposals.setdefault(item.sop_class_uid, [])
         known += [syntax for syntax in syntaxes if syntax not in known]
     return proposals
@@ -112,7 +124,8 @@ def _check_contexts(
         raise refused(destination, missing)
 
 
-def _store(assoc: Any, destination: DicomDestination, item: _StoredObject) -> Stored:
+def _store(assoc: Any, destination: DicomDestination, item: _StoredObject, note: Note) -> Stored:
+    note(item.sop_instance_uid, True)
     used = _transfer_syntax(assoc, item)
     is_as_on_disk = used == item.transfer_syntax_uid
     try:
@@ -124,6 +137,8 @@ def _store(assoc: Any, destination: DicomDestination, item: _StoredObject) -> St
     status = answer.get("Status")
     failure = failure_of(status, item.sop_class_uid.name, place(destination))
     if failure is not None:
+        if status is not None:
+            note(item.sop_instance_uid, False)
         raise failure
     _log.info(
         "object_sent",

@@ -23,6 +23,7 @@ from config.tls_settings import ClientTls
 from node.dimse_policy import apply_dimse_policy, prepare_requestor
 from node.errors import TransientDelivery
 from node.receive.parse_errors import PARSE_ERRORS
+from node.rejection_watch import RejectionWatch
 from node.tls_client import TlsRequest
 
 NO_TLS = ClientTls()
@@ -166,7 +167,7 @@ def _associate(
     ae = AE(ae_title=calling)
     ae.connection_timeout = ae.acse_timeout = _TIMEOUT_S
     ae.dimse_timeout = ae.network_timeout = _TIMEOUT_S
-    handlers = [(evt.EVT_CONN_OPEN, prepare_requestor)]
+    watch = RejectionWatch()
     place = f"{called} at {host}:{port}"
     secure = TlsRequest(tls, host)
     if secure.unusable:
@@ -177,12 +178,12 @@ def _associate(
             port,
             contexts=contexts,
             ae_title=called,
-            evt_handlers=handlers,
+            evt_handlers=[(evt.EVT_CONN_OPEN, prepare_requestor), watch.handler],
             **secure.arguments,
         )
     except (OSError, UnicodeError) as error:  # no name of a host can be too long, or hold this
         raise TransientDelivery("host_unknown", f"host {host} is unknown") from error
-    if assoc.is_rejected:
+    if watch.rejection is not None:
         text = f"{place} rejected the association; does it know the AE title {calling}?"
         raise TransientDelivery("association_rejected", text)
     if secure.failure is not None and not assoc.is_established:

@@ -27,12 +27,14 @@ from node.confirmation import Confirmation
 from node.data_directory import PORT_FILE, TLS_PORT_FILE, kept_data, make_private, sole_user
 from node.delivery import DeliveryLoop
 from node.dispatch import sender_for
+from node.identity_check import IdentityCheck
 from node.offered_pipelines import offered_pipelines
 from node.outbox import Outbox
 from node.pacs_query import ask_pacs
 from node.quiet_clock import Moment
 from node.receivers import Receivers
 from node.recovery import recover, take_back_jobs, worker_prefix
+from node.rejection_notes import RejectionNotes
 from node.repeated_round import RepeatedRound
 from node.routing import route_ready_studies
 from node.scheduler import NodeScheduler
@@ -131,6 +133,13 @@ class Service:
             worker_command(config_path), on_death=lambda _: self._take_back()
         )
         self._receivers = Receivers(settings, config_path, db, self._assembly.wake)
+        self._rejection_notes = RejectionNotes(
+            settings,
+            db,
+            self._files,
+            worker_prefix=worker_prefix(settings.node.name),
+            kill_worker=self._supervisor.kill_child,
+        )
 
     def start(self) -> None:
         """Start every part; the node answers from the end of this call on.
@@ -196,9 +205,15 @@ class Service:
             (self._settings.node.data_dir / name).unlink(missing_ok=True)
 
     def _delivery_loops(self) -> list[DeliveryLoop]:
-        node = self._settings.node
+        node, check = self._settings.node, IdentityCheck(self._settings, self._db)
         return [
-            DeliveryLoop(d, sender_for(d, node, self._files), self._db, worker_id=self._worker_id)
+            DeliveryLoop(
+                d,
+                sender_for(d, node, self._files),
+                self._db,
+                worker_id=self._worker_id,
+                check=check,
+            )
             for d in self._settings.destinations
         ]
 
@@ -251,6 +266,9 @@ class Service:
     def _assemble(self) -> float | None:
         """Find studies complete, and route those; seconds until the next look, where known."""
         self._completeness.check(Moment.now())
+        # After the studies are found complete, before they are routed: what was taken back by
+        # then is not analysed.
+        self._rejection_notes.settle()
         made = route_ready_studies(
             self._db, self._files, self._registry, self._settings, now=datetime.now(UTC)
         )

@@ -33,8 +33,10 @@ class Setback:
 def setback_of(error: Exception) -> Setback:
     """Return what an error means for the delivery that met it."""
     match error:
+        case TransientDelivery():
+            return Setback(error.code, error.text, True, error.retry_after_s or 0.0)
         case DeliveryError():
-            return Setback(error.code, error.text, isinstance(error, TransientDelivery))
+            return Setback(error.code, error.text, False)
         case TransientFhirError():
             return Setback(error.code, error.text, True, error.retry_after_s or 0.0)
         case PermanentFhirError():

@@ -19,6 +19,7 @@ from rich.text import Text
 from storage.instance_files import uid_tag
 from storage.overview import DeliveryRow, JobRow, StudyRow
 from storage.records import DeliveryState, JobState, Purpose
+from storage.rejection_records import NoteRow
 
 _COLUMNS = ("images", "state", "job", "pipeline", "outcome", "deliveries")
 _STYLES: dict[str, str] = {
@@ -56,13 +57,21 @@ def _lines(study: StudyRow, now: datetime) -> Iterator[tuple[str | Text, ...]]:
     tag, images = uid_tag(study.study_instance_uid), str(study.instance_count)
     if study.replaced_count:
         images += f" ({study.replaced_count} replaced)"
-    state = _state(study)
+    if study.rejected_count:
+        images += f" ({study.rejected_count} rejected)"
+    state = "\n".join((_state(study), *map(_note, study.rejection_notes)))
     if not study.jobs:
         yield tag, images, state, "", "", "", ""
     for job in study.jobs:
         ways = _ways(job, now)
         yield tag, images, state, str(job.job_id), job.pipeline_name, _outcome(job), ways
         tag = images = state = ""
+
+
+def _note(note: NoteRow) -> str:
+    """Tell one rejection note: its title, who sent it, and what came of it."""
+    state = note.state.value.replace("_", " ")
+    return f"rejection note {note.title} from {note.calling_ae_title}: {state}"
 
 
 def _state(study: StudyRow) -> str:
@@ -101,6 +110,9 @@ def _notes(delivery: DeliveryRow, now: datetime) -> Iterator[str]:
         yield f"try {delivery.attempts}"
     if delivery.state is DeliveryState.PENDING:
         yield f"next {_until(delivery.due_at - now)}"
+    if delivery.fallback:
+        kinds = dict.fromkeys(item.kind.name for item in delivery.sent)
+        yield f"no SEG taken: {', '.join(kinds)} instead"
     if delivery.unconfirmed:
         yield f"unconfirmed: {delivery.unconfirmed}"
 

@@ -10,7 +10,7 @@ from pynetdicom import AE, build_context, evt
 
 from config.settings import DicomDestination
 from node.dimse_policy import apply_dimse_policy, prepare_requestor
-from node.errors import PermanentDelivery, TransientDelivery
+from node.errors import FormRefused, PermanentDelivery, TransientDelivery
 from node.rejection_watch import RejectionWatch
 from node.tls_client import TlsRequest
 from pipelines.objects.encoding import sop_class_name
@@ -50,10 +50,7 @@ def open_association(
                 for transfer_syntax in transfer_syntaxes
             ],
             ae_title=destination.ae_title,
-            evt_handlers=[
-                (evt.EVT_CONN_OPEN, prepare_requestor),
-                (evt.EVT_PDU_RECV, watch.handle),
-            ],
+            evt_handlers=[(evt.EVT_CONN_OPEN, prepare_requestor), watch.handler],
             **tls.arguments,
         )
     except OSError as error:
@@ -74,13 +71,14 @@ def place(destination: DicomDestination) -> str:
     return f"{destination.ae_title} at {destination.host}:{destination.port}"
 
 
-def refused(destination: DicomDestination, sop_classes: set[UID]) -> PermanentDelivery:
+def refused(destination: DicomDestination, sop_classes: set[UID]) -> FormRefused:
     """Tell that the destination takes none of what is proposed for these SOP Classes."""
     names = ", ".join(sorted(map(sop_class_name, sop_classes)))
-    return PermanentDelivery(
+    return FormRefused(
         "sop_class_refused",
         f"{place(destination)} does not take {names} with any of the "
         "transfer syntaxes that are proposed; enable it there, or change transfer_syntaxes",
+        sop_classes,
     )
 
 

@@ -23,15 +23,16 @@ from torch import nn
 
 from pipelines.bundle_chain import Chain, postprocessing_chain
 from pipelines.bundle_config import (
-    BROKEN_CONFIG,
     adds_channel,
+    checkpoint_path,
     image_keys,
-    invalid,
     place_of,
     prepared,
+    prepares_by,
     read_configuration,
 )
 from pipelines.bundle_files import bundle_metadata, inference_config
+from pipelines.bundle_macros import BROKEN_CONFIG, invalid
 from pipelines.bundle_metadata import BundleMetadata
 from pipelines.bundle_modules import bundle_modules
 from pipelines.bundle_weights import (
@@ -39,9 +40,11 @@ from pipelines.bundle_weights import (
     is_torchscript,
     load_torchscript,
     load_weights,
+    numpy_is_data,
 )
 from pipelines.errors import DeviceOutOfMemory, InferenceFailed, InvalidBundle
 from pipelines.network_call import with_channels_last
+from pipelines.own_evaluator import refuse_own_ways
 
 EVALUATOR_KEY = "image"  # where MONAI's evaluators look for the network's input
 
@@ -53,6 +56,8 @@ class LoadedBundle:
     `adds_channel` says that the bundle's own transforms give the image its channel axis, as
     they would after its loader. `load_keys` are the keys that its loader fills; the network's
     input lies under `metadata.input_key`. `chain` is its postprocessing as configured.
+    `repeats_channel` says that its transforms make colour of grey, `resamples_to_mm` that they
+    bring images to a voxel size.
     """
 
     metadata: BundleMetadata
@@ -64,6 +69,8 @@ class LoadedBundle:
     adds_channel: bool
     load_keys: tuple[str, ...]
     chain: Chain
+    repeats_channel: bool = False
+    resamples_to_mm: bool = False
 
 
 @dataclass(frozen=True)
@@ -112,7 +119,9 @@ def made_bundle(
     parser["device"] = device
     recipe = _Recipe(bundle_dir, path, config, parser)
     keys = image_keys(config) or tuple(image.key for image in metadata.inputs)
-    with bundle_modules(bundle_dir) if bundle_dir.is_dir() else nullcontext():
+    modules = bundle_modules(bundle_dir) if bundle_dir.is_dir() else nullcontext()
+    with modules, numpy_is_data():
+        refuse_own_ways(path, config)
         return LoadedBundle(
             metadata=replace(metadata, input_key=keys[0] if len(keys) == 1 else EVALUATOR_KEY),
             device=device,
@@ -123,6 +132,8 @@ def made_bundle(
             adds_channel=adds_channel(config),
             load_keys=keys,
             chain=postprocessing_chain(config, place_of(config, "postprocessing") or ""),
+            repeats_channel=prepares_by(config, "RepeatChannel"),
+            resamples_to_mm=prepares_by(config, "Spacing"),
         )
 
 
@@ -153,11 +164,8 @@ def _network(recipe: _Recipe) -> nn.Module:
 
 def _named_weights(recipe: _Recipe) -> str | None:
     """The file that the checkpoint loader reads, relative to the bundle or absolute."""
-    place = place_of(recipe.config, "checkpoint")
-    loader = recipe.parser[place] if place else None
-    if not isinstance(loader, Mapping) or "load_path" not in loader:
-        return None
-    return str(recipe.resolved(f"{place}#load_path"))
+    place = checkpoint_path(recipe.config)
+    return str(recipe.resolved(place)) if place else None
 
 
 def _callable(recipe: _Recipe, part: str, default: Any) -> Callable[..., Any]:

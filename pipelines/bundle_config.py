@@ -14,22 +14,11 @@ from typing import Any
 from monai.bundle import ConfigParser
 
 from pipelines.bundle_chain import plain, transform_name
+from pipelines.bundle_macros import BROKEN_CONFIG, invalid, on_the_device, without_macros
 from pipelines.errors import InvalidBundle
 
-# What a wrong configuration makes MONAI's parser, or an expression in it, raise.
-BROKEN_CONFIG = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    ImportError,
-    LookupError,
-    NameError,
-    OSError,
-    RuntimeError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-)
+CHECKPOINT = "CheckpointLoader"
+DISCRETE, INVERTER = "AsDiscrete", "Invert"
 LOADER, SAVER = "LoadImage", "SaveImage"
 CHANNEL_MAKERS = ("EnsureChannelFirst", "AddChannel", "AsChannelFirst")
 REMOVED: Mapping[str, Mapping[str, str | None]] = {
@@ -73,17 +62,34 @@ def read_configuration(path: Path) -> dict[str, Any]:
         raise invalid(path, "cannot be read", error) from error
     if not isinstance(config, dict):
         raise InvalidBundle(f"{path}: not a set of keys; fetch the bundle again")
-    return prepared(config)
+    return prepared(without_macros(config, path))
 
 
 def prepared(config: Mapping[str, Any]) -> dict[str, Any]:
     """A copy in which loading and saving are off and old arguments have their present names."""
-    copy: dict[str, Any] = deepcopy(dict(config))
+    copy: dict[str, Any] = on_the_device(deepcopy(dict(config)))
     for component in components(copy):
         _renew(component)
+        if component.get("_mode_") == "debug":
+            component["_mode_"] = "default"  # it would wait for somebody at a terminal
         if transform_name(component) in (LOADER, SAVER):
             component["_disabled_"] = True
+    _keep_labels_whole(copy)
     return copy
+
+
+def _keep_labels_whole(config: dict[str, Any]) -> None:
+    """Let labels that are decided before they are inverted go back as labels, not blended.
+
+    MONAI would interpolate between label values: between 0 and 2 it finds a 1.
+    """
+    place = place_of(config, "postprocessing")
+    is_decided = False
+    for step in components(plain(config, f"@{place}") if place else {}):
+        name = transform_name(step)
+        is_decided = is_decided or (name == DISCRETE and plain(config, step.get("argmax")) is True)
+        if is_decided and name == INVERTER:
+            step["nearest_interp"] = True
 
 
 def _renew(component: dict[str, Any]) -> None:
@@ -107,6 +113,19 @@ def components(config: Any) -> Iterator[dict[str, Any]]:
     elif isinstance(config, list):
         for value in config:
             yield from components(value)
+
+
+def checkpoint_path(config: Mapping[str, Any]) -> str | None:
+    """The identifier under which the file of weights stands; None when nothing loads any."""
+    place = place_of(config, "checkpoint")
+    if place is None:
+        handlers = plain(config, "@handlers")
+        for index, handler in enumerate(handlers if isinstance(handlers, list) else []):
+            if isinstance(handler, Mapping) and transform_name(handler) == CHECKPOINT:
+                place = f"handlers#{index}"
+    loader = plain(config, f"@{place}") if place else None
+    has_path = isinstance(loader, Mapping) and "load_path" in loader
+    return f"{place}#load_path" if has_path else None
 
 
 def place_of(config: Mapping[str, Any], part: str) -> str | None:
@@ -162,10 +181,8 @@ def adds_channel(config: Mapping[str, Any]) -> bool:
     return named and not by_loader
 
 
-def invalid(path: Path, what: str, error: BaseException) -> InvalidBundle:
-    """The error that names the file, what failed and the innermost reason."""
-    while error.__cause__ is not None:  # MONAI wraps what went wrong in what it was doing
-        error = error.__cause__
-    reason = " ".join(str(error).split())[:300]
-    text = f"{path}: {what} ({type(error).__name__}: {reason}); mend the bundle or fetch it again"
-    return InvalidBundle(text)
+def prepares_by(config: Mapping[str, Any], transform: str) -> bool:
+    """Whether the preprocessing has a transform of that name (without its ending)."""
+    place = place_of(config, "preprocessing")
+    found = components(plain(config, f"@{place}") if place else {})
+    return any(transform_name(component) == transform for component in found)

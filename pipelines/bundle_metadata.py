@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from pipelines.bundle_task import refuse_other_tasks
 from pipelines.errors import InvalidBundle
 
 BACKGROUND = 0
@@ -51,6 +52,11 @@ class BundleMetadata:
         return "background" in self.channels.get(BACKGROUND, "").lower()
 
     @property
+    def is_of_pictures(self) -> bool:
+        """Whether the network takes flat images, no volumes."""
+        return bool(self.inputs) and all(len(one.spatial_shape) == 2 for one in self.inputs)
+
+    @property
     def channel_names(self) -> tuple[str, ...]:
         """Meaning of every input channel, in the order that the network takes them."""
         names: list[str] = []
@@ -74,22 +80,24 @@ def read_metadata(path: Path) -> BundleMetadata:
 def _metadata(path: Path, values: Any) -> BundleMetadata:
     try:
         formats = values["network_data_format"]
+        refuse_other_tasks(path, formats)
         inputs = tuple(_input(key, image) for key, image in formats["inputs"].items())
         output = _output(formats["outputs"])
+        kind = _kind(output, str(values.get("task", "")))
         return BundleMetadata(
             name=str(values.get("name", "")),
             version=str(values["version"]),
             input_key=inputs[0].key,
             input_channels=sum(image.channels for image in inputs),
-            channels=_indexed(output["channel_def"]),
+            channels=_channels(output, kind),
             inputs=inputs,
-            kind=_kind(output),
+            kind=kind,
             task=str(values.get("task", "")),
         )
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise InvalidBundle(
             f"{path}: no usable {error}; it must give version, network_data_format.inputs and "
-            "network_data_format.outputs.pred.channel_def"
+            "network_data_format.outputs.pred with channel_def or num_channels"
         ) from None
 
 
@@ -109,13 +117,27 @@ def _output(outputs: Mapping[str, Any]) -> Any:
     return outputs["pred"] if "pred" in outputs else next(iter(outputs.values()), None)
 
 
+def _channels(output: Mapping[str, Any], kind: Kind) -> dict[int, str]:
+    """What the output channels mean; numbered where the bundle does not say."""
+    if output.get("channel_def"):
+        return _indexed(output["channel_def"])
+    count = int(output["num_channels"])
+    if kind == "classification":
+        return {index: f"class {index}" for index in range(count)}
+    names = {index: f"label {index}" for index in range(1, count)}
+    return {BACKGROUND: "background", **names} if count > 1 else {0: "label 1"}
+
+
 def _indexed(names: Mapping[Any, Any]) -> dict[int, str]:
     return {int(index): str(text) for index, text in names.items()}
 
 
-def _kind(output: Mapping[str, Any]) -> Kind:
+def _kind(output: Mapping[str, Any], task: str) -> Kind:
     told = f"{output.get('type', '')} {output.get('format', '')}".lower()
     if "segmentation" in told:
         return "segmentation"
-    flat = 0 < len(output.get("spatial_shape") or (0, 0, 0)) < 2
-    return "classification" if flat or any(word in told for word in CLASSES) else "segmentation"
+    shape = output.get("spatial_shape") or (0, 0, 0)
+    # A list of classes is written as [4], and by some bundles as [1, 4].
+    is_flat = 0 < len(shape) < 2 or (len(shape) == 2 and shape[0] == 1)
+    is_named = any(word in told for word in CLASSES) or "classif" in task.lower()
+    return "classification" if is_flat or is_named else "segmentation"

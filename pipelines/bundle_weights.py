@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import pickle
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from pipelines.bundle_config import BROKEN_CONFIG, invalid
 from pipelines.bundle_files import weights_file
+from pipelines.bundle_macros import BROKEN_CONFIG, invalid
 from pipelines.errors import InvalidBundle
 
 NESTED_WEIGHTS = ("model", "state_dict", "network", "network_weights", "net", "model_state_dict")
+NUMBERS = ("bool", "int8", "uint8", "int16", "int32", "int64", "float16", "float32", "float64")
 PARALLEL_PREFIX = "module."
 BROKEN_WEIGHTS = (*BROKEN_CONFIG, EOFError, pickle.UnpicklingError, SafetensorError)
 
@@ -60,13 +63,25 @@ def load_torchscript(path: Path) -> nn.Module:
     return network
 
 
+@contextmanager
+def numpy_is_data() -> Iterator[None]:
+    """Let torch read arrays and numbers of numpy beside tensors, as older checkpoints hold them."""
+    makers: list[Any] = [np.array(0).__reduce__()[0], np.float64(0).__reduce__()[0]]
+    # Where numpy had them before its version 2.
+    old = [(maker, f"numpy.core.multiarray.{maker.__name__}") for maker in makers]
+    kinds = [type(np.dtype(name)) for name in NUMBERS]
+    with torch.serialization.safe_globals([np.ndarray, np.dtype, *makers, *old, *kinds]):
+        yield
+
+
 def load_weights(network: nn.Module, path: Path) -> None:
     """Put the weights into the network; every tensor must fit. Raises `InvalidBundle`."""
     try:
         if path.suffix == ".safetensors":
             state = load_file(path)
         else:  # weights_only: a pickle must not run code
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            with numpy_is_data():
+                state = torch.load(path, map_location="cpu", weights_only=True)
         network.load_state_dict(_tensors(state), strict=True)
     except BROKEN_WEIGHTS as error:
         raise invalid(path, "does not load into network_def", error) from error

@@ -33,6 +33,10 @@ SYNONYMS: Mapping[str, str] = {
 }
 
 
+COLOURS = 3
+COLOUR_NAMES = ({"r", "g", "b"}, {"red", "green", "blue"})
+
+
 def roles_by_channel(roles: Mapping[str, str | None], metadata: BundleMetadata) -> tuple[str, ...]:
     """Role names in the order of the network's channels.
 
@@ -63,8 +67,12 @@ def roles_by_channel(roles: Mapping[str, str | None], metadata: BundleMetadata) 
 
 def is_colour(metadata: BundleMetadata) -> bool:
     """Whether the network takes a colour picture, which a grey one can stand for."""
-    formats = {image.format.lower() for image in metadata.inputs}
-    return metadata.input_channels == 3 and formats <= {"rgb"}
+    if metadata.input_channels != COLOURS or len(metadata.inputs) != 1:
+        return False
+    (image,) = metadata.inputs
+    names = {name.lower() for name in image.channel_names.values()}
+    # Some bundles call their three channels `image`: one picture is all they take.
+    return image.format.lower() == "rgb" or names in COLOUR_NAMES or len(names) == 1
 
 
 def _not_paired(names: Sequence[str], roles: Mapping[str, str | None], missing: list[str]) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pipelines.bundle_metadata import BundleMetadata
+from pipelines.channel_roles import is_colour
 from pipelines.label_codes import ANATOMY, TISSUE, ProposedCode, proposed_code
 from storage.dicom_records import CodedConcept
 
@@ -16,6 +17,19 @@ PROCEDURES: Mapping[str, CodedConcept] = {
     "CT": CodedConcept("25045-6", "LN", "CT unspecified body region"),
     "MR": CodedConcept("25056-3", "LN", "MRI unspecified body region"),
 }
+MODALITY_WORDS: Mapping[str, str] = {
+    "mammo": "MG",
+    "radiograph": "DX",
+    "x-ray": "DX",
+    "xray": "DX",
+    "cxr": "DX",
+    "mri": "MR",
+    "pet": "PT",
+}
+"""How bundles call a modality, and its code; others by their first two letters."""
+
+RADIOGRAPHS = ("CR", "DX")
+X_RAYS = (*RADIOGRAPHS, "MG")
 ANY_PROCEDURE = CodedConcept("18748-4", "LN", "Diagnostic imaging study")
 ANY_FINDING = CodedConcept("404684003", "SCT", "Clinical finding")
 EVEN_ODDS = 0.5
@@ -26,7 +40,7 @@ def proposed_definition(name: str, bundle: str, metadata: BundleMetadata) -> dic
     """The values of a definition file; `name` of the pipeline, `bundle` as it lies in the models
     folder. Labels without a code are told as tissue, and stand in `labels_without_code`.
     """
-    modality = metadata.inputs[0].modality.upper()[:2] if metadata.inputs else ""
+    modality = _modality(metadata)
     return {
         "name": name,
         "version": "1",
@@ -37,6 +51,12 @@ def proposed_definition(name: str, bundle: str, metadata: BundleMetadata) -> dic
         "procedure_reported": _code(PROCEDURES.get(modality, ANY_PROCEDURE)),
         **_results(metadata),
     }
+
+
+def _modality(metadata: BundleMetadata) -> str:
+    told = metadata.inputs[0].modality if metadata.inputs else ""
+    named = (code for word, code in MODALITY_WORDS.items() if word in told.lower())
+    return next(named, told.upper()[:2])
 
 
 def _results(metadata: BundleMetadata) -> dict[str, Any]:
@@ -73,9 +93,11 @@ def labels_without_code(metadata: BundleMetadata) -> tuple[str, ...]:
 
 
 def _inputs(metadata: BundleMetadata, modality: str) -> dict[str, Any]:
-    names = metadata.channel_names
+    names = ("image",) if is_colour(metadata) else metadata.channel_names
     if len(set(names)) < len(names) or len(names) == 1:
         names = tuple(f"image_{i + 1}" for i in range(len(names))) if len(names) > 1 else ("image",)
+    if metadata.is_of_pictures and metadata.kind == "classification":
+        return {"image": _projection(modality)}
     where = [{"tag": "Modality", "equals": modality or "CT"}]
     where.append({"tag": "ImageType", "not_contains": "LOCALIZER"})
     return {
@@ -85,6 +107,15 @@ def _inputs(metadata: BundleMetadata, modality: str) -> dict[str, Any]:
         }
         for role, name in zip(_roles(names), names, strict=True)
     }
+
+
+def _projection(modality: str) -> dict[str, Any]:
+    """X-rays as a viewer shows them; of which view, a person has to say."""
+    if modality in X_RAYS and modality not in RADIOGRAPHS:
+        test: dict[str, Any] = {"tag": "Modality", "equals": modality}
+    else:
+        test = {"tag": "Modality", "one_of": list(RADIOGRAPHS)}
+    return {"kind": "projection", "where": [test], "values": "displayed"}
 
 
 def _roles(names: tuple[str, ...]) -> Iterator[str]:

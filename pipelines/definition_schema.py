@@ -11,8 +11,11 @@ from pydantic import Field, StringConstraints, model_validator
 
 from config.setting_types import Frozen, Name
 from pipelines.criteria import Criterion, Keyword
+from pipelines.explanation_schema import Explanation
 from pipelines.input_check import InputStatistics
 from pipelines.network_schema import NetworkDefinition
+from pipelines.projection_views import View
+from pipelines.reading_policy import Kind, SeveralImages, SeveralVolumes, Values
 from pipelines.uncertainty_schema import FlipUncertainty, Uncertainty
 from storage.dicom_records import CodedConcept
 
@@ -21,6 +24,10 @@ LongString = Annotated[str, StringConstraints(min_length=1, max_length=64, patte
 Colour = Annotated[int, Field(ge=0, le=255)]
 LabelValue = Annotated[int, Field(ge=1, le=65535)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+OF_PROJECTIONS = frozenset({"views", "several_images", "values", "allow_for_processing"})
+OF_VOLUMES = frozenset(
+    {"slices", "orientation", "several_volumes", "allow_tilt", "allow_no_frame_of_reference"}
+)
 LARGEST_SERIES_NUMBER = 2**31 - 2  # IS; the report takes the next one
 
 
@@ -64,9 +71,14 @@ class Preference(Frozen):
 
 
 class InputCriteria(Frozen):
-    """Which series may fill one input role of the model, and which channel of it that is."""
+    """Which series may fill one input role of the model, and which channel of it that is.
+
+    `views`, `several_images`, `values` and `allow_for_processing` are for projections; `slices`,
+    `orientation`, `several_volumes`, `allow_tilt` and the frame of reference for volumes.
+    """
 
     channel: LongString | None = None
+    kind: Kind = "volume"
     where: Annotated[tuple[Criterion, ...], Field(min_length=1)]
     slices: SliceLimits = SliceLimits()
     orientation: Annotated[tuple[Orientation, ...], Field(min_length=1)] = (
@@ -80,8 +92,20 @@ class InputCriteria(Frozen):
     allow_derived: bool = False
     allow_tilt: bool = False
     allow_no_frame_of_reference: bool = False
-    several_volumes: Literal["refuse", "first", "most_slices"] = "refuse"
+    several_volumes: SeveralVolumes = "refuse"
+    views: tuple[View, ...] = ()
+    several_images: SeveralImages = "refuse"
+    values: Values = "modality"
+    allow_for_processing: bool = False
     input_statistics: InputStatistics | None = None
+
+    @model_validator(mode="after")
+    def _of_its_kind(self) -> Self:
+        others = OF_PROJECTIONS if self.kind == "volume" else OF_VOLUMES
+        strange = sorted(self.model_fields_set & others)
+        if strange:
+            raise ValueError(f"{', '.join(strange)}: not for an input of kind {self.kind}")
+        return self
 
 
 class SegmentDefinition(Frozen):
@@ -144,8 +168,10 @@ class PipelineDefinition(Frozen):
     procedure_reported: Code
     segments: tuple[SegmentDefinition, ...] = ()
     classes: tuple[ClassDefinition, ...] = ()
+    temperature: Annotated[float, Field(gt=0)] = 1.0
     left_right: tuple[PairedStructures, ...] = ()
     uncertainty: Uncertainty | None = None
+    explanation: Explanation | None = None
     destinations: tuple[Name, ...] = ()
 
     @model_validator(mode="after")
@@ -163,6 +189,25 @@ class PipelineDefinition(Frozen):
             raise ValueError("give either segments or classes, and at least one")
         if self.classes and (self.uncertainty or self.left_right):
             raise ValueError("classes: uncertainty and left_right are for segments only")
+        if not self.classes and (self.explanation or self.temperature != 1.0):
+            raise ValueError("explanation and temperature: for classes only")
+        return self
+
+    @model_validator(mode="after")
+    def _projections_are_judged_whole(self) -> Self:
+        if self.is_of_projections and (len(self.inputs) > 1 or not self.classes):
+            raise ValueError("inputs: a projection is the only input, and goes with classes")
+        return self
+
+    @model_validator(mode="after")
+    def _network_of_its_kind(self) -> Self:
+        if self.network is None:
+            return self
+        edges = 2 if self.is_of_projections else 3
+        if self.network.resize and (not self.classes or len(self.network.resize) != edges):
+            raise ValueError(f"network: resize goes with classes, and has {edges} edges here")
+        if self.is_of_projections and (self.network.patch_size or self.network.spacing_mm):
+            raise ValueError("network: patch_size and spacing_mm are not for projections")
         return self
 
     @model_validator(mode="after")
@@ -191,6 +236,11 @@ class PipelineDefinition(Frozen):
             if twice:
                 raise ValueError(f"segments: {key} {', '.join(twice)} is given twice")
         return self
+
+    @property
+    def is_of_projections(self) -> bool:
+        """Whether the model takes an X-ray, no volume."""
+        return any(one.kind == "projection" for one in self.inputs.values())
 
     @property
     def report_series_number(self) -> int:

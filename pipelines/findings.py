@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pipelines.definition_schema import PipelineDefinition, SegmentDefinition
+from pipelines.heat_map import HeatMap
 from pipelines.labels import Labels, only, united
 from pipelines.measurements import volumes_ml
 from pipelines.objects.codes import MILLILITRE, VOLUME
@@ -22,6 +23,7 @@ class Findings:
     `label_map` holds the present structures only. `structures` are numbered 1..N;
     `measurements` has one volume for every structure of the definition, absent ones with 0.
     `review` says why somebody should look at the result; empty where nothing calls for it.
+    `heat_maps` say what the classes that are present hang on, where the definition asks for it.
     """
 
     outcome: Outcome
@@ -29,6 +31,7 @@ class Findings:
     structures: tuple[SegmentDescription, ...]
     measurements: tuple[MeasurementRecord, ...]
     review: str = ""
+    heat_maps: tuple[HeatMap, ...] = ()
 
 
 def find(

@@ -6,7 +6,7 @@ as a series that looks like one. What is left out is counted; a series of nothin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,6 +27,12 @@ PROJECTIONS = frozenset(
     ("CR", "DG", "DX", "ES", "GM", "IO", "MG", "OP", "PX", "RF", "RG", "RTIMAGE", "SM", "XA", "XC")
 )
 
+X_RAYS = frozenset(("CR", "DG", "DX", "IO", "MG", "PX", "RF", "RG", "XA"))
+"""Projections that are pictures by X-rays: one grey image shows the body from one side."""
+
+FOR_PROCESSING = "FOR PROCESSING"
+ORIGINALITY = 1  # value 2 of Image Type: PRIMARY or SECONDARY
+
 ImageFile = tuple[Path, Dataset]
 
 
@@ -42,8 +48,43 @@ def slices_only(images: Sequence[ImageFile], policy: ReadingPolicy) -> list[Imag
     Raises `Refused` with the code of what they are when none is left: localizer, derived,
     secondary_capture, not_a_volume (mosaics, projections, no images at all) or not_greyscale.
     """
+    return _left(images, _kinds(policy))
+
+
+def projections_only(images: Sequence[ImageFile], policy: ReadingPolicy) -> list[ImageFile]:
+    """The images that are projections for people to read, in the order given.
+
+    What a detector gives is processed before anybody reads it, so DERIVED\\PRIMARY is the usual
+    Image Type; DERIVED\\SECONDARY is made of such an image. Raises `Refused` with the code of
+    what they are when none is left.
+    """
+    return _left(images, _projection_kinds(policy))
+
+
+def is_projection(header: Dataset) -> bool:
+    """Whether Modality says that the image is a projection or a picture, no slice."""
+    return _modality(header) in PROJECTIONS
+
+
+def projections_among(headers: Iterable[Dataset]) -> tuple[Dataset, ...]:
+    """Those of them that are projections or pictures: each may be another view."""
+    return tuple(header for header in headers if is_projection(header))
+
+
+def is_made_of_another(header: Dataset) -> bool:
+    """Whether Image Type of a projection says that it was made of a finished one."""
+    values = _image_type(header)
+    return is_derived(header) and values[ORIGINALITY : ORIGINALITY + 1] != ("PRIMARY",)
+
+
+def is_for_processing(header: Dataset) -> bool:
+    """Whether a projection is what the detector gave, which nobody reads."""
+    return str(header.get("PresentationIntentType") or "").strip().upper() == FOR_PROCESSING
+
+
+def _left(images: Sequence[ImageFile], kinds: Sequence[_Kind]) -> list[ImageFile]:
     left = list(images)
-    for kind in _kinds(policy):
+    for kind in kinds:
         kept = [image for image in left if not kind.is_one(image[1])]
         if not kept:
             told = f"{len(left)} of {len(images)} images {kind.told}, and no other is left"
@@ -61,7 +102,7 @@ def is_derived(header: Dataset) -> bool:
 def _kinds(policy: ReadingPolicy) -> list[_Kind]:
     kinds = [
         _Kind(RefusalCode.NOT_A_VOLUME, _is_no_image, "are no images"),
-        _Kind(RefusalCode.NOT_A_VOLUME, _is_projection, "are projections or pictures, no slices"),
+        _Kind(RefusalCode.NOT_A_VOLUME, is_projection, "are projections or pictures, no slices"),
         _Kind(RefusalCode.SECONDARY_CAPTURE, _is_secondary_capture, "are secondary captures"),
         _Kind(RefusalCode.LOCALIZER, _is_localizer, "are localizers"),
         _Kind(RefusalCode.NOT_GREYSCALE, _is_colour, "have colour (SamplesPerPixel is not 1)"),
@@ -73,6 +114,24 @@ def _kinds(policy: ReadingPolicy) -> list[_Kind]:
     return kinds
 
 
+def _projection_kinds(policy: ReadingPolicy) -> list[_Kind]:
+    code = RefusalCode.NOT_A_PROJECTION
+    kinds = [
+        _Kind(code, _is_no_image, "are no images"),
+        _Kind(RefusalCode.SECONDARY_CAPTURE, _is_secondary_capture, "are secondary captures"),
+        _Kind(code, _is_no_x_ray, "are no projections by X-rays"),
+        _Kind(code, _is_of_frames, "have several frames"),
+        _Kind(RefusalCode.NOT_GREYSCALE, _is_colour, "have colour (SamplesPerPixel is not 1)"),
+    ]
+    if not policy.allow_for_processing:
+        told = "are FOR PROCESSING; the definition can allow that (allow_for_processing)"
+        kinds.append(_Kind(RefusalCode.FOR_PROCESSING, is_for_processing, told))
+    if not policy.allow_derived:
+        told = "are made of other projections; the definition can allow that (allow_derived)"
+        kinds.append(_Kind(RefusalCode.DERIVED, is_made_of_another, told))
+    return kinds
+
+
 def _image_type(header: Dataset) -> tuple[str, ...]:
     return tuple(str(value).strip().upper() for value in attribute_values(header, "ImageType"))
 
@@ -81,8 +140,12 @@ def _is_no_image(header: Dataset) -> bool:
     return _modality(header) in NO_IMAGES or not attribute_values(header, "Rows")
 
 
-def _is_projection(header: Dataset) -> bool:
-    return _modality(header) in PROJECTIONS
+def _is_no_x_ray(header: Dataset) -> bool:
+    return _modality(header) not in X_RAYS
+
+
+def _is_of_frames(header: Dataset) -> bool:
+    return attribute_values(header, "NumberOfFrames") not in ((), (1,))
 
 
 def _modality(header: Dataset) -> str:

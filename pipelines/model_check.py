@@ -15,6 +15,8 @@ from pipelines.classifying import classified
 from pipelines.common_grid import on_one_grid
 from pipelines.device import chosen_device, forget_peak, peak_memory_mib
 from pipelines.errors import PipelineError, RefusalCode, Refused
+from pipelines.explaining import told_explanation
+from pipelines.input_reading import read_input
 from pipelines.labels import Labels, slice_counts
 from pipelines.left_right import LeftRightResult, Verdict, left_right_test
 from pipelines.model_loading import load_model
@@ -24,7 +26,7 @@ from pipelines.reading_policy import ReadingPolicy
 from pipelines.registry import RegisteredPipeline
 from pipelines.segmenting import segmented
 from pipelines.selection import NoMatch, select_inputs
-from pipelines.series_volume import SeriesVolume, read_series
+from pipelines.series_volume import SeriesVolume
 from pipelines.stages import StageTimes
 from pipelines.study_folder import series_of_folder
 
@@ -37,6 +39,7 @@ class CheckedModel:
     """What loading, and a case if there was one, have shown.
 
     `failure` says why it does not run, '' when it does. `voxels` counts each label's on the case.
+    `explanation` says which layer a classifier's heat maps look at.
     """
 
     failure: str
@@ -47,6 +50,7 @@ class CheckedModel:
     seconds: float | None = None
     peak_mib: float | None = None
     voxels: Mapping[str, int] | None = None
+    explanation: str = ""
 
 
 NOT_RUN = LeftRightResult(Verdict.NOT_RUN, "no case was given", {})
@@ -86,7 +90,8 @@ def _tried(
     data = preprocessed(volumes, bundle, registered.channel_roles)
     shape = tuple(data[bundle.metadata.input_key].shape)
     if registered.definition.classes:
-        classified(data, bundle, registered.definition.precision)
+        classified(data, bundle, registered.definition.precision, registered.definition.temperature)
+        explanation = told_explanation(registered.definition, data, bundle)
         return CheckedModel(
             failure="",
             spacing_mm=spacing,
@@ -95,6 +100,7 @@ def _tried(
             network_shape=shape,
             seconds=perf_counter() - started,
             peak_mib=peak_memory_mib(),
+            explanation=explanation,
         )
     labels = _labels(registered, bundle, volumes)
     seconds = perf_counter() - started
@@ -127,7 +133,7 @@ def case_volumes(registered: RegisteredPipeline, dicom_dir: Path) -> dict[str, S
         raise Refused(RefusalCode.NO_PIPELINE_MATCHES, " | ".join(selection.reasons))
     paths = {id(item.candidate): item.paths for item in series}
     volumes = {
-        role: read_series(
+        role: read_input(
             paths[id(chosen.candidate)], ReadingPolicy.of(registered.definition.inputs[role])
         )
         for role, chosen in selection.inputs.items()

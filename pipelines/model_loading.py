@@ -12,6 +12,7 @@ from pipelines.errors import InvalidBundle
 from pipelines.model_source import ModelKind, kind_of
 from pipelines.nnunet_model import load_nnunet
 from pipelines.registry import RegisteredPipeline
+from pipelines.slicewise import fit_for_volumes
 from pipelines.torchscript_model import torchscript_config, torchscript_metadata
 
 
@@ -19,7 +20,7 @@ def load_model(registered: RegisteredPipeline, device: torch.device) -> LoadedBu
     """Load network and transforms onto the device. Raises `InvalidBundle`, `InferenceFailed`."""
     match kind_of(registered.bundle_dir):
         case ModelKind.BUNDLE:
-            return load_bundle(registered.bundle_dir, device)
+            return fit_for_volumes(load_bundle(registered.bundle_dir, device))
         case ModelKind.NNUNET:
             return load_nnunet(registered.bundle_dir, device)
         case ModelKind.TORCHSCRIPT:
@@ -28,9 +29,14 @@ def load_model(registered: RegisteredPipeline, device: torch.device) -> LoadedBu
 
 def _load_torchscript(registered: RegisteredPipeline, device: torch.device) -> LoadedBundle:
     path, definition = registered.bundle_dir, registered.definition
-    network = _network_of(definition)
-    metadata = torchscript_metadata(definition.title, definition.version, network)
-    return made_bundle(path, path, torchscript_config(network), metadata, device)
+    network, judges_whole = _network_of(definition), bool(definition.classes)
+    metadata = torchscript_metadata(
+        definition.title, definition.version, network, judges_whole=judges_whole
+    )
+    config = torchscript_config(
+        network, judges_whole=judges_whole, is_flat=definition.is_of_projections
+    )
+    return made_bundle(path, path, config, metadata, device)
 
 
 def _network_of(definition: PipelineDefinition) -> Any:

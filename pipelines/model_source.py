@@ -74,4 +74,9 @@ def _metadata(
                     f"definition with `bundle: {place.name}`, and say under `network` what it "
                     "takes and gives"
                 )
-            return torchscript_metadata(definition.title, definition.version, definition.network)
+            return torchscript_metadata(
+                definition.title,
+                definition.version,
+                definition.network,
+                judges_whole=bool(definition.classes),
+            )

@@ -59,6 +59,12 @@ def with_channels_last(network: nn.Module) -> nn.Module:
     return network
 
 
+def contiguous(network: nn.Module) -> nn.Module:
+    """The same network with its weights laid out as torch does by itself."""
+    _laid_out(network, torch.contiguous_format)
+    return network
+
+
 def is_channels_last(network: nn.Module) -> bool:
     """Whether volumes should come to it channels last."""
     weights = (weight for weight in network.parameters() if weight.ndim == VOLUMES)
@@ -68,5 +74,8 @@ def is_channels_last(network: nn.Module) -> bool:
     )
 
 
-def _laid_out(network: Any, layout: torch.memory_format) -> None:
-    network.to(memory_format=layout)  # torch's annotations do not know this way to call it
+def _laid_out(network: nn.Module, layout: torch.memory_format) -> None:
+    # Not by Module.to, which would lay out the weights of flat convolutions likewise, and cannot.
+    for weight in network.parameters():
+        if weight.ndim == VOLUMES:
+            weight.data = weight.data.contiguous(memory_format=layout)

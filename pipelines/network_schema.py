@@ -43,7 +43,9 @@ class NetworkDefinition(Frozen):
 
     `patch_size` and `spacing_mm` go along the axes of `orientation`; without a patch size the
     whole image goes in at once. `labels` maps output channels to their meaning; `channels` names
-    the input channels in order.
+    the input channels in order, and red, green and blue all take one grey picture. `resize` is to
+    voxels along the axes of `orientation`, for a projection to [columns, rows]; with it go
+    classes, whose way back nobody needs.
     """
 
     channels: Annotated[tuple[Text, ...], Field(min_length=1)] = ("image",)
@@ -52,6 +54,7 @@ class NetworkDefinition(Frozen):
     threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
     orientation: AxisCodes = "RAS"
     spacing_mm: tuple[Positive, Positive, Positive] | None = None
+    resize: tuple[PatchEdge, PatchEdge] | tuple[PatchEdge, PatchEdge, PatchEdge] | None = None
     patch_size: tuple[PatchEdge, PatchEdge, PatchEdge] | None = None
     window_batch: Annotated[int, Field(ge=1, le=64)] = 1
     overlap: Annotated[float, Field(ge=0, lt=1)] = 0.5

@@ -20,7 +20,7 @@ from monai.transforms import Orientation
 
 from pipelines.bundle import LoadedBundle
 from pipelines.bundle_chain import Chain
-from pipelines.bundle_config import BROKEN_CONFIG, invalid
+from pipelines.bundle_macros import BROKEN_CONFIG, invalid
 from pipelines.bundle_weights import BROKEN_WEIGHTS
 from pipelines.errors import InvalidBundle
 from pipelines.nnunet_files import DATASET, IMAGE, PLANS, folds, nnunet_metadata, read_json

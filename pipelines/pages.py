@@ -10,8 +10,10 @@ from pathlib import Path
 from pydicom.dataset import Dataset
 
 from pipelines.definition_schema import PipelineDefinition
+from pipelines.heat_map import HeatMap
 from pipelines.objects.decoded_segmentation import DecodedSegmentation
 from pipelines.objects.encapsulated_pdf import encapsulate_pdf
+from pipelines.objects.heat_picture import heat_images
 from pipelines.objects.identity import Origin, ResultIdentity
 from pipelines.objects.key_images import KeyImages, key_images
 from pipelines.objects.report_fonts import letters_with
@@ -52,6 +54,7 @@ class Pages:
     wanted: Wanted
     measurements: tuple[MeasurementRecord, ...]
     decoded: DecodedSegmentation | None
+    heat_maps: tuple[HeatMap, ...] = ()
 
     def pdf(self) -> Dataset:
         """Make the Encapsulated PDF; raises `InferenceFailed` when a font cannot be used."""
@@ -76,6 +79,8 @@ class Pages:
 
     @cached_property
     def _images(self) -> KeyImages:
+        if self.heat_maps:
+            return heat_images(self._main, self.heat_maps, _MOST_IMAGES)
         return key_images(self._main, self.decoded, _MOST_IMAGES)
 
     @property

@@ -16,6 +16,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,6 +80,24 @@ def slice_values(path: Path) -> NDArray[np.float32]:
     image = read_file(path, with_pixels=True)
     stored = _decoded(image, dimensions=2)
     return _finite(_modality_values(stored, image, image))
+
+
+def unturned_values(image: Dataset) -> NDArray[np.float32]:
+    """Values of a single-frame image with its pixels, MONOCHROME1 left as it is stored.
+
+    Padding is at the end of the scale that a screen shows black. Raises `Refused`.
+    """
+    stored = _decoded(image, dimensions=2)
+    try:
+        is_padding = padded_pixels(stored, image)
+        values = _by_modality_lut(stored, image, str(image.get("Modality", "")))
+    except BROKEN_FILE as error:
+        raise _unreadable("the rescale or padding attributes are malformed", error) from error
+    if is_padding is not None and not bool(is_padding.all()):
+        measured = values[~is_padding]
+        is_white = image.get("PhotometricInterpretation") == "MONOCHROME1"
+        values = np.where(is_padding, measured.max() if is_white else measured.min(), values)
+    return _finite(values)
 
 
 def frame_values(path: Path, frame_numbers: Sequence[int]) -> NDArray[np.float32]:
@@ -158,6 +177,12 @@ def _rescaled(
 ) -> NDArray[np.float32]:
     if image.get("PhotometricInterpretation") == "MONOCHROME1":
         stored = stored if modality in PHYSICAL_UNITS else _inverted(stored, image)
+    return _by_modality_lut(stored, rescale, modality)
+
+
+def _by_modality_lut(
+    stored: NDArray[np.generic], rescale: Dataset, modality: str
+) -> NDArray[np.float32]:
     if rescale.get("ModalityLUTSequence"):
         return np.asarray(apply_modality_lut(stored, rescale), dtype=np.float32)
     slope = _number(rescale, "RescaleSlope", 1.0)
@@ -193,6 +218,21 @@ def _finite(values: NDArray[np.float32]) -> NDArray[np.float32]:
         text = f"{wrong} of {values.size} rescaled values are not finite numbers"
         raise Refused(RefusalCode.UNREADABLE_PIXELS, text)
     return values
+
+
+def refuse_lossy() -> NoReturn:
+    """Raise `Refused` (lossy_compression)."""
+    text = "the images were compressed with loss; the definition can allow that (allow_lossy)"
+    raise Refused(RefusalCode.LOSSY_COMPRESSION, text)
+
+
+def refuse_unidentified(headers: Sequence[Dataset]) -> None:
+    """Raise `Refused` (unidentified) when an image cannot be named in a result."""
+    keywords = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
+    empty = [name for name in keywords if not all(header.get(name) for header in headers)]
+    if empty:
+        text = f"{', '.join(empty)} missing or empty: a result could not name its images"
+        raise Refused(RefusalCode.UNIDENTIFIED, text)
 
 
 def refuse_blank(voxels: NDArray[np.float32]) -> None:

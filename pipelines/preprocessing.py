@@ -8,7 +8,8 @@ bundle's Orientation and Spacing transforms do the rest for any plane and patien
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -18,12 +19,22 @@ from numpy.typing import NDArray
 
 from pipelines.bundle import LoadedBundle
 from pipelines.channel_roles import is_colour
-from pipelines.errors import RefusalCode, Refused
+from pipelines.errors import DeviceOutOfMemory, InferenceFailed, RefusalCode, Refused
+from pipelines.projection_tensor import projection_tensor, refuse_strange_pixels
 from pipelines.series_volume import SeriesVolume
 
 RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 SLICE_ROW_COLUMN_FROM_COLUMN_ROW_SLICE = np.eye(4)[[2, 1, 0, 3]]
 SAME_GRID_MM = 1e-2
+BROKEN_PREPROCESSING = (
+    AssertionError,
+    AttributeError,
+    LookupError,
+    NotImplementedError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 
 
 def affine_ras(affine_lps: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -44,20 +55,40 @@ def preprocessed(
     first, *others = volumes.values()
     for other in others:
         _refuse_other_grid(first, other)
+    if first.is_projection:
+        refuse_strange_pixels(first, bundle)
     ordered = [volumes[role] for role in roles or volumes]
-    result: dict[str, Any] = bundle.preprocessing(_loaded(ordered, bundle))
+    with told_preprocessing(bundle, first):
+        result: dict[str, Any] = bundle.preprocessing(_loaded(ordered, bundle))
     return result
+
+
+@contextmanager
+def told_preprocessing(bundle: LoadedBundle, source: SeriesVolume) -> Iterator[None]:
+    """Translate what a bundle's preprocessing raises."""
+    shape = source.voxels.shape
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        text = f"out of memory on {bundle.device} in the bundle's preprocessing"
+        raise DeviceOutOfMemory(text) from error
+    except BROKEN_PREPROCESSING as error:
+        reason = type(error.__cause__ or error).__name__  # MONAI wraps what went wrong
+        text = f"the bundle's preprocessing broke on an image of {shape} ({reason})"
+        raise InferenceFailed(text) from error
 
 
 def _loaded(volumes: Sequence[SeriesVolume], bundle: LoadedBundle) -> dict[str, Any]:
     """What the bundle's loader would have given: a key for each volume, or channels of one."""
     with_channel = not bundle.adds_channel
+    key = bundle.load_keys[0] if bundle.load_keys else bundle.metadata.input_key
+    if volumes[0].is_projection:
+        return {key: projection_tensor(volumes[0], bundle)}
+    if len(volumes) == 1 and is_colour(bundle.metadata) and not bundle.repeats_channel:
+        volumes = [volumes[0]] * bundle.metadata.input_channels
     if len(bundle.load_keys) == len(volumes):
         pairs = zip(bundle.load_keys, volumes, strict=True)
         return {key: image_tensor([volume], with_channel=with_channel) for key, volume in pairs}
-    key = bundle.load_keys[0] if bundle.load_keys else bundle.metadata.input_key
-    if is_colour(bundle.metadata):
-        volumes = [volumes[0]] * bundle.metadata.input_channels
     return {key: image_tensor(volumes, with_channel=with_channel or len(volumes) > 1)}
 
 

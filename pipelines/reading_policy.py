@@ -11,8 +11,12 @@ from pipelines.orientation import PLANES
 if TYPE_CHECKING:
     from pipelines.criteria import Criterion
     from pipelines.definition_schema import InputCriteria
+    from pipelines.projection_views import View
 
 SeveralVolumes = Literal["refuse", "first", "most_slices"]
+SeveralImages = Literal["refuse", "first", "last"]
+Kind = Literal["volume", "projection"]
+Values = Literal["modality", "displayed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +24,7 @@ class ReadingPolicy:
     """Strict where nothing is said: what is not allowed is refused by code.
 
     `where` judges each volume of a series that holds several; `orientations` are names of planes.
+    The last four, from `views` on, are of projections.
     """
 
     fewest_slices: int = FEWEST_SLICES
@@ -31,6 +36,11 @@ class ReadingPolicy:
     allow_tilt: bool = False
     allow_lossy: bool = True
     allow_no_frame_of_reference: bool = False
+    kind: Kind = "volume"
+    views: tuple[View, ...] = ()
+    several_images: SeveralImages = "refuse"
+    values: Values = "modality"
+    allow_for_processing: bool = False
 
     @classmethod
     def of(cls, criteria: InputCriteria) -> Self:
@@ -45,6 +55,11 @@ class ReadingPolicy:
             allow_tilt=criteria.allow_tilt,
             allow_lossy=criteria.allow_lossy,
             allow_no_frame_of_reference=criteria.allow_no_frame_of_reference,
+            kind=criteria.kind,
+            views=criteria.views,
+            several_images=criteria.several_images,
+            values=criteria.values,
+            allow_for_processing=criteria.allow_for_processing,
         )
 
 

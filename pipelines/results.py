@@ -3,32 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from pydicom.dataset import Dataset
 
 from pipelines.definition_schema import PipelineDefinition
 from pipelines.findings import Findings
+from pipelines.heat_map import HeatMap
 from pipelines.objects.decoded_segmentation import DecodedSegmentation
+from pipelines.objects.heat_picture import heat_pictures
 from pipelines.objects.identity import Origin, ResultIdentity
 from pipelines.objects.proof import prove_segmentation
 from pipelines.objects.proof_anatomy import LeftRight, prove_in_body, prove_sides
-from pipelines.objects.proof_report import prove_report
+from pipelines.objects.proof_report import prove_explanations, prove_report
 from pipelines.objects.report_sr import ReportRequest, build_report
 from pipelines.objects.segmentation import SegmentationRequest, build_segmentation
-from pipelines.objects.uids import ResultUids
+from pipelines.objects.uids import ResultUids, heat_uid
 from pipelines.objects.write import write_object
 from pipelines.pages import NOTHING_MORE, Pages, Wanted
 from pipelines.series_volume import SeriesVolume
 from pipelines.stages import StageTimes
-from storage.records import MeasurementRecord, ObjectKind, ResultObject
+from storage.records import ObjectKind, ResultObject
 
 SEG_FILE = "seg.dcm"
 SR_FILE = "sr.dcm"
 PDF_FILE = "report.dcm"
 SC_FILE = "capture.dcm"
+HEAT_FILES = "heat-*.dcm"
 _FILES = (SEG_FILE, SR_FILE, PDF_FILE, SC_FILE)
+MOST_HEAT_SLICES = 8
+BEHIND_REPORT = 3  # PDF and key images take the two series numbers between
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +61,7 @@ class ResultWriter:
         try:
             return self._written(findings)
         except BaseException:
-            for name in _FILES:
+            for name in (*_FILES, *(path.name for path in self.out_dir.glob(HEAT_FILES))):
                 (self.out_dir / name).unlink(missing_ok=True)
             raise
 
@@ -69,18 +74,36 @@ class ResultWriter:
                 objects.append(self._kept(segmentation, ObjectKind.SEG, SEG_FILE))
             with self.times.stage("proof"):
                 decoded = self._proved_segmentation(findings)
+        explanations: dict[str, list[Dataset]] = {}
+        if findings.heat_maps:
+            with self.times.stage("pages"):
+                objects += self._explanations(findings.heat_maps, explanations)
         with self.times.stage("sr"):
-            report = build_report(self._report_request(findings, decoded))
-            objects.append(self._kept(report, ObjectKind.SR, SR_FILE))
+            request = replace(self._report_request(findings, decoded), explanations=explanations)
+            objects.append(self._kept(build_report(request), ObjectKind.SR, SR_FILE))
         with self.times.stage("proof"):
             prove_report(self.out_dir / SR_FILE, self._main.source, findings.measurements, decoded)
+            prove_explanations(self.out_dir / SR_FILE, explanations)
         if self.wanted.objects:
             with self.times.stage("pages"):
-                objects += self._pages(findings.measurements, decoded)
+                objects += self._pages(findings, decoded)
         return tuple(objects)
 
+    def _explanations(
+        self, maps: tuple[HeatMap, ...], explanations: dict[str, list[Dataset]]
+    ) -> Iterator[ResultObject]:
+        """Each heat map on its images; what was made is put into `explanations`."""
+        series = self.uids.heat_series
+        number = self.definition.report_series_number + BEHIND_REPORT
+        for one in heat_pictures(self._main, maps, MOST_HEAT_SLICES):
+            uid = heat_uid(series, one.heat.output, one.slice_index)
+            text = f"{self.definition.series_description} heat map"
+            picture = one.dataset(ResultIdentity(uid, series, number, text), self.origin)
+            explanations.setdefault(one.heat.tracking_uid, []).append(picture)
+            yield self._kept(picture, ObjectKind.HEAT, HEAT_FILES.replace("*", f"{one.number:02d}"))
+
     def _pages(
-        self, measurements: tuple[MeasurementRecord, ...], decoded: DecodedSegmentation | None
+        self, findings: Findings, decoded: DecodedSegmentation | None
     ) -> Iterator[ResultObject]:
         pages = Pages(
             self.definition,
@@ -88,8 +111,9 @@ class ResultWriter:
             self.uids,
             self.origin,
             self.wanted,
-            measurements,
+            findings.measurements,
             decoded,
+            findings.heat_maps,
         )
         if ObjectKind.PDF in self.wanted.objects:
             yield self._kept(pages.pdf(), ObjectKind.PDF, PDF_FILE)

@@ -28,8 +28,10 @@ from pipelines.device import (
     prepare_torch,
 )
 from pipelines.errors import RefusalCode, Refused
+from pipelines.explaining import explained
 from pipelines.findings import Findings, find
 from pipelines.input_check import refuse_unlike
+from pipelines.input_reading import read_input
 from pipelines.kept_memory import kept_memory
 from pipelines.labels import Labels
 from pipelines.model_cache import loaded_model
@@ -44,7 +46,7 @@ from pipelines.results import ResultWriter
 from pipelines.review import qualified
 from pipelines.segmenting import Effort, segmented
 from pipelines.selection import NoMatch, select_inputs
-from pipelines.series_volume import SeriesVolume, read_series
+from pipelines.series_volume import SeriesVolume
 from pipelines.smaller_means import with_smaller_means
 from pipelines.stages import StageTimes
 from pipelines.study_folder import files_digest, series_of_folder
@@ -56,6 +58,9 @@ if TYPE_CHECKING:
     import torch
 
 log = structlog.get_logger()
+
+
+_NO_NODE = Station("radnode", "RADNODE", "", "unknown")
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +133,7 @@ def run_pipeline(request: RunRequest) -> JobResult:
 def _read_inputs(request: RunRequest) -> dict[str, SeriesVolume]:
     volumes = {}
     for role, criteria in request.registered.definition.inputs.items():
-        volumes[role] = volume = read_series(request.inputs[role], ReadingPolicy.of(criteria))
+        volumes[role] = volume = read_input(request.inputs[role], ReadingPolicy.of(criteria))
         if criteria.input_statistics is not None:
             refuse_unlike(criteria.input_statistics, volume.voxels, volume.spacing_mm, role)
     return volumes
@@ -149,15 +154,20 @@ def _class_findings(
         upright = on_one_grid(volumes)
         data = preprocessed(upright, bundle, registered.channel_roles)
     with times.stage("inference"):
-        probabilities = classified(data, bundle, registered.definition.precision)
+        probabilities = classified(
+            data, bundle, registered.definition.precision, registered.definition.temperature
+        )
+    source, main = next(iter(volumes.values())), next(iter(upright.values()))
     with times.stage("measure"):
-        return find_classes(
+        found = find_classes(
             registered.definition,
             probabilities,
-            next(iter(volumes.values())).voxels.shape,
+            source.voxels.shape,
             input_digest=request.input_digest,
             pipeline_digest=registered.pipeline_digest,
         )
+    with times.stage("explanation"):
+        return explained(found, registered.definition, data, bundle, (source, main))
 
 
 def _findings(
@@ -237,6 +247,7 @@ def run_study(
     content_time: datetime | None = None,
     bundles_dir: Path = SHIPPED_BUNDLES,
     wanted: Wanted = NOTHING_MORE,
+    station: Station = _NO_NODE,
 ) -> JobResult:
     """Choose series below `dicom_dir`, run, and write SEG and SR into `out_dir`.
 
@@ -261,7 +272,7 @@ def run_study(
             data_dir=out_dir,
             out_dir=out_dir,
             device=device,
-            station=Station("radnode", "RADNODE", "", "unknown"),
+            station=station,
             content_time=content_time or datetime.now(UTC),
             wanted=wanted,
         )

@@ -15,8 +15,9 @@ from pydicom.dataset import Dataset
 
 from pipelines.criteria import attribute_values
 from pipelines.definition_schema import InputCriteria, PipelineDefinition, Preference
-from pipelines.image_kinds import is_derived
+from pipelines.image_kinds import is_derived, is_for_processing, is_made_of_another
 from pipelines.orientation import plane_of
+from pipelines.projection_criteria import image_failures
 from storage.dicom_records import SeriesRecord
 
 
@@ -24,12 +25,14 @@ from storage.dicom_records import SeriesRecord
 class SeriesCandidate:
     """One series of the study, known by its record and one representative header.
 
-    `header` needs no pixels; `instance_count` counts the instances that are here.
+    `header` needs no pixels; `instance_count` counts the instances that are here. `images` are
+    the headers of all projections of the series, where it is one of those: each is another view.
     """
 
     record: SeriesRecord
     header: Dataset
     instance_count: int
+    images: tuple[Dataset, ...] = ()
 
     @cached_property
     def slice_count(self) -> int:
@@ -120,6 +123,24 @@ def _fitting(
 
 
 def _failures(criteria: InputCriteria, candidate: SeriesCandidate) -> Iterable[Failure]:
+    if criteria.kind == "projection":
+        images = candidate.images or (candidate.header,)
+        judged = (list(_projection_failures(criteria, image)) for image in images)
+        return min(judged, key=len)  # of the image that comes nearest
+    return _volume_failures(criteria, candidate)
+
+
+def _projection_failures(criteria: InputCriteria, image: Dataset) -> Iterable[Failure]:
+    for about, told in image_failures(image, criteria.where, criteria.views):
+        yield Failure(about, told)
+    if is_made_of_another(image) and not criteria.allow_derived:
+        yield Failure("ImageType", "ImageType is DERIVED, which allow_derived does not allow")
+    if is_for_processing(image) and not criteria.allow_for_processing:
+        told = "it is FOR PROCESSING, which allow_for_processing does not allow"
+        yield Failure("PresentationIntentType", told)
+
+
+def _volume_failures(criteria: InputCriteria, candidate: SeriesCandidate) -> Iterable[Failure]:
     for criterion in criteria.where:
         failure = criterion.failure(candidate.header)
         if failure:

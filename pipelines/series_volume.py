@@ -21,7 +21,15 @@ from pipelines.geometry import VolumeGeometry
 from pipelines.image_kinds import slices_only
 from pipelines.objects.source_series import SourceSeries
 from pipelines.objects.uids import frame_of_reference_uid
-from pipelines.pixel_values import frame_values, is_lossy, read_file, refuse_blank, slice_values
+from pipelines.pixel_values import (
+    frame_values,
+    is_lossy,
+    read_file,
+    refuse_blank,
+    refuse_lossy,
+    refuse_unidentified,
+    slice_values,
+)
 from pipelines.reading_policy import STRICT, ReadingPolicy
 from pipelines.volume_choice import FoundVolume, chosen_volume
 from pipelines.volume_split import stacks_of
@@ -64,8 +72,13 @@ class SeriesVolume:
 
     @property
     def orientation(self) -> str:
-        """`axial`, `coronal`, `sagittal` or `oblique`."""
+        """`axial`, `coronal`, `sagittal` or `oblique`; `projection` for a single X-ray."""
         return self.geometry.plane
+
+    @property
+    def is_projection(self) -> bool:
+        """Whether it is one image without a place in the patient, its own affine in mm alone."""
+        return self.source.is_projection
 
     @property
     def is_lossy(self) -> bool:
@@ -83,14 +96,13 @@ def read_series(paths: Sequence[Path], policy: ReadingPolicy = STRICT) -> Series
     if not images:
         raise Refused(RefusalCode.TOO_FEW_SLICES, "the series has no images")
     kept = slices_only(images, policy)
-    _refuse_unidentified([header for _, header in kept])
+    refuse_unidentified([header for _, header in kept])
     _refuse_mixtures([header for _, header in kept], policy)
     frames = [frame for path, header in kept for frame in frames_of(path, header)]
     found = chosen_volume(stacks_of(frames), policy)
     volume = _read(found)
     if volume.is_lossy and not policy.allow_lossy:
-        text = "the images were compressed with loss; the definition can allow that (allow_lossy)"
-        raise Refused(RefusalCode.LOSSY_COMPRESSION, text)
+        refuse_lossy()
     refuse_blank(volume.voxels)
     if len(found.frames) < len(frames) or len(kept) < len(images):
         log.info(
@@ -114,14 +126,6 @@ def _read(found: FoundVolume) -> SeriesVolume:
         voxels[number] = slice_values(frame.path)
     source = SourceSeries(tuple(frame.header for frame in found.frames))
     return SeriesVolume(voxels, found.geometry, source)
-
-
-def _refuse_unidentified(headers: Sequence[Dataset]) -> None:
-    keywords = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
-    empty = [name for name in keywords if not all(header.get(name) for header in headers)]
-    if empty:
-        text = f"{', '.join(empty)} missing or empty: a result could not name its images"
-        raise Refused(RefusalCode.UNIDENTIFIED, text)
 
 
 def _refuse_mixtures(headers: Sequence[Dataset], policy: ReadingPolicy) -> None:

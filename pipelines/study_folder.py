@@ -14,6 +14,7 @@ from pydicom.errors import InvalidDicomError
 
 from pipelines.criteria import attribute_values
 from pipelines.errors import RefusalCode, Refused
+from pipelines.image_kinds import projections_among
 from pipelines.selection import SeriesCandidate
 from storage.dicom_records import SeriesHeader, SeriesRecord
 
@@ -64,7 +65,8 @@ def _series(uid: str, found: list[tuple[Path, Dataset]]) -> FolderSeries:
     )
     record = SeriesRecord(header, str(first.get("StudyInstanceUID", "")), len(found))
     paths = tuple(path for path, _ in found)
-    return FolderSeries(SeriesCandidate(record, first, len(found)), paths)
+    images = projections_among(header for _, header in found)
+    return FolderSeries(SeriesCandidate(record, first, len(found), images), paths)
 
 
 def files_digest(paths: Iterable[Path]) -> str:

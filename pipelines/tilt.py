@@ -83,6 +83,11 @@ def leaning_again(labels: Labels, volume: SeriesVolume) -> Labels:
     return _leaning(labels, volume)
 
 
+def slice_by_slice(values: NDArray[Any], volume: SeriesVolume) -> NDArray[Any]:
+    """Values of the straightened grid on the grid of `volume`; unchanged where that is upright."""
+    return _leaning(values, volume) if volume.geometry.is_tilted else values
+
+
 def _leaning(labels: NDArray[Any], volume: SeriesVolume) -> NDArray[Any]:
     lean = lean_of(volume)
     _, rows, columns = volume.voxels.shape

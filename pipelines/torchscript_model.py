@@ -15,8 +15,10 @@ IMAGE = "image"
 PRED = "pred"
 
 
-def torchscript_metadata(name: str, version: str, network: NetworkDefinition) -> BundleMetadata:
-    """What a bundle's metadata would say."""
+def torchscript_metadata(
+    name: str, version: str, network: NetworkDefinition, *, judges_whole: bool = False
+) -> BundleMetadata:
+    """What a bundle's metadata would say; `judges_whole` of a classifier."""
     channels = dict(enumerate(network.channels))
     return BundleMetadata(
         name=name,
@@ -25,25 +27,37 @@ def torchscript_metadata(name: str, version: str, network: NetworkDefinition) ->
         input_channels=len(network.channels),
         channels=dict(network.labels),
         inputs=(BundleInput(IMAGE, len(network.channels), channels),),
+        kind="classification" if judges_whole else "segmentation",
     )
 
 
-def torchscript_config(network: NetworkDefinition) -> dict[str, Any]:
-    """The inference configuration of a bundle that does the same."""
+def torchscript_config(
+    network: NetworkDefinition, *, judges_whole: bool = False, is_flat: bool = False
+) -> dict[str, Any]:
+    """The inference configuration of a bundle that does the same.
+
+    `judges_whole` of a classifier; `is_flat` of one that takes projections.
+    """
     before: list[dict[str, Any]] = [
         {"_target_": "LoadImaged", "keys": IMAGE},
         {"_target_": "EnsureChannelFirstd", "keys": IMAGE},
-        {"_target_": "Orientationd", "keys": IMAGE, "axcodes": network.orientation},
     ]
-    if network.spacing_mm:
+    if not is_flat:
+        before.append({"_target_": "Orientationd", "keys": IMAGE, "axcodes": network.orientation})
+    if network.spacing_mm and not is_flat:
         spacing = {"pixdim": list(network.spacing_mm), "mode": "bilinear"}
         before.append({"_target_": "Spacingd", "keys": IMAGE, **spacing})
+    if network.resize:
+        mode = "bilinear" if is_flat else "trilinear"
+        size = {"spatial_size": list(network.resize), "mode": mode}
+        before.append({"_target_": "Resized", "keys": IMAGE, **size})
     before += [_scaled(one) for one in network.intensity]
     before.append({"_target_": "EnsureTyped", "keys": IMAGE, "dtype": "$torch.float32"})
+    after = [_activation(network)] if judges_whole else _after(network)
     return {
         "preprocessing": {"_target_": "Compose", "transforms": before},
         "inferer": _inferer(network),
-        "postprocessing": {"_target_": "Compose", "transforms": _after(network)},
+        "postprocessing": {"_target_": "Compose", "transforms": after},
     }
 
 
@@ -72,11 +86,15 @@ def _inferer(network: NetworkDefinition) -> dict[str, Any]:
     }
 
 
+def _activation(network: NetworkDefinition) -> dict[str, Any]:
+    return {"_target_": "Activationsd", "keys": PRED, network.output: True}
+
+
 def _after(network: NetworkDefinition) -> list[dict[str, Any]]:
     back = {"transform": "@preprocessing", "orig_keys": IMAGE, "nearest_interp": False}
     invert = {"_target_": "Invertd", "keys": PRED, **back}
     if network.output == "softmax":
         last = {"_target_": "AsDiscreted", "keys": PRED, "argmax": True}
-        return [{"_target_": "Activationsd", "keys": PRED, "softmax": True}, invert, last]
+        return [_activation(network), invert, last]
     cut = {"_target_": "AsDiscreted", "keys": PRED, "threshold": network.threshold}
-    return [{"_target_": "Activationsd", "keys": PRED, "sigmoid": True}, invert, cut]
+    return [_activation(network), invert, cut]

@@ -21,7 +21,7 @@ from storage.errors import IllegalTransition, NotFound
 from storage.evidence_records import ConfirmationRecord, ConfirmationState
 from storage.evidence_tables import Confirmation
 from storage.job_tables import Delivery, Job
-from storage.records import DeliveryState, DestinationKind, JobState
+from storage.records import DeliveryState, DestinationKind, JobState, Purpose
 from storage.state_change import Actor, Step
 from storage.upsert import insert_new
 
@@ -151,7 +151,8 @@ def send_again(
 
 def _is_replaced(session: Session, delivery_id: int) -> bool:
     statement = select(Job.state).join(Delivery, Delivery.job_id == Job.id)
-    state = session.scalar(statement.where(Delivery.id == delivery_id))
+    told = statement.where(Delivery.id == delivery_id, Delivery.purpose == Purpose.TELL)
+    state = session.scalar(told)
     return state is JobState.SUPERSEDED
 
 

@@ -26,7 +26,7 @@ from storage.jobs import held_by
 from storage.records import DeliveryRecord, DeliveryState, DestinationKind, Purpose
 from storage.state_change import Actor, Step
 from storage.telling import TOLD_STATES
-from storage.withdrawal import WITHDRAWABLE, is_in_turn, withdraw_delivery
+from storage.withdrawal import is_in_turn, is_withdrawable, withdraw_delivery
 
 WORKER_LOST = "worker_lost"
 WORKER_LOST_TEXT = "the sender stopped without an end of the delivery"
@@ -263,7 +263,7 @@ def _return(session: Session, job_id: int, delivery_id: int, step: Step, due_at:
     delivery = _found(session, delivery_id)
     is_over = _is_to_be_withdrawn(session, job_id, delivery_id)
     is_untold = delivery.purpose is Purpose.TELL and job_state not in TOLD_STATES
-    if (is_over or is_untold) and not (is_over and delivery.kind in WITHDRAWABLE):
+    if (is_over or is_untold) and not (is_over and is_withdrawable(delivery)):
         _settle_in(session, job_id, delivery_id, DeliveryState.DEAD, step)
         return
     states = DeliveryState.SENDING, DeliveryState.PENDING

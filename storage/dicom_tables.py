@@ -45,6 +45,7 @@ class Study(Table):
     complete_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     complete_waited_s: Mapped[float | None] = mapped_column(Double)
     resent_count: Mapped[int | None]
+    listed_identity: Mapped[dict[str, str] | None] = mapped_column(JsonMap)
 
 
 class Series(Table):

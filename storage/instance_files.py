@@ -22,14 +22,21 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
 
 from config.setting_types import Durability
 from storage.durable import durable_write, file_errors, make_private_dir
 from storage.errors import InvalidUid, StorageError
+from storage.incoming_file import IncomingFile, SpareFile
 from storage.open_folders import OpenFolders
 
-__all__ = ["IncomingFile", "InstanceFiles", "durable_write", "uid_tag", "validated_uid"]
+__all__ = [
+    "IncomingFile",
+    "InstanceFiles",
+    "SpareFile",
+    "durable_write",
+    "uid_tag",
+    "validated_uid",
+]
 
 MAX_UID_LENGTH = 64
 # Leading zeros in a component are wrong (PS3.5 9.1), but devices write them; they do no harm.
@@ -55,57 +62,6 @@ def validated_uid(uid: str) -> str:
     return uid
 
 
-class IncomingFile:
-    """A private file for one instance on its way in; see `InstanceFiles.open_incoming`."""
-
-    def __init__(self, files: InstanceFiles, path: Path) -> None:
-        self.path = path
-        self.file: BinaryIO = open(path, "x+b", opener=_private_opener)  # noqa: SIM115
-        self._files = files
-
-    def write(self, content: bytes | memoryview) -> None:
-        """Append bytes.
-
-        Raises:
-            OutOfSpace: the disk is full.
-        """
-        with file_errors():
-            self.file.write(content)
-
-    def keep(
-        self, study_uid: str, series_uid: str, sop_uid: str, content_sha256: str
-    ) -> PurePosixPath:
-        """Move the file to its place, its content durable; the place is relative to the data dir.
-
-        The directory entry is durable only after `InstanceFiles.sync_folders`, which the recorder
-        calls for many files at once; until a row names it, the file is nobody's and may be swept.
-        Nobody else has this place: even the same bytes received twice lie in two files, so a
-        duplicate can be discarded without a look at what else there is.
-
-        Raises:
-            InvalidUid: a UID is none. OutOfSpace: the disk is full. StorageError: other failures.
-        """
-        place = _place(study_uid, series_uid, sop_uid, content_sha256)
-        with file_errors():
-            self.file.flush()
-            self._files.move_in(self.path, place)
-            try:
-                # After the move: a journalling file system writes both by one commit.
-                self._files.sync_content(self.file.fileno())
-            except BaseException:
-                self._files.discard(place)
-                raise
-        return place
-
-    def close(self) -> None:
-        """Close the file and delete it unless it was kept."""
-        # A full disk shows itself in close(), too: the buffer is flushed. The file must go anyway.
-        try:
-            self.file.close()
-        finally:
-            self.path.unlink(missing_ok=True)
-
-
 class InstanceFiles:
     """All files of one node under one data directory."""
 
@@ -121,14 +77,14 @@ class InstanceFiles:
                 make_private_dir(self.data_dir / name, name)
 
     @contextmanager
-    def open_incoming(self) -> Iterator[IncomingFile]:
-        """A new private file; leaving the block without `keep` deletes it.
+    def open_incoming(self, spare: SpareFile | None = None) -> Iterator[IncomingFile]:
+        """A new private file, `spare` if it is there; leaving the block without `keep` deletes it.
 
         Raises:
             OutOfSpace: the disk is full, also when a write to `.file` in the block found that.
         """
         with file_errors(only_full=True):
-            incoming = IncomingFile(self, self.incoming_dir / f"{secrets.token_hex(16)}.part")
+            incoming = (spare and spare.taken()) or IncomingFile(self)
             try:
                 yield incoming
             finally:
@@ -145,6 +101,20 @@ class InstanceFiles:
             raise StorageError("a stored path leads out of the data directory")
         return self.data_dir / path
 
+    def new_place(
+        self, study_uid: str, series_uid: str, sop_uid: str, content_sha256: str
+    ) -> PurePosixPath:
+        """Return a path of a kept file that no other has; made of checked digits and dots alone.
+
+        Raises:
+            InvalidUid: a UID is none.
+        """
+        study, series, sop = map(validated_uid, (study_uid, series_uid, sop_uid))
+        if not SHA256.fullmatch(content_sha256):
+            raise StorageError("a SHA-256 is 64 lower-case hexadecimal digits")
+        name = f"{sop}.{content_sha256[:DIGEST_LENGTH]}.{os.urandom(8).hex()}.dcm"
+        return PurePosixPath("instances") / study / series / name
+
     def results_dir(self, job_id: int) -> Path:
         """The directory for the objects of one job; made if it is missing."""
         path = self.data_dir / "results" / str(int(job_id))
@@ -152,9 +122,18 @@ class InstanceFiles:
             make_private_dir(path, f"results/{int(job_id)}")
         return path
 
-    def move_in(self, path: Path, place: PurePosixPath) -> None:
+    def move_in(self, path: Path | str, place: PurePosixPath) -> None:
         """Move a file to a place that nobody else has; missing folders are made."""
         self._folders.move_in(path, place)
+
+    def begin_sync(self, descriptor: int, start: int) -> None:
+        """Have the disk begin with what was written from byte `start` on, and do not wait for it.
+
+        While the rest still comes, so that `sync_content` has less to wait for.
+        """
+        if self._is_synced:
+            # Linux starts to write such pages, and drops none that are not written yet.
+            os.posix_fadvise(descriptor, start, 0, os.POSIX_FADV_DONTNEED)
 
     def sync_content(self, descriptor: int) -> None:
         """Make the content of an open file durable."""
@@ -179,7 +158,7 @@ class InstanceFiles:
         Raises:
             InvalidUid: a UID is none. StorageError: the file is gone, or other failures.
         """
-        place = _place(study_uid, series_uid, sop_uid, digest)
+        place = self.new_place(study_uid, series_uid, sop_uid, digest)
         temporary = self.incoming_dir / f"{secrets.token_hex(16)}.part"
         with file_errors():
             os.link(self.absolute(known), temporary)
@@ -232,16 +211,3 @@ class InstanceFiles:
             self._free_mib = self.free_mib()
             self._look_again_at = now + _LOOK_AGAIN_S
         return self._free_mib < limit_mib
-
-
-def _private_opener(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_CLOEXEC, 0o600)
-
-
-def _place(study_uid: str, series_uid: str, sop_uid: str, content_sha256: str) -> PurePosixPath:
-    """A new path of a kept file, made of nothing but checked digits and dots."""
-    study, series, sop = map(validated_uid, (study_uid, series_uid, sop_uid))
-    if not SHA256.fullmatch(content_sha256):
-        raise StorageError("a SHA-256 is 64 lower-case hexadecimal digits")
-    name = f"{sop}.{content_sha256[:DIGEST_LENGTH]}.{secrets.token_hex(8)}.dcm"
-    return PurePosixPath("instances") / study / series / name

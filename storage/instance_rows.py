@@ -13,6 +13,8 @@ from storage.dicom_tables import AssociationStudy, Instance, ReplacedInstance, S
 from storage.errors import ConflictReason, IdentityConflict
 from storage.instance_files import uid_tag
 from storage.job_tables import Audit, ResultObjectRow
+from storage.rejection_notes import note_received
+from storage.rejection_records import KEY_OBJECT_SELECTION
 from storage.study_rows import instance_columns, is_same_patient, series_columns, study_columns
 from storage.upsert import insert_new, insert_or_lock
 
@@ -36,19 +38,23 @@ def record_in(session: Session, incoming: IncomingInstance) -> Recorded:
         IdentityConflict: the transaction, or its savepoint, must be rolled back.
     """
     is_own = incoming.is_own_result or is_own_result(session, incoming.sop_instance_uid)
-    study = study_row(session, incoming, is_own)
+    # A note on images is no image: it neither opens a study nor makes a new generation.
+    is_image = not is_own and incoming.sop_class_uid != KEY_OBJECT_SELECTION
+    study = study_row(session, incoming, not is_image)
     series = _series(session, incoming)
     outcome = _record(session, study, incoming, is_own)
-    if outcome in (StoreOutcome.STORED, StoreOutcome.REPLACED):
+    if is_image and outcome in (StoreOutcome.STORED, StoreOutcome.REPLACED):
         is_newer = outcome is StoreOutcome.REPLACED or study.state is StudyState.RESULTS_ONLY
         _update(study, study_columns(incoming.study), is_newer)
         _update(series, series_columns(incoming.series), is_newer)
         reopen(study, incoming)
-    if outcome is StoreOutcome.REPLACED:
+    if is_image and outcome is StoreOutcome.REPLACED:
         study.resent_count = (study.resent_count or 0) + 1
     study.generation = study.generation or 1
-    if not is_own:
+    if is_image:
         _link(session, incoming)
+    elif not is_own:
+        note_received(session, incoming)
     return Recorded(outcome, study, series)
 
 
@@ -61,10 +67,10 @@ def is_own_result(session: Session, sop_instance_uid: str) -> bool:
     return bool(session.scalar(select(made | marked)))
 
 
-def study_row(session: Session, incoming: IncomingInstance, is_own: bool) -> Study:
+def study_row(session: Session, incoming: IncomingInstance, is_no_image: bool) -> Study:
     """The study's row, locked: instances of one study are recorded one after another."""
     values = study_columns(incoming.study) | {
-        "state": StudyState.RESULTS_ONLY if is_own else StudyState.RECEIVING,
+        "state": StudyState.RESULTS_ONLY if is_no_image else StudyState.RECEIVING,
         "generation": JUST_CREATED,
         "calling_ae_title": incoming.calling_ae_title,
         "first_received_at": incoming.received_at,

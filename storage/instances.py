@@ -20,6 +20,8 @@ from storage.errors import (
 )
 from storage.instance_rows import Recorded, is_own_result, record_in
 from storage.known_series import KnownSeries
+from storage.rejection_notes import is_rejected
+from storage.rejection_records import KEY_OBJECT_SELECTION
 from storage.study_rows import instance_record
 
 TRIES = 3
@@ -155,12 +157,16 @@ def _learn(
 
 
 def instances_of_series(db: Database, series_instance_uid: str) -> tuple[InstanceRecord, ...]:
-    """The instances of one series, without our own results, by Instance Number, then UID."""
+    """The instances of one series to be analysed, by Instance Number, then UID.
+
+    Our own results are left out, notes on images, and what rejection notes took back.
+    """
     statement = (
         select(Instance, Series.study_instance_uid)
         .join(Series, Series.series_instance_uid == Instance.series_instance_uid)
         .where(Instance.series_instance_uid == series_instance_uid)
-        .where(Instance.is_own_result.is_(False))
+        .where(Instance.is_own_result.is_(False), Instance.sop_class_uid != KEY_OBJECT_SELECTION)
+        .where(~is_rejected())
     )
     with db.read() as session:
         records = [instance_record(row, study) for row, study in session.execute(statement)]

@@ -9,12 +9,11 @@ from typing import Any, cast
 
 from storage.dicom_records import CodedConcept
 from storage.event_records import EventRecord
+from storage.job_inputs import InputInstance, JobInput
 from storage.job_tables import Delivery, DeliveryEvent, Job, JobEvent, Measurement, ResultObjectRow
 from storage.records import (
     AlgorithmIdentity,
     DeliveryRecord,
-    InputInstance,
-    JobInput,
     JobRecord,
     MeasurementRecord,
     ResultObject,

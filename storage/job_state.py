@@ -19,6 +19,7 @@ TRANSITIONS: Final = {
     (RUNNING, SUCCEEDED): by(Actor.WORKER, meaning="results registered"),
     (RUNNING, REFUSED): by(Actor.WORKER, meaning="not processed, with a coded reason"),
     (RUNNING, FAILED): by(Actor.WORKER, Actor.SWEEP, meaning="given up"),
+    (RUNNING, SUPERSEDED): by(Actor.ROUTING, meaning="its images were taken back"),
     (RUNNING, QUEUED): by(
         Actor.WORKER, Actor.SWEEP, meaning="again: a retry, or the lease ran out"
     ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Double, ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy import BigInteger, Double, ForeignKey, Index, UniqueConstraint, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from storage.dicom_tables import Study
@@ -157,6 +157,7 @@ class Delivery(Table):
     purpose: Mapped[Purpose] = mapped_column(
         EnumText(Purpose), default=Purpose.TELL, server_default=Purpose.TELL.value
     )
+    is_rejectable: Mapped[bool] = mapped_column(default=False, server_default=false())
 
 
 class DeliveryEvent(Table):

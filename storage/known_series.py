@@ -21,10 +21,11 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.sql import ClauseElement
 
 from storage.database import Database, DriverTransaction
-from storage.dicom_records import IncomingInstance, StudyState
+from storage.dicom_records import IncomingInstance, SeriesHeader, StudyHeader, StudyState
 from storage.dicom_tables import AssociationStudy, Instance, Series, Study
 from storage.job_tables import ResultObjectRow
 from storage.prepared import Prepared
+from storage.rejection_records import KEY_OBJECT_SELECTION
 from storage.study_rows import (
     instance_columns,
     is_same_patient,
@@ -39,9 +40,12 @@ class _NotAsKnown(Exception):
     """The database has it otherwise; the transaction is undone."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Known:
-    """A series and its study as their rows were after the last commit of ours."""
+    """A series and its study as their rows were after the last commit of ours.
+
+    `agreed` are the headers that agreed last: slice after slice has the very same ones.
+    """
 
     study_instance_uid: str
     generation: int
@@ -50,6 +54,18 @@ class _Known:
     first_received_at: datetime
     empty: frozenset[str]
     associations: set[int] = field(default_factory=set)
+    agreed: tuple[StudyHeader, SeriesHeader] | None = None
+
+    def agrees(self, incoming: IncomingInstance) -> bool:
+        """Whether the instance says nothing new and nothing else about study and series."""
+        if self.agreed is not None:
+            study, series = self.agreed
+            if study is incoming.study and series is incoming.series:
+                return True
+        if not _agrees(self, incoming):
+            return False
+        self.agreed = incoming.study, incoming.series
+        return True
 
 
 class KnownSeries:
@@ -78,7 +94,9 @@ class KnownSeries:
     def covers(self, incoming: IncomingInstance) -> bool:
         """Whether the short way may be tried."""
         known = self._known.get(incoming.series.series_instance_uid)
-        return known is not None and not incoming.is_own_result and _agrees(known, incoming)
+        if known is None or incoming.is_own_result:
+            return False
+        return incoming.sop_class_uid != KEY_OBJECT_SELECTION and known.agrees(incoming)
 
     def record(self, db: Database, batch: Sequence[IncomingInstance]) -> bool:
         """Record instances that are covered, all new; False: nothing is recorded, go the long way.
@@ -141,7 +159,6 @@ def _empty(row: Study | Series, columns: Mapping[str, Any]) -> frozenset[str]:
 
 
 def _agrees(known: _Known, incoming: IncomingInstance) -> bool:
-    """Whether the instance says nothing new and nothing else about study and series."""
     columns = study_columns(incoming.study) | series_columns(incoming.series)
     return (
         incoming.study.study_instance_uid == known.study_instance_uid

@@ -40,7 +40,7 @@ class OpenFolders:
         self._lock = threading.Lock()
         self._open: OrderedDict[PurePosixPath, _Folder] = OrderedDict()
 
-    def move_in(self, path: Path, place: PurePosixPath) -> None:
+    def move_in(self, path: Path | str, place: PurePosixPath) -> None:
         """Move a file to its place; missing folders are made, private.
 
         Raises:

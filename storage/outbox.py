@@ -12,6 +12,7 @@ from storage.job_queue import CURRENT_AGAIN, CURRENT_AGAIN_TEXT
 from storage.job_tables import Delivery
 from storage.records import DeliveryState, NewDelivery, Purpose
 from storage.state_change import Actor, Step
+from storage.withdrawal import receipt_to_tell_again
 
 
 def fill_outbox(
@@ -46,7 +47,8 @@ def _renew(session: Session, row: Delivery, new: NewDelivery, step: Step) -> Non
     if row.state is DeliveryState.PENDING and row.purpose is Purpose.TELL:
         return
     columns: dict[str, Any] = {"kind": new.kind, "due_at": new.due_at, "created_at": step.now}
-    columns |= {"attempts": 0, "settled_at": None, "receipt": {}, "purpose": Purpose.TELL}
+    columns |= {"attempts": 0, "settled_at": None, "purpose": Purpose.TELL}
+    columns |= {"receipt": receipt_to_tell_again(row), "is_rejectable": new.is_rejectable}
     anew = Step(Actor.ROUTING, step.now, None, CURRENT_AGAIN, CURRENT_AGAIN_TEXT)
     change_delivery(session, row.id, row.state, DeliveryState.PENDING, anew, **columns)
 
@@ -63,6 +65,7 @@ def _add(session: Session, job_id: int, new: NewDelivery, step: Step) -> None:
         reason_code="",
         reason_text="",
         receipt={},
+        is_rejectable=new.is_rejectable,
     )
     session.add(delivery)
     session.flush()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import func, select
@@ -16,7 +16,9 @@ from storage.dicom_tables import Instance, ReplacedInstance, Series, Study
 from storage.evidence_tables import Confirmation
 from storage.job_tables import Delivery, Job
 from storage.records import DeliveryState, DestinationKind, JobState, Outcome, Purpose
-from storage.sent_objects import SentObject, sent_objects
+from storage.rejection_notes import note_rows, rejected_counts
+from storage.rejection_records import NoteRow
+from storage.sent_objects import FALLBACK_KEY, UNCONFIRMED_KEY, SentObject, sent_objects
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,8 @@ class DeliveryRow:
     """One delivery of a job.
 
     `unconfirmed` is why the receiver of a sent delivery has not confirmed it, where it is asked:
-    `asking`, `awaited` (its report), or the reason of the last try. `sent` is what a PACS got.
+    `asking`, `awaited` (its report), or the reason of the last try. `sent` is what a PACS got,
+    `fallback` why it got that in place of segmentations.
     """
 
     delivery_id: int
@@ -37,6 +40,7 @@ class DeliveryRow:
     reason_text: str
     unconfirmed: str = ""
     sent: tuple[SentObject, ...] = ()
+    fallback: str = ""
     purpose: Purpose = Purpose.TELL
 
 
@@ -62,7 +66,8 @@ class StudyRow:
     """One study; `instance_count` is without our own results.
 
     `complete_waited_s` is how long after its last instance it was found complete.
-    `replaced_count` is how often an instance came again with other content.
+    `replaced_count` is how often an instance came again with other content, `rejected_count` how
+    many instances that are here were taken back by rejection notes.
     """
 
     study_instance_uid: str
@@ -76,6 +81,8 @@ class StudyRow:
     complete_at: datetime | None
     complete_waited_s: float | None
     jobs: tuple[JobRow, ...]
+    rejected_count: int = 0
+    rejection_notes: tuple[NoteRow, ...] = ()
 
 
 def study_rows(db: Database, limit: int) -> tuple[StudyRow, ...]:
@@ -87,7 +94,16 @@ def study_rows(db: Database, limit: int) -> tuple[StudyRow, ...]:
         jobs = _jobs(session, uids)
         counts = _instance_counts(session, uids)
         replaced = _replaced_counts(session, uids)
-        return tuple(_study_row(study, counts, replaced, jobs) for study in studies)
+        rejected = rejected_counts(session, uids)
+        notes = note_rows(session, uids)
+        return tuple(
+            replace(
+                _study_row(study, counts, replaced, jobs),
+                rejected_count=rejected.get(study.study_instance_uid, 0),
+                rejection_notes=notes.get(study.study_instance_uid, ()),
+            )
+            for study in studies
+        )
 
 
 def _study_row(
@@ -148,7 +164,6 @@ def _deliveries(session: Session, job_ids: list[int]) -> dict[int, list[Delivery
 
 
 def _delivery_row(delivery: Delivery, confirmation: Confirmation | None) -> DeliveryRow:
-    is_asked = confirmation is not None and delivery.state is DeliveryState.SENT
     return DeliveryRow(
         delivery_id=delivery.id,
         destination=delivery.destination,
@@ -158,13 +173,18 @@ def _delivery_row(delivery: Delivery, confirmation: Confirmation | None) -> Deli
         due_at=delivery.due_at,
         reason_code=delivery.reason_code,
         reason_text=delivery.reason_text,
-        unconfirmed=_unconfirmed(confirmation) if is_asked and confirmation else "",
+        unconfirmed=_unconfirmed(delivery, confirmation),
         sent=sent_objects(delivery.receipt),
+        fallback=delivery.receipt.get(FALLBACK_KEY, ""),
         purpose=delivery.purpose,
     )
 
 
-def _unconfirmed(confirmation: Confirmation) -> str:
+def _unconfirmed(delivery: Delivery, confirmation: Confirmation | None) -> str:
+    if delivery.state is not DeliveryState.SENT:
+        return ""
+    if confirmation is None:
+        return delivery.receipt.get(UNCONFIRMED_KEY, "")
     return confirmation.reason_code or confirmation.state.value
 
 

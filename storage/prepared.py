@@ -7,6 +7,7 @@ the columns' own types, so that a row looks the same whichever way it came.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from sqlalchemy.engine import Dialect
@@ -54,16 +55,21 @@ def _compiled(statement: ClauseElement, dialect: Dialect) -> _Compiled:
     }
     fixed = {name: bind.value for name, bind in compiled.binds.items() if not bind.required}
 
-    def converted(row: Row, name: str) -> Any:
-        value = fixed[name] if name in fixed else row[name]
-        process = processors[name]
-        return process(value) if process else value
+    def converted(name: str, process: Callable[[Any], Any] | None) -> Callable[[Row], Any]:
+        if name in fixed:
+            value = process(fixed[name]) if process else fixed[name]
+            return lambda _row: value
+        if process is None:
+            return itemgetter(name)
+        return lambda row: process(row[name])
+
+    values = {name: converted(name, process) for name, process in processors.items()}
+    in_order = tuple(values[name] for name in compiled.positiontup or ())
 
     def by_name(row: Row) -> dict[str, Any]:
-        return {name: converted(row, name) for name in processors}
+        return {name: value(row) for name, value in values.items()}
 
     def by_position(row: Row) -> tuple[Any, ...]:
-        values = by_name(row)
-        return tuple(values[name] for name in compiled.positiontup)
+        return tuple([value(row) for value in in_order])
 
     return _Compiled(str(compiled), by_position if compiled.positional else by_name)

@@ -27,6 +27,7 @@ from storage.errors import NotFound
 from storage.instance_files import InstanceFiles
 from storage.instance_rows import record_in, study_row
 from storage.quarantine import COPIED, audit_line
+from storage.rejection_records import KEY_OBJECT_SELECTION
 from storage.study_rows import PATIENT, concept, is_same_patient
 
 
@@ -121,7 +122,8 @@ def _take_series(
     if series is None or series.study_instance_uid == study_uid:
         return
     _opened_again(session, series.study_instance_uid)
-    study_row(session, incoming, incoming.is_own_result)
+    is_note = incoming.sop_class_uid == KEY_OBJECT_SELECTION
+    study_row(session, incoming, incoming.is_own_result or is_note)
     series.study_instance_uid = study_uid
     instances = select(Instance).where(Instance.series_instance_uid == series.series_instance_uid)
     for one in session.scalars(instances):

@@ -13,6 +13,7 @@ from enum import StrEnum
 from pathlib import PurePosixPath
 
 from storage.dicom_records import CodedConcept, SeriesRecord, StudyRecord
+from storage.job_inputs import JobInput
 from storage.prior_records import PriorResult
 from storage.quantities import OF_CLASSES, QUALIFYING
 
@@ -60,12 +61,14 @@ class Outcome(StrEnum):
 
 
 class ObjectKind(StrEnum):
-    """Result objects by the Modality under which a PACS files them."""
+    """Result objects by the Modality under which a PACS files them; heat maps are OT, too."""
 
     SEG = "SEG"
     SR = "SR"
     PDF = "DOC"
     SC = "OT"
+    KO = "KO"
+    HEAT = "HEAT"
 
 
 class DestinationKind(StrEnum):
@@ -75,25 +78,6 @@ class DestinationKind(StrEnum):
     FHIR = "fhir"
     FOLDER = "folder"
     HL7 = "hl7"
-
-
-@dataclass(frozen=True, slots=True)
-class InputInstance:
-    """One instance that a job reads, pinned by the digest of its dataset."""
-
-    sop_instance_uid: str
-    path: PurePosixPath
-    dataset_sha256: str
-
-
-@dataclass(frozen=True, slots=True)
-class JobInput:
-    """The series chosen for one input role of a pipeline, and why it was chosen."""
-
-    role: str
-    series_instance_uid: str
-    reason: str
-    instances: tuple[InputInstance, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +224,8 @@ class NewDelivery:
     destination: str
     kind: DestinationKind
     due_at: datetime
+    is_rejectable: bool = False
+    """Whether a PACS is sent a rejection note once newer work has replaced the results."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,7 +255,9 @@ class FinishedJob:
 
     `priors`, oldest first, are those that the job saw. `report_pdf` is the PDF that it made, where
     whoever sends the report has read it from its file. `withdrawn_at` is when newer work replaced
-    it, in what withdraws the report.
+    it, in what withdraws the report. `missing_at_pacs` are the kinds of objects that no PACS got.
+    `attributes` (keyword, value) are those of patient and study that were changed since the objects
+    were made.
     """
 
     job: JobRecord
@@ -280,6 +268,8 @@ class FinishedJob:
     priors: tuple[PriorResult, ...] = ()
     report_pdf: bytes | None = None
     withdrawn_at: datetime | None = None
+    attributes: tuple[tuple[str, str], ...] = ()
+    missing_at_pacs: frozenset[ObjectKind] = frozenset()
 
     @property
     def review(self) -> str:

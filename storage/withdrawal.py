@@ -13,11 +13,19 @@ from sqlalchemy.orm import Session, aliased
 
 from storage.delivery_state import UNSETTLED, change_delivery
 from storage.job_tables import Delivery, Job
-from storage.records import DeliveryState, DestinationKind, Purpose
+from storage.records import DeliveryState, DestinationKind, ObjectKind, Purpose
+from storage.sent_objects import (
+    FORMER_KEY,
+    REJECTED_KEY,
+    all_rejected,
+    arrived_objects,
+    rejected_objects,
+    told,
+)
 from storage.state_change import Step
 
 WITHDRAWABLE: Final = (DestinationKind.FHIR, DestinationKind.FOLDER, DestinationKind.HL7)
-"""Where a report can be taken back; a PACS keeps the older objects beside the newer ones."""
+"""Where a report can be taken back always; a PACS takes a rejection note where it is set so."""
 
 
 def withdraw_deliveries(session: Session, job_id: int, step: Step) -> None:
@@ -34,12 +42,33 @@ def withdraw_deliveries(session: Session, job_id: int, step: Step) -> None:
 def withdraw_delivery(session: Session, delivery_id: int, step: Step) -> None:
     """Take back one delivery that is in nobody's hand: `step` is routing's."""
     row = session.get_one(Delivery, delivery_id, populate_existing=True)
-    if row.kind in WITHDRAWABLE and _may_have_arrived(row):
+    if is_withdrawable(row) and _may_have_arrived(row):
         columns = _anew(Purpose.WITHDRAW, step)
         change_delivery(session, row.id, row.state, DeliveryState.PENDING, step, **columns)
     elif row.state is DeliveryState.PENDING:
         states = DeliveryState.PENDING, DeliveryState.DEAD
         change_delivery(session, row.id, *states, step, settled_at=step.now)
+
+
+def is_withdrawable(row: Delivery) -> bool:
+    """Whether what a delivery told can be taken back where it went."""
+    return row.kind in WITHDRAWABLE or row.is_rejectable
+
+
+def receipt_to_tell_again(row: Delivery) -> dict[str, str]:
+    """What a delivery that is to tell its result anew still knows of its receiver.
+
+    What a rejection note took back, or may have, must not come again under the same UIDs; a report
+    that the same job told before, of its failure say, may be followed on.
+    """
+    if row.kind is not DestinationKind.DICOM:
+        return {}
+    was_rejected = row.purpose is Purpose.WITHDRAW and row.attempts > 0
+    gone = all_rejected(row.receipt) if was_rejected else rejected_objects(row.receipt)
+    former = (item for item in arrived_objects(row.receipt) if row.purpose is Purpose.TELL)
+    reports = tuple(item for item in former if item.kind is ObjectKind.SR)
+    kept = {REJECTED_KEY: gone, FORMER_KEY: reports}
+    return {key: told(objects) for key, objects in kept.items() if objects}
 
 
 def tell_again(session: Session, job_id: int, step: Step) -> None:
@@ -48,7 +77,7 @@ def tell_again(session: Session, job_id: int, step: Step) -> None:
         Delivery.job_id == job_id, Delivery.purpose == Purpose.WITHDRAW
     )
     for row in session.scalars(withdrawn.with_for_update()).all():
-        columns = _anew(Purpose.TELL, step) | {"receipt": {}}
+        columns = _anew(Purpose.TELL, step) | {"receipt": receipt_to_tell_again(row)}
         change_delivery(session, row.id, row.state, DeliveryState.PENDING, step, **columns)
 
 
@@ -73,8 +102,11 @@ def is_in_turn() -> ColumnElement[bool]:
 
 def _may_have_arrived(row: Delivery) -> bool:
     """An EHR whose answer was lost may have it; it is asked before anything is withdrawn."""
-    if row.state in (DeliveryState.SENT, DeliveryState.CONFIRMED) or row.receipt:
+    is_taken = row.state in (DeliveryState.SENT, DeliveryState.CONFIRMED)
+    if is_taken or (row.receipt and row.kind is not DestinationKind.DICOM):
         return True
+    if row.kind is DestinationKind.DICOM:
+        return bool(arrived_objects(row.receipt))
     was_tried = row.state is DeliveryState.PENDING and row.attempts > 0
     return was_tried and row.kind is DestinationKind.FHIR
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from tests.peers import real_images
+from tests.peers import pixelmed_checker, real_images
+from tests.peers.orthanc import DICOM_WEB_PLUGIN
 
 # How long an example takes says how busy the machine is, and nothing about the code.
 hypothesis.settings.register_profile(
@@ -42,13 +43,19 @@ def _has_fhir_server() -> bool:
     )
 
 
+def _has_pixelmed() -> bool:
+    return shutil.which("javac") is not None and pixelmed_checker.JAR.exists()
+
+
 PEERS: dict[str, Callable[[], bool]] = {
     "orthanc": _on_path("Orthanc"),
+    "orthanc_dicomweb": DICOM_WEB_PLUGIN.exists,
     "dcmtk": _on_path("storescu"),
     "dicom3tools": _on_path("dciodvfy"),
     "postgresql": _has_postgresql,
     "dcmqi": _has_dcmqi,
     "fhir_server": _has_fhir_server,
+    "pixelmed": _has_pixelmed,
     "real_images": real_images.are_there,
 }
 

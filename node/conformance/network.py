@@ -9,7 +9,7 @@ from config.tls_context import TLS_1_2_CIPHERS, client_context
 from config.tls_settings import ClientTls, ServerTls
 from node.conformance.markdown import code, table
 
-_PREFIXES = ("receive.", "destinations[dicom].")
+_PREFIXES = ("receive.", "destinations[dicom].", "destinations[stow].")
 _SINGLE_KEYS = ("node.ae_title", "completeness.find_timeout_s")
 
 
@@ -39,7 +39,8 @@ def transport_security() -> list[str]:
         "",
         f"DICOM over TLS by BCP 195 (RFC 9325; PS3.15 B), {callers}: on a port of its own as "
         "acceptor (`receive.tls`), and to each destination and C-FIND provider as requestor "
-        f"(`tls`, `find_tls`). Oldest version: TLS {oldest}, with these cipher suites: {ciphers}; "
+        "(`tls`, `find_tls`), HTTPS to `stow` destinations included. "
+        f"Oldest version: TLS {oldest}, with these cipher suites: {ciphers}; "
         "in TLS 1.3 all of them. The certificate of a peer that we call is always verified.",
         "",
     ]

@@ -10,11 +10,12 @@ from node.conformance.answers import aborts, rejections, scp_statuses, scu_statu
 from node.conformance.markdown import code
 from node.conformance.network import configuration, implementation, transport_security
 from node.conformance.sop_classes import scp_section, scu_section
+from node.conformance.web import store_client
 
 _HEAD = """# DICOM conformance statement
 
 radnode takes studies from a PACS by C-STORE, runs segmentation models on them, and returns DICOM
-SEG and SR objects by C-STORE. This statement follows PS3.2 in short. It is made by
+SEG and SR objects by C-STORE or STOW-RS. This statement follows PS3.2 in short. It is made by
 `python -m node.conformance` from the tables that the program runs by.
 
 ## Application entities
@@ -23,7 +24,8 @@ SEG and SR objects by C-STORE. This statement follows PS3.2 in short. It is made
   may ask a sender's PACS, as C-FIND SCU, how many instances a study has.
 - **Deliverer**: opens associations to each configured DICOM destination; Storage as SCU. Objects
   of one job go over one association, segmentations before the reports that refer to them. It may
-  ask for storage commitment, and reports on the commitments that were asked of this node.
+  ask for storage commitment, and reports on the commitments that were asked of this node. To a
+  destination that speaks DICOMweb it is a client of STOW-RS.
 
 Both call themselves by `node.ae_title`; a destination may be called with a title of its own.
 
@@ -85,6 +87,8 @@ def conformance_statement() -> str:
         (_HEAD, ""),
         scp_section(),
         scu_section(),
+        ("",),
+        store_client(),
         ("", "## Statuses", ""),
         scp_statuses(),
         ("",),

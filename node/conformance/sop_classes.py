@@ -11,6 +11,7 @@ from pynetdicom.presentation import DEFAULT_TRANSFER_SYNTAXES, PresentationConte
 from pynetdicom.sop_class import (
     Comprehensive3DSRStorage,
     EncapsulatedPDFStorage,
+    KeyObjectSelectionDocumentStorage,
     SecondaryCaptureImageStorage,
     SegmentationStorage,
     StorageCommitmentPushModel,
@@ -48,6 +49,8 @@ RESULT_SOP_CLASSES: Mapping[ObjectKind, UID] = {
     ObjectKind.SR: Comprehensive3DSRStorage,
     ObjectKind.PDF: EncapsulatedPDFStorage,
     ObjectKind.SC: SecondaryCaptureImageStorage,
+    ObjectKind.KO: KeyObjectSelectionDocumentStorage,
+    ObjectKind.HEAT: SecondaryCaptureImageStorage,
 }
 """The SOP Class of each kind of result object."""
 
@@ -87,7 +90,8 @@ def scu_section() -> list[str]:
         "set for each (`objects`, `segmentation`, `transfer_syntaxes`): Deflated may be added for "
         "every object, RLE, JPEG-LS and JPEG 2000 lossless for LABELMAP and FRACTIONAL. Where "
         "there is a choice, an association with all alternatives is opened first and released; "
-        "LABELMAP gives way to Segmentation Storage where it is not accepted. `radnode send` "
+        "LABELMAP gives way to Segmentation Storage where it is not accepted, and that to "
+        "what `fallback` says, with a report that refers to no segmentation. `radnode send` "
         "proposes the SOP Classes and transfer syntaxes of "
         "the files that it is given.",
     ]
@@ -101,7 +105,7 @@ def _proposed() -> Iterator[tuple[UID, str, Sequence[str]]]:
     forms = "C-STORE of SEG results, where `segmentation` is labelmap"
     syntaxes = allowed_syntaxes(SegmentationForm.LABELMAP)
     yield SegmentationForm.LABELMAP.sop_class_uid, forms, syntaxes
-    finding = "C-FIND: the counts of a study, and whether a PACS has our results"
+    finding = "C-FIND: counts and identity of a study, and whether a PACS has our results"
     yield STUDY_ROOT_FIND, finding, (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
     committing = "N-ACTION: a commitment to our results; N-EVENT-REPORT: on what was asked of us"
     yield StorageCommitmentPushModel, committing, DEFAULT_TRANSFER_SYNTAXES

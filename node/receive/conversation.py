@@ -44,6 +44,7 @@ class Conversation:
         self._store = store
         self._desk = desk
         self._pace = pace
+        self._spare = store.spare_file()
 
     def run(self, tracker: AssociationTracker, agreement: Agreement) -> None:
         """Accept the association, serve it, and put its end on record.
@@ -60,6 +61,7 @@ class Conversation:
             over = end
         except Exception:  # noqa: BLE001 -- the thread's edge; the peer is told by an A-ABORT
             _log.error("association_failed", exc_info=True)
+        self._spare.close()
         self._layer.say_last_word(over)
         is_cut = self._messages.is_in_message and over.end == "released"
         tracker.ended(self._tracked, "aborted" if is_cut else over.end)
@@ -80,7 +82,7 @@ class Conversation:
 
     def _answer_store(self, context_id: int, command: Command, context: AcceptedContext) -> None:
         data_set, most = self._pace.data_set(self._messages), self._pace.max_instance_bytes
-        request = StoreRequest(command, context, data_set, self._tracked, most)
+        request = StoreRequest(command, context, data_set, self._tracked, most, self._spare)
         failure = self._store.handle(request)
         self._pace.before_answer(self._messages)
         if failure is None:
@@ -88,6 +90,8 @@ class Conversation:
         else:
             answer = response(command, failure.status, failure.comment)
         self._layer.send_message(context_id, answer)
+        # While the sender reads the answer and its next file.
+        self._spare.prepare()
 
     def _answer_service(self, context_id: int, command: Command, context: AcceptedContext) -> None:
         data_set = self._messages.data_set()

@@ -32,6 +32,7 @@ _LARGEST_INFLATED = 1 << 33
 
 # A level is one open value of undefined length, or the data set itself at the bottom.
 _ELEMENTS, _ITEMS = False, True
+_EXPLICIT_TOP_LEVEL = [(_ELEMENTS, False)]
 
 
 class RawElement(NamedTuple):
@@ -54,6 +55,7 @@ class DataSetWalk:
         self._tag_and_length = struct.Struct(">HHI" if is_big else "<HHI")
         self._short_length = struct.Struct(">H" if is_big else "<H")
         self._long_length = struct.Struct(">I" if is_big else "<I")
+        self._explicit = struct.Struct(">HH2sH" if is_big else "<HH2sH")
         self._levels = [(_ELEMENTS, transfer_syntax_uid == IMPLICIT_VR_LITTLE_ENDIAN)]
         self._wanted = wanted
         self._last_wanted = max(wanted, default=-1)
@@ -76,6 +78,8 @@ class DataSetWalk:
         at = 0
         while not self._is_padding:
             at = self._through_value(fragment, at)
+            if self._levels == _EXPLICIT_TOP_LEVEL and not self._left:
+                at = self._through_whole_elements(fragment, at)
             if self._left:
                 return
             after = self._through_header(fragment, at)
@@ -110,6 +114,34 @@ class DataSetWalk:
             self._kept = None
         return at
 
+    def _through_whole_elements(self, fragment: memoryview, at: int) -> int:
+        """Pass over elements with Explicit VR of the top level that lie here from end to end.
+
+        Most do. Where something else begins, the general way goes on; it would do the same here.
+        """
+        size = len(fragment)
+        while at + 12 <= size:
+            group, element, vr, length = self._explicit.unpack_from(fragment, at)
+            value = at + 8
+            if vr in _LONG_VRS:
+                length, value = self._long_length.unpack_from(fragment, value)[0], at + 12
+            elif vr not in _SHORT_VRS:
+                break
+            # An undefined length is larger than any fragment.
+            if group == 0 or length > size - value:
+                break
+            at = value + length
+            if not self.is_identified:
+                self._note_whole(group << 16 | element, vr, fragment[value:at])
+        return at
+
+    def _note_whole(self, tag: int, vr: bytes, value: memoryview) -> None:
+        if tag > self._last_wanted:
+            self.is_identified = True
+        elif tag in self._wanted:
+            _check_length(len(value))
+            self.elements[tag] = RawElement(vr, len(value), bytes(value))
+
     def _through_header(self, fragment: memoryview, at: int) -> int:
         """Open the next element or item; return where its value begins, -1 where more is needed."""
         if len(fragment) - at < 8:
@@ -137,8 +169,7 @@ class DataSetWalk:
         if tag > self._last_wanted:
             self.is_identified = True
         elif tag in self._wanted and not self.is_identified:
-            if _LONGEST_VALUE < length != UNDEFINED_LENGTH:
-                raise StoreRefused(StoreFailure.UNREADABLE)
+            _check_length(length)
             self._kept = (tag, vr, length, bytearray())
         self._open(vr, length)
         return after
@@ -236,6 +267,11 @@ class DeflatedWalk:
             raise StoreRefused(StoreFailure.UNREADABLE)
         if not self._walk.is_identified:
             self._walk.take(memoryview(inflated))
+
+
+def _check_length(length: int) -> None:
+    if _LONGEST_VALUE < length != UNDEFINED_LENGTH:
+        raise StoreRefused(StoreFailure.UNREADABLE)
 
 
 def walk_over(transfer_syntax_uid: str, wanted: Set[int]) -> DataSetWalk | DeflatedWalk:

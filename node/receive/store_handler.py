@@ -31,7 +31,7 @@ from node.receive.negotiation import AcceptedContext
 from storage.database import Database
 from storage.dicom_records import IncomingInstance, StoreOutcome
 from storage.errors import ConflictReason, DatabaseUnavailable, OutOfSpace, Quarantined
-from storage.instance_files import IncomingFile, InstanceFiles, uid_tag
+from storage.instance_files import IncomingFile, InstanceFiles, SpareFile, uid_tag
 from storage.instance_recorder import InstanceRecorder
 from storage.records import AlgorithmIdentity, ObjectKind
 
@@ -51,7 +51,8 @@ _log = structlog.get_logger()
 class StoreRequest:
     """A C-STORE request, the context it came on, and the data set that is yet to come.
 
-    `max_bytes` is the largest data set that is taken; None: any.
+    `max_bytes` is the largest data set that is taken; None: any. `spare` is a file for it that is
+    made already.
     """
 
     command: Command
@@ -59,6 +60,7 @@ class StoreRequest:
     data_set: Iterator[memoryview]
     tracked: TrackedAssociation
     max_bytes: int | None = None
+    spare: SpareFile | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,10 @@ class StoreHandler:
         self._files = files
         self._tracker = tracker
         self._recorder = recorder
+
+    def spare_file(self) -> SpareFile:
+        """Return the keeper of one association's next file."""
+        return SpareFile(self._files)
 
     def handle(self, request: StoreRequest) -> StoreFailure | None:
         """Take one instance, and return None, or why not; the data set is read to its end.
@@ -136,7 +142,7 @@ class StoreHandler:
         if self._files.is_low(self._disk_low_mib):
             raise StoreRefused(StoreFailure.DISK_LOW)
         _check_command(request)
-        with self._incoming() as incoming:
+        with self._incoming(request.spare) as incoming:
             header, digest = _receive(incoming, request)
             association_id = self._association_id(request.tracked)
             received = _kept(incoming, header, digest, request.context.transfer_syntax)
@@ -149,9 +155,9 @@ class StoreHandler:
             raise StoreRefused(StoreFailure.DATABASE_UNAVAILABLE) from error
 
     @contextmanager
-    def _incoming(self) -> Iterator[IncomingFile]:
+    def _incoming(self, spare: SpareFile | None) -> Iterator[IncomingFile]:
         try:
-            with self._files.open_incoming() as incoming:
+            with self._files.open_incoming(spare) as incoming:
                 yield incoming
         except (OSError, OutOfSpace) as error:
             raise StoreRefused(StoreFailure.DISK_FULL) from error
@@ -184,16 +190,14 @@ def _receive(incoming: IncomingFile, request: StoreRequest) -> tuple[InstanceHea
     command, transfer_syntax_uid = request.command, request.context.transfer_syntax
     head = file_head(command.sop_class_uid, command.sop_instance_uid, transfer_syntax_uid)
     arriving = ArrivingInstance(head, transfer_syntax_uid)
-    # Past `IncomingFile.write`, because the error's number goes into the audit trail.
-    incoming.file.write(head)
+    incoming.write(head)
     received, most = 0, request.max_bytes
     for fragment in request.data_set:
         received += len(fragment)
         if most is not None and received > most:
             raise StoreRefused(StoreFailure.TOO_LARGE)
-        incoming.file.write(fragment)
+        incoming.write(fragment)
         arriving.take(fragment)
-    incoming.file.flush()
     header, digest = arriving.finish()
     _check_against_command(header, command)
     return header, digest

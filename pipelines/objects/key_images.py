@@ -23,6 +23,7 @@ from pipelines.objects.montage_tiles import (
     grey,
     window_around,
 )
+from pipelines.projection_views import edge_letters_of, view_of
 from pipelines.series_volume import SeriesVolume
 
 TEXT_COLOUR: Rgb = (232, 236, 241)
@@ -49,6 +50,7 @@ class KeyImages:
     pictures: tuple[Any, ...]
     slices: tuple[int, ...]
     legend: tuple[LegendEntry, ...]
+    remarks: tuple[str, ...] = ()
 
 
 def key_images(
@@ -87,12 +89,14 @@ def _frames_by_slice(
     volume: SeriesVolume, segmentation: DecodedSegmentation | None
 ) -> dict[int, list[SegmentationFrame]]:
     """Give the frames that hold anything, by the slice that they reference."""
+    if segmentation is None:
+        return {}
     slices = {
         (plane.sop_instance_uid, plane.frame_number): index
         for index, plane in enumerate(volume.source.planes())
     }
     placed: dict[int, list[SegmentationFrame]] = {}
-    for frame in segmentation.frames if segmentation else ():
+    for frame in segmentation.frames:
         key = frame.plane.sop_instance_uid, frame.plane.frame_number
         size = frame.pixels.rows, frame.pixels.columns
         if key not in slices or size != volume.voxels.shape[1:]:
@@ -125,9 +129,8 @@ def _pictures(
     colours: Mapping[int, Rgb],
     window: Window,
 ) -> tuple[Any, ...]:
-    planes = volume.source.planes()
-    size = window.size_px(planes[0].spacing_mm, _TILE_PX)
-    darkest, brightest = _grey_range(volume, shown, window)
+    size = window.size_px(volume.spacing_mm[1:], _TILE_PX)
+    darkest, brightest = grey_range([window.of(volume.voxels[index]) for index in shown])
     pictures = []
     for index in shown:
         background = grey(window.of(volume.voxels[index]), darkest, brightest, size)
@@ -136,16 +139,29 @@ def _pictures(
             for frame in sorted(by_slice.get(index, ()), key=lambda each: each.segment_number)
         }
         picture = drawn_over(background, cut, colours)
-        caption = f"slice {index + 1} of {len(planes)}"
-        _write_captions(picture, caption, edge_letters(planes[index]))
+        write_captions(picture, caption_of(volume, index), letters_of(volume, index))
         pictures.append(picture)
     return tuple(pictures)
 
 
-def _grey_range(volume: SeriesVolume, shown: Sequence[int], window: Window) -> tuple[float, float]:
-    values: NDArray[np.float32] = np.concatenate(
-        [window.of(volume.voxels[index]).ravel() for index in shown]
-    )
+def caption_of(volume: SeriesVolume, index: int) -> str:
+    """Which slice it is; of a projection, which view."""
+    if volume.is_projection:
+        view = view_of(volume.source.first)
+        return "projection" if view is None else f"{view} view"
+    return f"slice {index + 1} of {volume.voxels.shape[0]}"
+
+
+def letters_of(volume: SeriesVolume, index: int) -> tuple[str, str]:
+    """Patient directions at the left and the upper edge of a slice, '' where they are unknown."""
+    if volume.is_projection:
+        return edge_letters_of(volume.source.first)
+    return edge_letters(volume.source.planes()[index])
+
+
+def grey_range(slices: Sequence[NDArray[np.float32]]) -> tuple[float, float]:
+    """The values that are shown black and white."""
+    values = np.concatenate([pixels.ravel() for pixels in slices])
     darkest, brightest = np.percentile(values, _GREY_PERCENTILES)
     return float(darkest), float(brightest)
 
@@ -155,12 +171,15 @@ def _colour(value: Sequence[int]) -> Rgb:
     return int(red), int(green), int(blue)
 
 
-def _write_captions(picture: Any, caption: str, letters: tuple[str, str]) -> None:
+def write_captions(picture: Any, caption: str, letters: tuple[str, str]) -> None:
+    """Write which slice it is and, where they are known, the directions at two edges."""
     draw = ImageDraw.Draw(picture, "RGBA")
     width, height = picture.size
     _write_chip(draw, (12, height - 11), caption, "ls")
-    _write_chip(draw, (12, height / 2), letters[0], "lm")
-    _write_chip(draw, (width / 2, 11), letters[1], "mt")
+    places = ((12, height / 2), "lm"), ((width / 2, 11), "mt")
+    for letter, (place, anchor) in zip(letters, places, strict=True):
+        if letter:
+            _write_chip(draw, place, letter, anchor)
 
 
 def _write_chip(draw: Any, place: tuple[float, float], text: str, anchor: str) -> None:

@@ -7,7 +7,7 @@ the report is the number of voxels that the viewer draws.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from pipelines.objects.codes import (
     MILLILITRE,
     PRESENCE,
     PRESENT,
+    VISUAL_EXPLANATION,
     VOLUME,
     WITH_FINDINGS,
     WITHOUT_FINDINGS,
@@ -49,6 +50,7 @@ class _Group:
     segment: tuple[str, int] | None
     quantities: dict[str, tuple[float, str]]
     presence: str
+    pictures: tuple[str, ...]
 
 
 def prove_report(
@@ -68,6 +70,21 @@ def prove_report(
         _prove_summary(report, has_findings=has_findings)
         _prove_evidence(report, source, segmentation)
         _prove_content(report, measurements, segmentation)
+
+
+def prove_explanations(path: Path, explanations: Mapping[str, Sequence[Dataset]]) -> None:
+    """Prove that the SR at `path` shows, for each class, the pictures that explain it.
+
+    `explanations` go by the Tracking UID of the class. Raises `ProofFailed`.
+    """
+    with readable("SR"):
+        told = {group.tracking_uid: group.pictures for group in _groups(dcmread(path))}
+    expected = {
+        uid: tuple(str(picture.SOPInstanceUID) for picture in pictures)
+        for uid, pictures in explanations.items()
+    }
+    if {uid: pictures for uid, pictures in told.items() if pictures} != expected:
+        raise ProofFailed("SR names other pictures as explanations than were made")
 
 
 def _prove_content(
@@ -183,6 +200,11 @@ def _groups(report: Dataset) -> Iterator[_Group]:
             next((_segment(item) for item in items if _name(item) == _REFERENCED_SEGMENT), None),
             {_name(item): _quantity(item) for item in numbers},
             next((_value(item) for item in items if _name(item) == PRESENCE.value), ""),
+            tuple(
+                str(item.ReferencedSOPSequence[0].ReferencedSOPInstanceUID)
+                for item in items
+                if _name(item) == VISUAL_EXPLANATION.value
+            ),
         )
 
 

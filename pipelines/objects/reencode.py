@@ -29,7 +29,7 @@ from pipelines.objects.encoded_segmentation import compressed, encoded_segmentat
 from pipelines.objects.encoding import Encoding, Part, SegmentationForm, parts_of
 from pipelines.objects.encoding_proof import prove_encoding
 from pipelines.objects.encoding_request import EncodedObject, EncodingRequest
-from pipelines.objects.report_references import SentPart, repointed_report
+from pipelines.objects.report_references import SentPart, detached_report, repointed_report
 from pipelines.objects.write import write_object
 
 
@@ -99,7 +99,9 @@ def _reference(made: Dataset) -> Dataset:
 
 def _made_report(request: EncodingRequest, sent: Sequence[SentPart]) -> EncodedObject:
     report: Dataset = dcmread(request.report or "")
-    if request.segmentation is not None:
+    if request.segmentation is None:
+        report = detached_report(report)
+    else:
         kept_uid = str(dcmread(request.segmentation, stop_before_pixels=True).SOPInstanceUID)
         if any(str(item.dataset.SOPInstanceUID) != kept_uid for item in sent):
             report = repointed_report(report, kept_uid, sent)

@@ -2,28 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
 import highdicom as hd
+from pydicom.dataset import Dataset
 
-from pipelines.objects.codes import ABSENT, PRESENCE, PRESENT, coded
+from pipelines.objects.codes import ABSENT, PRESENCE, PRESENT, VISUAL_EXPLANATION, coded
 from pipelines.objects.source_series import SourceSeries
 from storage.records import AlgorithmIdentity, MeasurementRecord
 
 
 def class_groups(
-    measurements: Iterable[MeasurementRecord], source: SourceSeries, algorithm: AlgorithmIdentity
+    measurements: Iterable[MeasurementRecord],
+    source: SourceSeries,
+    algorithm: AlgorithmIdentity,
+    explanations: Mapping[str, Sequence[Dataset]],
 ) -> list[Any]:
     """Give a group for each class: what was looked for, how certain it is, present or absent.
 
     The image is referenced where it is a single one; otherwise the evidence names the series.
+    `explanations` are pictures by the Tracking UID of the class that they explain.
     """
-    return [
-        _group(list(quantities), source, algorithm)
-        for _, quantities in groupby(measurements, key=lambda item: item.tracking_uid)
-    ]
+    groups = []
+    for uid, quantities in groupby(measurements, key=lambda item: item.tracking_uid):
+        group = _group(list(quantities), source, algorithm)
+        group[0].ContentSequence.extend(map(_explanation, explanations.get(uid, ())))
+        groups.append(group)
+    return groups
+
+
+def _explanation(picture: Dataset) -> Any:
+    return hd.sr.ImageContentItem(
+        name=coded(VISUAL_EXPLANATION),
+        referenced_sop_class_uid=str(picture.SOPClassUID),
+        referenced_sop_instance_uid=str(picture.SOPInstanceUID),
+        relationship_type=hd.sr.RelationshipTypeValues.CONTAINS,
+    )
 
 
 def _group(

@@ -11,6 +11,7 @@ from pydicom.valuerep import PersonName
 from pipelines.objects.identity import Origin
 from pipelines.objects.report_fonts import Letters
 from pipelines.objects.source_header import patient_and_study, taken_over
+from pipelines.projection import pixel_spacing_mm
 from pipelines.series_volume import SeriesVolume
 from storage.trend import iso_date
 
@@ -56,8 +57,15 @@ def series_facts(volumes: Mapping[str, SeriesVolume]) -> Iterator[tuple[str, ...
             _element(header, "SeriesNumber"),
             _element(header, "SeriesDescription") or NOT_STATED,
             str(volume.voxels.shape[0]),
-            " x ".join(f"{mm:.2f}" for mm in volume.spacing_mm),
+            _spacing(volume),
         )
+
+
+def _spacing(volume: SeriesVolume) -> str:
+    if not volume.is_projection:
+        return " x ".join(f"{mm:.2f}" for mm in volume.spacing_mm)
+    stated = pixel_spacing_mm(volume.source.first)
+    return " x ".join(f"{mm:.2f}" for mm in stated) if stated else NOT_STATED
 
 
 def model_facts(origin: Origin) -> list[Fact]:

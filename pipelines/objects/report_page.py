@@ -122,7 +122,13 @@ def _story(request: PageRequest, width: float) -> list[Flowable]:
         Spacer(1, 4),
         tables.measurements(request.measurements, request.priors, request.images.legend),
         *_remark_on_priors(request.priors),
-        KeepTogether([Paragraph("Key images", SECTION), _image_table(request.images, width)]),
+        KeepTogether(
+            [
+                Paragraph("Key images", SECTION),
+                _image_table(request.images, width),
+                *_remark_on_images(request),
+            ]
+        ),
         KeepTogether([Paragraph("Model", SECTION), tables.facts(model_facts(request.origin))]),
     ]
 
@@ -154,6 +160,11 @@ def _remark_on_letters(request: PageRequest, texts: Sequence[str]) -> list[Flowa
     text = f"{OPENING}...{CLOSING} is transliterated (Han characters by their Chinese reading)."
     text += " The images have the original spelling."
     return [Paragraph(request.letters.marked_up(text), SMALL)]
+
+
+def _remark_on_images(request: PageRequest) -> list[Flowable]:
+    remarks = " ".join(request.images.remarks)
+    return [Paragraph(request.letters.marked_up(remarks), SMALL)] if remarks else []
 
 
 def _remark_on_priors(priors: Sequence[PriorResult]) -> list[Flowable]:

@@ -1,4 +1,4 @@
-"""An SR that refers to the SEGs of a destination in place of the kept one.
+"""An SR that refers to the SEGs of a destination in place of the kept one, or to none.
 
 What it says stays as it is; only its evidence and its references to segments change, and with
 them its own UIDs: it is another SOP Instance.
@@ -12,9 +12,16 @@ from dataclasses import dataclass
 
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as DicomSequence
+from pydicom.uid import SegmentationStorage
 
-from pipelines.objects.encoding import Part
+from pipelines.objects.encoding import LABEL_MAP_SEGMENTATION_STORAGE, Part
 from pipelines.objects.uids import encoded_uid
+
+_SEGMENTATIONS = frozenset({SegmentationStorage, LABEL_MAP_SEGMENTATION_STORAGE})
+_OF_SEGMENT = frozenset({"121191", "121232", "121233"})
+"""Referenced Segment, and what tells the source of a segmentation (TID 1411)."""
+_GROUP_WITHOUT_REGION = "1501"
+_ALONE = "without segmentation"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,6 +45,52 @@ def repointed_report(report: Dataset, kept_uid: str, sent: Sequence[SentPart]) -
     for study in made.get("CurrentRequestedProcedureEvidenceSequence") or []:
         study.ReferencedSeriesSequence = _evidence(study.ReferencedSeriesSequence, kept_uid, sent)
     return made
+
+
+def detached_report(report: Dataset) -> Dataset:
+    """Give the SR without its references to segments, for who does not get them.
+
+    A group of TID 1411 without its segment is one of TID 1501, which asks for no region; tracking,
+    findings and measurements stay. An SR that refers to no segment is given as it is.
+    """
+    made = deepcopy(report)
+    if not _detach(made):
+        return report
+    made.SOPInstanceUID = encoded_uid(str(report.SOPInstanceUID), _ALONE)
+    made.SeriesInstanceUID = encoded_uid(str(report.SeriesInstanceUID), _ALONE)
+    made.file_meta.MediaStorageSOPInstanceUID = made.SOPInstanceUID
+    for study in made.get("CurrentRequestedProcedureEvidenceSequence") or []:
+        series = [_without_segmentations(item) for item in study.ReferencedSeriesSequence]
+        study.ReferencedSeriesSequence = [item for item in series if item.ReferencedSOPSequence]
+    return made
+
+
+def _detach(node: Dataset) -> bool:
+    """Take the references out of a tree; False where it has none."""
+    items = node.get("ContentSequence") or []
+    others = [item for item in items if _name(item) not in _OF_SEGMENT]
+    is_group = len(others) < len(items)
+    if is_group:
+        node.ContentSequence = others
+        for template in node.get("ContentTemplateSequence") or []:
+            template.TemplateIdentifier = _GROUP_WITHOUT_REGION
+    return any([is_group, *(_detach(item) for item in others)])
+
+
+def _name(item: Dataset) -> str:
+    names = item.get("ConceptNameCodeSequence")
+    return str(names[0].CodeValue) if names else ""
+
+
+def _without_segmentations(series: Dataset) -> Dataset:
+    kept = Dataset()
+    kept.update(series)
+    kept.ReferencedSOPSequence = [
+        item
+        for item in series.ReferencedSOPSequence
+        if item.ReferencedSOPClassUID not in _SEGMENTATIONS
+    ]
+    return kept
 
 
 def _references(node: Dataset) -> Iterator[Dataset]:

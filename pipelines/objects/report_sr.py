@@ -6,7 +6,8 @@ grows with the series; the images are named as evidence.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import highdicom as hd
@@ -39,6 +40,7 @@ class ReportRequest:
     `segmentation` is the SEG as it was written, None when no structure is present. Every
     structure that was looked for has at least one measurement, absent ones too. `further_sources`
     are the other series that the model read. `review` says why somebody should look at the result.
+    `explanations` are pictures by the Tracking UID of the class that they explain.
     """
 
     source: SourceSeries
@@ -49,6 +51,7 @@ class ReportRequest:
     origin: Origin
     further_sources: tuple[SourceSeries, ...] = ()
     review: str = ""
+    explanations: Mapping[str, Sequence[Dataset]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.measurements:
@@ -93,7 +96,9 @@ def _evidence(request: ReportRequest) -> list[Dataset]:
         for source in (request.source, *request.further_sources)
         for header in sanitised(source, spacing_between_slices_mm=1.0)
     ]
-    return images if request.segmentation is None else [*images, request.segmentation]
+    pictures = [each for some in request.explanations.values() for each in some]
+    segmentation = [] if request.segmentation is None else [request.segmentation]
+    return [*images, *segmentation, *pictures]
 
 
 def _content(request: ReportRequest) -> Dataset:
@@ -123,7 +128,7 @@ def _content(request: ReportRequest) -> Dataset:
 def _imaging_measurements(request: ReportRequest) -> Dataset:
     algorithm = request.origin.algorithm
     if request.segmentation is None:
-        groups = class_groups(request.measurements, request.source, algorithm)
+        groups = class_groups(request.measurements, request.source, algorithm, request.explanations)
     else:
         groups = measurement_groups(
             request.measurements,

@@ -25,7 +25,7 @@ SHOWN_PRIORS = 3
 """So many of the latest earlier studies have a column; more do not fit."""
 
 BODY = ParagraphStyle("body", fontName=REGULAR, fontSize=9, leading=11.5, textColor=INK)
-SMALL = ParagraphStyle("small", parent=BODY, fontSize=8, leading=10, textColor=FAINT)
+SMALL = ParagraphStyle("small", parent=BODY, fontSize=8, leading=10, spaceBefore=3, textColor=FAINT)
 NUMBER = ParagraphStyle("number", parent=BODY, alignment=2)
 NUMBER_HEAD = ParagraphStyle("number head", parent=NUMBER, fontName=BOLD)
 SECTION = ParagraphStyle(

@@ -34,7 +34,7 @@ def mark_result(
     _set_times(result, source.first, origin.content_time)
     _set_equipment(result, origin)
     result.SeriesDescription = series_description(identity.series_description)
-    result.file_meta = _file_meta(result)
+    result.file_meta = file_meta(result)
 
 
 def series_description(text: str) -> str:
@@ -108,7 +108,8 @@ def _model_as_equipment(algorithm: AlgorithmIdentity) -> Dataset:
     return item
 
 
-def _file_meta(result: Dataset) -> FileMetaDataset:
+def file_meta(result: Dataset) -> FileMetaDataset:
+    """Give the File Meta Information (PS3.10 7.1) of an object that is written here."""
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = result.SOPClassUID
     meta.MediaStorageSOPInstanceUID = result.SOPInstanceUID

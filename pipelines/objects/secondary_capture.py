@@ -5,7 +5,7 @@ One true-colour image. No patient is named in the pixels; that it is AI and unre
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pydicom.dataset import Dataset
@@ -39,8 +39,22 @@ def capture(
         images,
         columns=_COLUMNS,
         title=f"AI result, not reviewed: {algorithm.name} {algorithm.version}",
-        remarks=_remarks(measurements),
+        remarks=[*_remarks(measurements), *images.remarks],
     )
+    picture = captured_picture(sheet, source, range(source.shape[0]), identity, origin)
+    told = " ".join(images.remarks)
+    picture.DerivationDescription = told or "Slices with the structures that an algorithm found"
+    return picture
+
+
+def captured_picture(
+    sheet: Any,
+    source: SourceSeries,
+    indices: Iterable[int],
+    identity: ResultIdentity,
+    origin: Origin,
+) -> Dataset:
+    """Give a Pillow picture as Secondary Capture, made of the slices `indices` of the source."""
     picture = Dataset()
     picture.SOPClassUID = SecondaryCaptureImageStorage
     picture.SOPInstanceUID = identity.sop_instance_uid
@@ -53,8 +67,7 @@ def capture(
     picture.PatientOrientation = ""
     picture.ImageType = ["DERIVED", "SECONDARY"]
     picture.BurnedInAnnotation = "NO"
-    picture.DerivationDescription = "Slices with the structures that an algorithm found"
-    picture.SourceImageSequence = _source_images(source)
+    picture.SourceImageSequence = _source_images(source, indices)
     _take_over(picture, source)
     _set_pixels(picture, sheet)
     mark_result(picture, source, identity, origin)
@@ -68,8 +81,15 @@ def _remarks(measurements: Sequence[MeasurementRecord]) -> list[str]:
     return [*head, f"Looked for and not found: {', '.join(absent)}."] if absent else head
 
 
-def _source_images(source: SourceSeries) -> list[Dataset]:
-    items = source_references([source])
+def _source_images(source: SourceSeries, indices: Iterable[int]) -> list[Dataset]:
+    chosen = list(indices)
+    if source.is_multiframe:
+        items = source_references([source])
+        if len(chosen) < len(source.frame_numbers):
+            items[0].ReferencedFrameNumber = [source.frame_numbers[index] for index in chosen]
+    else:
+        references = source_references([source])
+        items = [references[index] for index in chosen]
     for item in items:
         item.PurposeOfReferenceCodeSequence = [code_item(SOURCE_IMAGE)]
     return items

@@ -123,8 +123,11 @@ def sanitised(source: SourceSeries, spacing_between_slices_mm: float) -> list[Da
 
     All take the first image's orientation and thickness: highdicom compares exactly, and images
     of one series differ in the last digit. An enhanced image comes back with just the frames of
-    the label map, in its order. Raises `Refused` (no_geometry) without a frame of reference.
+    the label map, in its order. A projection keeps its references alone. Raises `Refused`
+    (no_geometry) for slices without a frame of reference.
     """
+    if source.is_projection:
+        return [_references(source.first)]
     planes = source.planes()
     if not source.first.get("FrameOfReferenceUID"):
         raise Refused(RefusalCode.NO_GEOMETRY, "the series states no frame of reference")

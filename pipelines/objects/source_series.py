@@ -46,14 +46,18 @@ class SourceSeries:
 
     Classic: one header a slice, in the order of the label map, `frame_numbers` empty.
     Enhanced: the one header, and the 1-based frame number of each slice of the label map.
+    A projection (X-ray) is one header, and has no place in the patient.
     """
 
     headers: tuple[Dataset, ...]
     frame_numbers: tuple[int, ...] = ()
+    is_projection: bool = False
 
     def __post_init__(self) -> None:
         if not self.headers:
             raise ValueError("a source series needs at least one header")
+        if self.is_projection and len(self.headers) != 1:
+            raise ValueError("a projection is one image")
         if self.frame_numbers and len(self.headers) != 1:
             raise ValueError("frame numbers belong to one enhanced image")
 

@@ -28,6 +28,7 @@ class ResultUids:
     pdf_instance: str
     sc_series: str
     sc_instance: str
+    heat_series: str
 
 
 def result_uid(input_digest: str, pipeline_digest: str, role: str) -> str:
@@ -40,6 +41,11 @@ def result_uids(input_digest: str, pipeline_digest: str) -> ResultUids:
     return ResultUids(
         *(result_uid(input_digest, pipeline_digest, role) for role in ResultUids.__slots__)
     )
+
+
+def heat_uid(series_uid: str, output: int, slice_index: int) -> str:
+    """Give the UID of one picture of a heat map: of a class (by output) and a slice."""
+    return _uid("heat", series_uid, str(output), str(slice_index))
 
 
 def tracking_uid(input_digest: str, pipeline_digest: str, label_value: int) -> str:

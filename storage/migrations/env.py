@@ -6,7 +6,8 @@ from alembic import context
 
 import storage.dicom_tables
 import storage.evidence_tables
-import storage.job_tables  # noqa: F401  the import fills the metadata
+import storage.job_tables
+import storage.rejection_tables  # noqa: F401  the import fills the metadata
 from storage.table_types import Table
 
 context.configure(

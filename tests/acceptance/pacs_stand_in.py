@@ -15,7 +15,10 @@ from pydicom.uid import ExplicitVRLittleEndian
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import (
     Comprehensive3DSRStorage,
+    EncapsulatedPDFStorage,
+    KeyObjectSelectionDocumentStorage,
     MRImageStorage,
+    SecondaryCaptureImageStorage,
     SegmentationStorage,
     Verification,
 )
@@ -25,6 +28,14 @@ from tests.peers.ports import free_port
 
 AE_TITLE = "PACS"
 NODE_AE_TITLE = "RADNODE"
+TAKEN = (
+    SegmentationStorage,
+    Comprehensive3DSRStorage,
+    EncapsulatedPDFStorage,
+    SecondaryCaptureImageStorage,
+    KeyObjectSelectionDocumentStorage,
+    Verification,
+)
 
 
 class PacsStandIn:
@@ -54,7 +65,7 @@ class PacsStandIn:
         """Answer inside the block, refuse connections outside."""
         apply_dimse_policy()
         ae = AE(ae_title=AE_TITLE)
-        for sop_class in (SegmentationStorage, Comprehensive3DSRStorage, Verification):
+        for sop_class in TAKEN:
             ae.add_supported_context(sop_class, ExplicitVRLittleEndian)
         server = ae.start_server(
             ("127.0.0.1", self.port), block=False, evt_handlers=[(evt.EVT_C_STORE, self._store)]

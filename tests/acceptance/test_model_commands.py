@@ -102,6 +102,13 @@ def test_a_proposed_definition_is_written_once_and_runs(site: Path) -> None:
     again = radnode(site, *arguments, "--write-definition", str(path))
     assert (again.returncode, "is there already" in again.stderr) == (2, True)
     path.write_text(path.read_text().replace("equals: CT", "equals: MR"))
+    settings = json.loads((site / "node.yaml").read_text())
+    settings["node"]["name"] = "reading-room"
+    settings["worker"]["extra_objects"] = ["PDF", "SC"]
+    (site / "node.yaml").write_text(json.dumps(settings))
     ran = radnode(site, "run", str(path), str(site / "study"), "--out", str(site / "out"))
     assert ran.returncode == 0, ran.stderr
     assert "liver" in ran.stdout
+    made = sorted(dcmread(path).Modality for path in (site / "out").glob("*.dcm"))
+    assert made == ["DOC", "OT", "SEG", "SR"]
+    assert dcmread(site / "out" / "sr.dcm").DeviceSerialNumber == "reading-room"

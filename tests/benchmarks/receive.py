@@ -26,6 +26,7 @@ from tests.benchmarks.receivers import Receiver, installed_receivers
 from tests.benchmarks.sending import send_side_by_side
 
 SECTION = "receive"
+_WARM_UP_SLICES = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,7 @@ class Bench:
     folder: Path
     receivers: Sequence[Receiver]
     cases: Sequence[Case]
+    warm_up: Case
     times: dict[str, Times] = field(default_factory=lambda: defaultdict(lambda: defaultdict(list)))
     growth_bytes: dict[str, int] = field(default_factory=dict)
 
@@ -71,8 +73,9 @@ class Bench:
 
     def _timed(self, receiver: Receiver, case: Case) -> Run:
         with receiver.start(self._fresh()) as running:
+            send_side_by_side(running, self.warm_up.studies)
             before_s = cpu_s(running.root_pids)
-            elapsed_s = send_side_by_side(running, case.studies)
+            elapsed_s = send_side_by_side(running, case.studies, self.warm_up.studies)
             used_s = cpu_s(running.root_pids) - before_s
         return Run(elapsed_s, case.size_bytes, used_s)
 
@@ -116,14 +119,22 @@ def _chosen(only: Sequence[str] | None) -> list[Receiver]:
 
 def _cases(folder: Path, given: argparse.Namespace) -> list[Case]:
     single = write_ct_study(folder / "single", number=1, slices=given.slices)
-    side_by_side = tuple(
-        write_ct_study(folder / f"parallel{number}", number=number, slices=given.parallel_slices)
-        for number in range(2, 2 + given.associations)
-    )
+    side_by_side = _studies(folder, 2, given.associations, given.parallel_slices)
     return [
         Case(f"1 association x {given.slices} slices", (single,)),
         Case(f"{given.associations} associations x {given.parallel_slices} slices", side_by_side),
     ]
+
+
+def _warm_up(folder: Path, given: argparse.Namespace) -> Case:
+    return Case("warm-up", _studies(folder, 1000, given.associations, _WARM_UP_SLICES))
+
+
+def _studies(folder: Path, first: int, count: int, slices: int) -> tuple[SentStudy, ...]:
+    return tuple(
+        write_ct_study(folder / f"study{number}", number=number, slices=slices)
+        for number in range(first, first + count)
+    )
 
 
 def _page(bench: Bench, rounds: int) -> list[str]:
@@ -140,7 +151,7 @@ def _page(bench: Bench, rounds: int) -> list[str]:
 def _run(folder: Path, given: argparse.Namespace) -> list[str]:
     _say(f"writing the studies to {folder}")
     cases = _cases(folder, given)
-    bench = Bench(folder, _chosen(given.only), cases)
+    bench = Bench(folder, _chosen(given.only), cases, _warm_up(folder, given))
     # Whatever makes temporary folders of its own shall make them on the disk that is measured.
     tempfile.tempdir = str(folder)
     bench.speed(given.rounds)

@@ -20,8 +20,12 @@ class NotReceived(Exception):
     """A sender failed, or a receiver does not have what it acknowledged."""
 
 
-def send_side_by_side(running: Running, studies: Sequence[SentStudy]) -> float:
+def send_side_by_side(
+    running: Running, studies: Sequence[SentStudy], sent_before: Sequence[SentStudy] = ()
+) -> float:
     """Send each study over an association of its own; the seconds until the last is done.
+
+    `sent_before` is what the receiver has already.
 
     Raises:
         NotReceived: a sender did not end well, or an instance is missing or short.
@@ -32,7 +36,7 @@ def send_side_by_side(running: Running, studies: Sequence[SentStudy]) -> float:
     elapsed_s = time.perf_counter() - started
     if any(codes):
         raise NotReceived(f"storescu ended with {codes}")
-    _check(running, studies)
+    _check(running, (*sent_before, *studies))
     return elapsed_s
 
 

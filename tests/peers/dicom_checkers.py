@@ -18,6 +18,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydicom.filereader import read_file_meta_info
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 TIMEOUT_S = 120
 
@@ -34,7 +36,7 @@ class FalseAlarm:
 FALSE_ALARMS = (
     FalseAlarm(
         "dciodvfy",
-        r"^(Segmentation|Comprehensive3DSR|EncapsulatedPDF|SCImage)$",
+        r"^(Segmentation|Comprehensive3DSR|EncapsulatedPDF|SCImage|KeyObjectSelectionDocument)$",
         "the name of the IOD that it recognised, not a message",
     ),
     FalseAlarm(
@@ -53,6 +55,11 @@ FALSE_ALARMS = (
         "it is unknown: the source names no part of the body",
     ),
     FalseAlarm(
+        "dciodvfy",
+        r"^Warning - </PatientName.* - Retired Person Name form",
+        "the name of the source, which is carried over as it is",
+    ),
+    FalseAlarm(
         "dcentvfy",
         r"Different information entities for attribute",
         "its own dictionary files Accession Number under two entities",
@@ -61,6 +68,11 @@ FALSE_ALARMS = (
         "dsrdump|tid1500reader",
         r"VR checker does not support this Specific Character Set: ISO_IR 192",
         "DCMTK 3.6 does not check values in UTF-8",
+    ),
+    FalseAlarm(
+        "dsrdump",
+        r"^W: Check for template constraints not yet supported$",
+        "it knows no template of a Key Object Selection; dciodvfy and PixelMed do",
     ),
 )
 
@@ -98,6 +110,17 @@ def dcentvfy(paths: Iterable[Path]) -> tuple[str, ...]:
     """Check that instances of a study agree on patient, study and series attributes."""
     _, out, err = _run(["dcentvfy", *map(str, paths)])
     return _counting("dcentvfy", out + err)
+
+
+def inflated(path: Path, folder: Path) -> Path:
+    """Give a deflated file as DCMTK inflates it, for programs that cannot; others as they are."""
+    if read_file_meta_info(path).TransferSyntaxUID != DeflatedExplicitVRLittleEndian:
+        return path
+    target = folder / f"inflated-{path.name}"
+    code, _, err = _run(["dcmconv", "+te", str(path), str(target)])
+    if code:
+        raise CheckerFailed(f"dcmconv ended with {code}: {err[-300:]}")
+    return target
 
 
 def dsrdump(path: Path) -> tuple[str, tuple[str, ...]]:

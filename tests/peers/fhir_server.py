@@ -77,6 +77,11 @@ class FhirServer:
         self._process.communicate(timeout=STOP_TIMEOUT_S)
 
     @property
+    def port(self) -> int:
+        """Where it listens, in clear."""
+        return int(self._origin.rpartition(":")[2])
+
+    @property
     def base_url(self) -> str:
         """The FHIR base."""
         return f"{self._origin}/fhir"

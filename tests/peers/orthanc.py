@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 import httpx
 
-from tests.peers.ports import free_port, wait_until
+from tests.peers.ports import free_port, is_listening, wait_until
 
 AutoRoute = Literal["each_instance", "stable_study"]
 
@@ -30,6 +30,8 @@ function OnStoredInstance(instanceId, tags, metadata, origin)
   end
 end
 """
+DICOM_WEB_PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
+
 _STABLE_STUDY = """
 function OnStableStudy(studyId, tags, metadata)
   local order = {{Resources = {{studyId}}, Synchronous = false}}
@@ -46,6 +48,14 @@ class Modality:
     ae_title: str
     port: int
     use_tls: bool = False
+
+
+@dataclass(frozen=True)
+class DicomWeb:
+    """The DICOMweb services of an Orthanc, for callers with a login where there is one."""
+
+    user: str | None = None
+    password: str = ""
 
 
 @dataclass(frozen=True)
@@ -77,8 +87,10 @@ class Orthanc:
         association_close_delay_s: int = 5,
         lua: str = "",
         tls: OrthancTls | None = None,
+        web: DicomWeb | None = None,
     ) -> None:
         self._tls = tls
+        self._web = web
         self.aet = aet
         self.dicom_port = free_port()
         self.http_port = free_port()
@@ -119,6 +131,11 @@ class Orthanc:
         self._stop()
 
     @property
+    def web_url(self) -> str:
+        """Base URL of its DICOMweb services."""
+        return f"{self.http_url}/dicom-web"
+
+    @property
     def pid(self) -> int:
         """Process id of the server."""
         assert self._process is not None
@@ -132,6 +149,10 @@ class Orthanc:
     def upload(self, path: Path) -> str:
         """Store one file over HTTP and return Orthanc's identifier of the instance."""
         return str(self._post("/instances", content=path.read_bytes())["ID"])
+
+    def delete(self, study_id: str) -> None:
+        """Delete a study by Orthanc's identifier of it."""
+        httpx.delete(f"{self.http_url}/studies/{study_id}", timeout=60).raise_for_status()
 
     def study_id(self, study_instance_uid: str) -> str | None:
         """Return Orthanc's identifier of a study, or None while it has none of it."""
@@ -183,7 +204,8 @@ class Orthanc:
             "StorageDirectory": str(folder / "storage"),
             "IndexDirectory": str(folder / "storage"),
             "LuaScripts": [str(folder / "routing.lua")],
-            "Plugins": [],
+            "Plugins": [str(DICOM_WEB_PLUGIN)] if self._web else [],
+            **self._web_configuration(),
             "DicomAet": self.aet,
             "DicomPort": self.dicom_port,
             "DicomCheckCalledAet": True,
@@ -194,7 +216,7 @@ class Orthanc:
             "DicomAlwaysAllowGet": False,
             "HttpPort": self.http_port,
             "RemoteAccessAllowed": False,
-            "AuthenticationEnabled": False,
+            "AuthenticationEnabled": bool(self._web and self._web.user),
             "StableAge": self._stable_age_s,
             **self._tls_configuration(),
             "DicomAssociationCloseDelay": self._association_close_delay_s,
@@ -214,6 +236,12 @@ class Orthanc:
             },
         }
 
+    def _web_configuration(self) -> dict[str, Any]:
+        if self._web is None:
+            return {}
+        users = {self._web.user: self._web.password} if self._web.user else {}
+        return {"RegisteredUsers": users}
+
     def _tls_configuration(self) -> dict[str, Any]:
         if self._tls is None:
             return {}
@@ -229,6 +257,8 @@ class Orthanc:
         assert self._process is not None
         if self._process.poll() is not None:
             raise AssertionError(f"Orthanc ended at once:\n{self.log()}")
+        if self._web is not None and self._web.user:
+            return is_listening(self.http_port)
         try:
             return httpx.get(f"{self.http_url}/system", timeout=5).status_code == 200
         except httpx.TransportError:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
-from hashlib import sha256
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,12 +28,12 @@ from node.dispatch import sender_for
 from node.errors import PermanentDelivery
 from pipelines.objects.encoding import LABEL_MAP_SEGMENTATION_STORAGE
 from storage.instance_files import InstanceFiles
-from storage.records import FinishedJob, InputInstance, JobInput, ObjectKind, ResultObject
+from storage.records import ObjectKind
 from storage.sent_objects import SentObject, sent_objects
+from tests.integration.node_receive.finished_result import finished_of
 from tests.peers.dcmtk import IMPLICIT_ONLY, StoreScp
 from tests.peers.orthanc import Modality, Orthanc
 from tests.peers.ports import free_port
-from tests.unit.fhir.finished_jobs import with_findings
 from tests.unit.pipelines_objects.kept_result import Kept, kept_result, read_by_highdicom
 from tests.unit.pipelines_objects.synthetic_series import STUDY, classic_series
 
@@ -56,41 +54,13 @@ def kept(tmp_path: Path) -> Kept:
     return kept_result(folder, classic_series((6, 40, 48)))
 
 
-def _finished(kept: Kept) -> FinishedJob:
-    """A job whose results are the kept files."""
-
-    def made(kind: ObjectKind, name: str) -> ResultObject:
-        dataset = dcmread(kept.folder / name)
-        content = (kept.folder / name).read_bytes()
-        return ResultObject(
-            kind=kind,
-            sop_class_uid=str(dataset.SOPClassUID),
-            sop_instance_uid=str(dataset.SOPInstanceUID),
-            series_instance_uid=str(dataset.SeriesInstanceUID),
-            series_number=int(dataset.SeriesNumber),
-            series_description=str(dataset.SeriesDescription),
-            path=PurePosixPath(name),
-            size_bytes=len(content),
-            sha256=sha256(content).hexdigest(),
-        )
-
-    finished = with_findings()
-    images = sorted((kept.folder / "images").iterdir())
-    instances = tuple(
-        InputInstance("", PurePosixPath("images") / image.name, "") for image in images
-    )
-    job = replace(finished.job, inputs=(JobInput("image", "", "", instances),))
-    objects = made(ObjectKind.SEG, "seg.dcm"), made(ObjectKind.SR, "sr.dcm")
-    return replace(finished, job=job, objects=objects)
-
-
 def _send(kept: Kept, port: int, ae_title: str, **profile: Any) -> tuple[SentObject, ...]:
     known = {"type": "dicom", "name": "pacs", "host": "127.0.0.1", "timeout_s": 20}
     destination = DicomDestination.model_validate(
         {**known, "port": port, "ae_title": ae_title, **profile}
     )
     sender = sender_for(destination, NodeSettings(), InstanceFiles(kept.folder))
-    return sent_objects(sender.send(_finished(kept), Progress()))
+    return sent_objects(sender.send(finished_of(kept), Progress()))
 
 
 @contextmanager

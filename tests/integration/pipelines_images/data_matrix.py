@@ -22,8 +22,11 @@ from pydicom.errors import InvalidDicomError
 from pydicom.uid import UID
 
 from pipelines.errors import Refused
+from pipelines.input_reading import read_input
+from pipelines.projection import pixel_spacing_mm
+from pipelines.projection_views import view_of
 from pipelines.reading_policy import ReadingPolicy
-from pipelines.series_volume import SeriesVolume, read_series
+from pipelines.series_volume import SeriesVolume
 from tests.integration.pipelines_images.four_roles import four_roles
 from tests.integration.pipelines_images.judgement import judged
 from tests.integration.pipelines_images.x_ray import wrapped_x_ray
@@ -51,6 +54,7 @@ LIBERTIES: dict[str, ReadingPolicy] = {
     "allow_no_frame_of_reference, allow_tilt": ReadingPolicy(
         allow_no_frame_of_reference=True, allow_tilt=True
     ),
+    "kind: projection": ReadingPolicy(kind="projection"),
 }
 """Tried in this order on what is refused without; a definition may take any of them."""
 
@@ -60,7 +64,8 @@ Every series of the real images that the tests use, read as a pipeline reads its
 `python -m tests.integration.pipelines_images.data_matrix > docs/data_matrix.md`; a test reads all
 series again and compares. Without a liberty, a definition says nothing but which series it wants;
 where that is refused and a key of the definition would let the series in, the next column says
-which, and what then becomes of it. Shapes are slices x rows x columns, spacing is in mm.
+which, and what then becomes of it. Shapes are slices x rows x columns, spacing is in mm; of a
+projection rows x columns, the view, and mm between rows and columns.
 
 | data | images | kind | without a liberty | with | judged by |
 |---|---|---|---|---|---|
@@ -120,7 +125,7 @@ def _series_below(folder: Path, root: Path) -> Iterator[RealSeries]:
 def outcome(series: RealSeries, policy: ReadingPolicy) -> SeriesVolume | Refused:
     """The volume, or the refusal; any other error is a fault of ours."""
     try:
-        return read_series(series.paths, policy)
+        return read_input(series.paths, policy)
     except Refused as refused:
         return refused
 
@@ -161,6 +166,11 @@ def _syntax_name(uid: UID) -> str:
 def _told(found: SeriesVolume | Refused) -> str:
     if isinstance(found, Refused):
         return f"`{found.code}`: {found.text}"
+    if found.is_projection:
+        stated = pixel_spacing_mm(found.source.first)
+        mm = " x ".join(f"{edge:.3g}" for edge in stated) if stated else "spacing not stated"
+        view = view_of(found.source.first) or "view not stated"
+        return f"**accepted**: {' x '.join(map(str, found.voxels.shape[1:]))}, {view}, {mm}"
     shape = " x ".join(map(str, found.voxels.shape))
     spacing = " x ".join(f"{mm:.3g}" for mm in found.spacing_mm)
     tilt = f", tilted {found.geometry.tilt_degrees:.1f}°" if found.geometry.is_tilted else ""

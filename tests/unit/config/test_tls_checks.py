@@ -142,6 +142,9 @@ def test_a_client_certificate_without_https_is_a_mistake(shared_site: Site) -> N
         "key_file": shared_site.node.key_file,
     }
     assert "use https" in _problem(_ehr(**files, base_url="http://127.0.0.1/fhir"))
+    web = {"type": "stow", "name": "web", "url": "http://127.0.0.1/dicom-web", **files}
+    values = {"receive": {"senders": [PACS]}, "destinations": [web]}
+    assert "destinations[0].url" in _problem(values)
 
 
 def test_without_the_hosts_name_the_ca_must_be_the_sites_own(shared_site: Site) -> None:

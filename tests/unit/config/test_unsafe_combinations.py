@@ -14,6 +14,7 @@ from config.settings import Settings
 PACS = {"ae_title": "PACS", "addresses": ["10.1.2.3/32"]}
 FHIR = {"type": "fhir", "name": "ehr", "base_url": "http://127.0.0.1/fhir"}
 HL7 = {"type": "hl7", "name": "ris", "host": "127.0.0.1", "port": 2575}
+STOW = {"type": "stow", "name": "web", "url": "http://127.0.0.1/dicom-web"}
 KEYLESS = certifi.where()
 DICOM = {"type": "dicom", "name": "pacs", "host": "10.1.2.3", "port": 104, "ae_title": "PACS"}
 SAFE: dict[str, Any] = {"receive": {"host": "0.0.0.0", "senders": [PACS]}}
@@ -36,6 +37,17 @@ UNSAFE: dict[str, dict[str, Any]] = {
         **SAFE,
         "destinations": [{**DICOM, "host": "127.0.0.1", "port": 11112, "ae_title": "RADNODE"}],
     },
+    "clear text: use https": {**SAFE, "destinations": [{**STOW, "url": "http://pacs.example"}]},
+    "could stand in for the peer": {
+        **SAFE,
+        "destinations": [{**STOW, "url": "https://pacs.example", "verify_host_name": False}],
+    },
+    "give user and password together": {**SAFE, "destinations": [{**STOW, "user": "radnode"}]},
+    "one login at a time": {
+        **SAFE,
+        "destinations": [{**STOW, "user": "u", "password": "p", "bearer_token": "t"}],
+    },
+    "no colon": {**SAFE, "destinations": [{**STOW, "user": "a:b", "password": "p"}]},
     "use https": {**SAFE, "destinations": [{**FHIR, "base_url": "http://ehr.example/fhir"}]},
     "cannot be read: no such file": {
         **SAFE,

@@ -52,5 +52,7 @@ def test_channels_without_names_take_the_roles_as_written() -> None:
 
 def test_one_grey_image_may_stand_for_a_colour_picture() -> None:
     assert roles_by_channel({"image": None}, model("R", "G", "B", image_format="RGB")) == ("image",)
+    for names in (("R", "G", "B"), ("red", "green", "blue"), ("image", "image", "image")):
+        assert roles_by_channel({"image": None}, model(*names)) == ("image",)
     with pytest.raises(InvalidBundle, match="takes 3 channels"):
-        roles_by_channel({"image": None}, model("R", "G", "B"))
+        roles_by_channel({"image": None}, model("T1", "T2", "FLAIR"))

@@ -18,13 +18,12 @@ from storage.dicom_records import (
     StudyHeader,
 )
 from storage.instances import record_instance
+from storage.job_inputs import InputInstance, JobInput
 from storage.jobs import claim_next_job, finish_job
 from storage.records import (
     AlgorithmIdentity,
     DeliveryRecord,
     DestinationKind,
-    InputInstance,
-    JobInput,
     JobRecord,
     JobResult,
     MeasurementRecord,

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import stat
@@ -14,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.errors import InvalidUid, OutOfSpace, StorageError
-from storage.instance_files import IncomingFile, InstanceFiles, uid_tag, validated_uid
+from storage.instance_files import InstanceFiles, SpareFile, uid_tag, validated_uid
 
 CONTENT = b"DICM" * 1000
 DIGEST = sha256(CONTENT).hexdigest()
@@ -81,13 +82,6 @@ def test_an_error_while_receiving_leaves_no_file(files: InstanceFiles) -> None:
     assert _below(files) == []
 
 
-def test_what_was_written_can_be_read_back_before_it_is_kept(files: InstanceFiles) -> None:
-    with files.open_incoming() as incoming:
-        incoming.file.write(CONTENT)
-        incoming.file.seek(0)
-        assert incoming.file.read() == CONTENT
-
-
 def test_files_and_directories_are_private_whatever_the_umask(tmp_path: Path) -> None:
     old = os.umask(0)
     try:
@@ -103,36 +97,65 @@ def test_files_and_directories_are_private_whatever_the_umask(tmp_path: Path) ->
     assert modes == {True: 0o700, False: 0o600}
 
 
-@pytest.mark.parametrize("how", ["write", "file"])
-def test_a_full_disk_is_out_of_space_and_leaves_no_file(files: InstanceFiles, how: str) -> None:
+def test_a_full_disk_is_out_of_space_and_leaves_no_file(files: InstanceFiles) -> None:
     def fill() -> None:
         with files.open_incoming() as incoming:
-            _replace_by_full_device(incoming)
-            if how == "write":
-                incoming.write(CONTENT * 100)
-            else:
-                incoming.file.write(CONTENT * 100)
+            with Path("/dev/full").open("wb") as full:
+                os.dup2(full.fileno(), incoming.descriptor)
+            incoming.write(CONTENT)
 
     with pytest.raises(OutOfSpace):
         fill()
     assert _below(files) == []
 
 
-def test_a_disk_that_is_full_only_when_flushed_is_out_of_space(files: InstanceFiles) -> None:
-    def fill() -> None:
-        with files.open_incoming() as incoming:
-            _replace_by_full_device(incoming)
-            incoming.write(b"less than a buffer")
-            incoming.keep(*UIDS, DIGEST)
+def test_what_a_write_leaves_over_is_written_by_the_next(files: InstanceFiles) -> None:
+    """A pipe takes only what it has room for."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    room = fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 1 << 16)
+    with files.open_incoming() as incoming:
+        os.dup2(writing, incoming.descriptor)
+        with pytest.raises(BlockingIOError):
+            incoming.write(memoryview(bytes(room + 1)))
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        assert len(pipe.read()) == room
 
-    with pytest.raises(OutOfSpace):
-        fill()
-    assert _below(files) == []
+
+def test_a_spare_file_becomes_the_next_instance(files: InstanceFiles) -> None:
+    spare = SpareFile(files)
+    spare.prepare()
+    (waiting,) = _below(files, "incoming")
+    with files.open_incoming(spare) as incoming:
+        assert incoming.path == waiting
+        incoming.write(CONTENT)
+        place = incoming.keep(*UIDS, DIGEST)
+    assert files.absolute(place).read_bytes() == CONTENT
+    assert _below(files, "incoming") == []
 
 
-def _replace_by_full_device(incoming: IncomingFile) -> None:
-    incoming.file.close()
-    incoming.file = Path("/dev/full").open("wb")  # noqa: SIM115
+def test_a_spare_file_that_nobody_took_is_gone(files: InstanceFiles) -> None:
+    spare = SpareFile(files)
+    spare.prepare()
+    spare.prepare()
+    assert len(_below(files, "incoming")) == 1
+    spare.close()
+    assert _below(files, "incoming") == []
+    with files.open_incoming(spare) as incoming:
+        incoming.write(CONTENT)
+
+
+def test_a_spare_file_that_a_sweep_may_have_met_is_not_used(files: InstanceFiles) -> None:
+    clock = iter((0.0, 3600.0))
+    spare = SpareFile(files, clock.__next__)
+    spare.prepare()
+    (waiting,) = _below(files, "incoming")
+    waiting.unlink()
+    with files.open_incoming(spare) as incoming:
+        incoming.write(CONTENT)
+        place = incoming.keep(*UIDS, DIGEST)
+    assert files.absolute(place).read_bytes() == CONTENT
 
 
 def test_other_failures_name_no_path(files: InstanceFiles) -> None:

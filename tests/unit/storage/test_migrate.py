@@ -9,9 +9,6 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import inspect, make_url, text
 
-import storage.dicom_tables
-import storage.evidence_tables
-import storage.job_tables  # noqa: F401
 from storage.database import Database, open_database, sqlite_url
 from storage.errors import StorageError
 from storage.migrate import current_revision, is_current, migrate, newest_revision

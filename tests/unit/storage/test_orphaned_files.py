@@ -7,8 +7,8 @@ from pathlib import Path, PurePosixPath
 
 from storage.database import Database
 from storage.instance_files import InstanceFiles
+from storage.job_inputs import InputInstance
 from storage.orphaned_files import sweep_orphans
-from storage.records import InputInstance
 from tests.unit.storage.samples import SERIES, STUDY, incoming, make_job, new_job, receive
 
 

@@ -1,0 +1,109 @@
+"""Obeys the rejection notes that came (IHE IOCM), before anything is routed.
+
+A note counts where its sender may reject: of the studies that it sent, or of all, or never, as
+`rejection_notes` of the sender says. What came of each note is shown with its study.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import structlog
+
+from config.settings import Settings
+from node.receive.admission import senders_named
+from node.rejection_note_reading import NoteUnreadable, read_note
+from storage.database import Database
+from storage.errors import StorageError
+from storage.instance_files import InstanceFiles, uid_tag
+from storage.rejection_notes import dismiss_note, settle_note, unsettled_notes
+from storage.rejection_records import KeptNote, NoteState, ReadNote
+
+log = structlog.get_logger()
+
+
+class RejectionNotes:
+    """Settles notes; `kill_worker` ends the worker process of a given process id."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        db: Database,
+        files: InstanceFiles,
+        *,
+        worker_prefix: str,
+        kill_worker: Callable[[int], None],
+    ) -> None:
+        self._settings = settings
+        self._db = db
+        self._files = files
+        self._prefix = worker_prefix
+        self._kill_worker = kill_worker
+
+    def settle(self) -> None:
+        """Look at every note that is not settled yet.
+
+        Raises:
+            StorageError: the database or the disk is away; what is left is looked at again.
+        """
+        for note in unsettled_notes(self._db):
+            try:
+                self._settle(note)
+            except StorageError:
+                raise  # the database or the disk: the round is done again
+            except Exception:  # one note must not stop the routing of all studies
+                log.error("rejection_note_broke", exc_info=True)
+                dismiss_note(self._db, note, NoteState.UNREADABLE, now=datetime.now(UTC))
+
+    def _settle(self, note: KeptNote) -> None:
+        now = datetime.now(UTC)
+        read = self._read(note)
+        if isinstance(read, NoteState):
+            dismiss_note(self._db, note, read, now=now)
+            return
+        stopped = settle_note(self._db, note, read, may_reject=self._may_reject, now=now)
+        log.info(
+            "rejection_note_settled",
+            study=uid_tag(note.study_instance_uid),
+            title=read.title.value,
+            named=len(read.sop_instance_uids),
+            jobs_stopped=len(stopped),
+        )
+        for worker_id in stopped:
+            self._stop(worker_id)
+
+    def _read(self, note: KeptNote) -> ReadNote | NoteState:
+        try:
+            read = read_note(self._files.absolute(note.path), note.study_instance_uid)
+        except OSError as error:
+            if error.errno != errno.ENOENT:
+                text = f"a rejection note cannot be read now: {error.strerror}"
+                raise StorageError(text) from None
+            reason = "the file is gone"
+        except NoteUnreadable as error:
+            reason = str(error)
+        else:
+            if read is None:
+                return NoteState.NO_REJECTION
+            return read if read.sop_instance_uids else NoteState.OTHER_STUDY
+        study = uid_tag(note.study_instance_uid)
+        log.warning("rejection_note_unreadable", study=study, reason=reason)
+        return NoteState.UNREADABLE
+
+    def _may_reject(self, calling_ae_title: str, senders: frozenset[str]) -> bool:
+        rules = {
+            sender.rejection_notes
+            for sender in senders_named(self._settings.receive, calling_ae_title)
+        } or {"own_studies"}
+        if "ignored" in rules:
+            return False
+        return "all_studies" in rules or calling_ae_title in senders
+
+    def _stop(self, worker_id: str) -> None:
+        """End the worker of a job that has no images any more; it would compute for nobody."""
+        pid = worker_id.removeprefix(self._prefix)
+        if worker_id.startswith(self._prefix) and pid.isdigit():
+            log.warning("job_stopped_by_rejection_note", worker_pid=int(pid))
+            self._kill_worker(int(pid))
