@@ -149,8 +149,9 @@ def test_an_evaluator_of_its_own_that_only_saves_is_no_hindrance(tmp_path: Path)
             {"_target_": "SupervisedEvaluator", "prepare_batch": "$lambda b, d, n: (b, ())"},
             "prepare_batch",
         ),
+        ("", {"_target_": "monai.engines.EnsembleEvaluator"}, "monai.engines.EnsembleEvaluator"),
     ],
-    ids=["own iteration", "a function", "broken", "own batches"],
+    ids=["own iteration", "a function", "broken", "own batches", "several networks"],
 )
 def test_an_evaluator_with_ways_of_its_own_is_told(
     tmp_path: Path, code: str, evaluator: dict[str, Any], told: str
