@@ -18,7 +18,7 @@ def _finished() -> FinishedJob:
     template = finished.objects[0]
     names = {
         "seg.dcm": ObjectKind.SEG,
-        HEAT_FILES.replace("*", "01"): ObjectKind.SC,
+        HEAT_FILES.replace("*", "01"): ObjectKind.HEAT,
         "sr.dcm": ObjectKind.SR,
         SC_FILE: ObjectKind.SC,
     }
@@ -35,10 +35,11 @@ def _finished() -> FinishedJob:
         (("seg", "sr"), ["seg.dcm", "heat-01.dcm", "sr.dcm"]),
         (("sr",), ["heat-01.dcm", "sr.dcm"]),
         (("seg",), ["seg.dcm"]),
-        (("sc",), ["heat-01.dcm", "capture.dcm"]),
+        (("sc",), ["capture.dcm"]),
+        (("heat",), ["heat-01.dcm"]),
         ((), []),
     ],
-    ids=["usual", "report", "segmentation", "pictures", "nothing"],
+    ids=["usual", "report", "segmentation", "pictures", "maps", "nothing"],
 )
 def test_heat_maps_go_where_the_report_goes(kinds: tuple[str, ...], names: list[str]) -> None:
     assert [made.path.name for made in wanted_objects(_finished(), kinds)] == names
