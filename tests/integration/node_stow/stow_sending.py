@@ -12,7 +12,7 @@ from fhir.progress import Progress
 from node.dispatch import sender_for
 from node.errors import DeliveryError
 from storage.instance_files import InstanceFiles
-from storage.records import FinishedJob
+from storage.records import FinishedJob, JobState
 from storage.sent_objects import SentObject, sent_objects
 from tests.integration.node_receive.finished_result import finished_of
 from tests.unit.pipelines_objects.kept_result import Kept
@@ -32,6 +32,19 @@ class Tries:
 
     def send(self, url: str, **profile: Any) -> tuple[SentObject, ...]:
         return self._sent(url, finished_of(self.kept), **profile)
+
+    def tell_why_not(self, url: str, **profile: Any) -> tuple[SentObject, ...]:
+        """Tell that the job was refused."""
+        finished = finished_of(self.kept)
+        job = replace(
+            finished.job,
+            state=JobState.REFUSED,
+            outcome=None,
+            reason_code="missing_slices",
+            reason_text="2 are missing",
+        )
+        refused = replace(finished, job=job, objects=(), measurements=())
+        return self._sent(url, refused, **profile)
 
     def take_back(self, url: str, **profile: Any) -> tuple[SentObject, ...]:
         """Tell that a newer result has replaced this one."""

@@ -243,6 +243,21 @@ def test_nothing_is_taken_back_where_nothing_was_sent(tries: Tries, serve: Serve
     assert script.posts == []
 
 
+def test_a_job_without_a_result_is_told_by_a_report(tries: Tries, serve: Serve) -> None:
+    script = StowScript()
+    url = serve(script).base_url
+    sent = tries.tell_why_not(url)
+    again = tries.tell_why_not(url)
+
+    (report,), (same,) = script.posts
+    assert report == same
+    assert sent == again
+    assert [item.sop_instance_uid for item in sent] == [str(report.SOPInstanceUID)]
+    *_, comment = report.ContentSequence[-1].ContentSequence
+    assert "missing_slices" in comment.TextValue
+    assert Tries(tries.kept).tell_why_not(url, objects=["seg"]) == ()
+
+
 def _named(note: FileDataset) -> set[str]:
     evidence = note.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence
     return {str(one.ReferencedSOPInstanceUID) for s in evidence for one in s.ReferencedSOPSequence}
