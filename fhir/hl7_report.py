@@ -16,7 +16,15 @@ from zoneinfo import ZoneInfo
 
 from config.settings import Hl7Destination
 from fhir.hl7_patient import patient_segment
-from fhir.hl7_text import ENCODING_CHARACTERS, TERMINATOR, components, segment, text, timestamp
+from fhir.hl7_text import (
+    ENCODING_CHARACTERS,
+    TERMINATOR,
+    components,
+    lines,
+    segment,
+    text,
+    timestamp,
+)
 from fhir.identifiers import NAMESPACE, result_identity
 from fhir.narrative import conclusion, notice, outcome_of
 from fhir.observation import label, rounded
@@ -182,8 +190,9 @@ def _equipment(finished: FinishedJob) -> str:
 
 def _observations(finished: FinishedJob, with_pdf: bool) -> Iterator[_Observation]:
     outcome = outcome_of(finished)
-    yield _Observation("TX", _NARRATIVE, "1", text(notice(finished, outcome)))
-    yield _Observation("TX", _NARRATIVE, "2", text(conclusion(finished, outcome)))
+    narrative = [*lines(notice(finished, outcome)), *lines(conclusion(finished, outcome))]
+    for number, line in enumerate(narrative, start=1):
+        yield _Observation("TX", _NARRATIVE, str(number), line)
     sub_ids = _sub_ids(finished.measurements)
     for measurement, sub_id in zip(finished.measurements, sub_ids, strict=True):
         yield _measured(measurement, sub_id)

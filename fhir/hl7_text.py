@@ -6,8 +6,9 @@ that no header can add a field or a segment.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import date, datetime
+from textwrap import wrap
 from typing import Final
 
 from fhir.clean_text import clean
@@ -17,6 +18,10 @@ COMPONENT: Final = "^"
 REPETITION: Final = "~"
 ENCODING_CHARACTERS: Final = "^~\\&"
 TERMINATOR: Final = "\r"
+LONGEST_LINE: Final = 199
+"""A TX may be longer (2A.3.78), but receivers and libraries cut or refuse it from here on."""
+
+_LONGEST_ESCAPE: Final = 3
 
 _ESCAPES: Final = str.maketrans(
     {"|": "\\F\\", "^": "\\S\\", "&": "\\T\\", "~": "\\R\\", "\\": "\\E\\"}
@@ -26,6 +31,15 @@ _ESCAPES: Final = str.maketrans(
 def text(value: str, longest: int | None = None) -> str:
     """A text as one component: on one line, cut to `longest` characters, delimiters escaped."""
     return " ".join((clean(value) or "").split())[:longest].translate(_ESCAPES)
+
+
+def lines(value: str) -> Iterator[str]:
+    """A text as lines of `LONGEST_LINE` at the most, broken at spaces, delimiters escaped."""
+    for line in wrap(clean(value) or "", LONGEST_LINE, break_on_hyphens=False):
+        if len(text(line)) <= LONGEST_LINE:
+            yield text(line)
+        else:
+            yield from map(text, wrap(line, LONGEST_LINE // _LONGEST_ESCAPE))
 
 
 def components(*parts: str) -> str:

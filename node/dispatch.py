@@ -31,10 +31,11 @@ from node.prepared_objects import PreparedObject, prepared_objects
 from node.report_pdf import with_pdf
 from node.scu import Note, note_nothing, store_objects
 from node.stow.delivery import store_over_http
-from node.superseding import SendJournal, carried_over, rejection_note, revised_objects
+from node.superseding import SendJournal, carried_over, revised_objects, taken_back
+from node.wanted_objects import wanted_objects
 from storage.instance_files import InstanceFiles
 from storage.records import FinishedJob, ObjectKind
-from storage.sent_objects import RECEIPT_KEY, REJECTED_KEY, all_rejected, told
+from storage.sent_objects import RECEIPT_KEY, told
 from storage.telling import WITH_RESULT, telling
 
 log = structlog.get_logger()
@@ -112,15 +113,18 @@ def _send_to_pacs(
 ) -> Mapping[str, str]:
     calling_ae_title = destination.calling_ae_title or node.ae_title
     if finished.withdrawn_at is not None:
-        gone = {REJECTED_KEY: told(all_rejected(progress.receipt))}
-        made = header_source(node, files, finished)
-        note = rejection_note(destination, files, finished, made, progress.receipt)
-        if note is None:
-            return {**gone, RECEIPT_KEY: told([])}
-        return {**gone, **_stored(destination, calling_ae_title, (note,))}
+        return taken_back(
+            destination,
+            files,
+            finished,
+            progress.receipt,
+            made=header_source(node, files, finished),
+            send=lambda note: _stored(destination, calling_ae_title, (note,)),
+        )
     if telling(finished.job) not in WITH_RESULT:
-        objects = outcome_objects(destination, node, files, finished, progress.receipt)
-        return _noted(destination, calling_ae_title, objects, progress)
+        report = outcome_objects(destination, node, files, finished, progress.receipt)
+        receipt = _stored(destination, calling_ae_title, report, SendJournal(progress, report))
+        return {**carried_over(progress.receipt), **receipt}
     send = partial(_sent, destination, calling_ae_title, files, finished, progress)
     try:
         return send(destination.objects)
@@ -147,27 +151,14 @@ def _sent(
         encodings = accepted_encodings(destination, calling_ae_title, wanted)
         prepared = prepared_objects(files, finished, kinds, encodings)
         objects = revised_objects(files, finished, prepared, progress.receipt)
-    return _noted(destination, calling_ae_title, objects, progress)
-
-
-def _noted(
-    destination: DicomDestination,
-    calling_ae_title: str,
-    objects: tuple[PreparedObject, ...],
-    progress: Progress,
-) -> Mapping[str, str]:
-    """Send the objects, each noted before it leaves."""
-    receipt = _stored(destination, calling_ae_title, objects, SendJournal(progress, objects))
+    journal = SendJournal(progress, objects)
+    receipt = _stored(destination, calling_ae_title, objects, journal)
     return {**carried_over(progress.receipt), **receipt}
 
 
 def _of_kinds(finished: FinishedJob, kinds: Collection[str]) -> dict[ObjectKind, str]:
     """Give the SOP Classes of what the job made of these kinds."""
-    return {
-        made.kind: made.sop_class_uid
-        for made in finished.objects
-        if made.kind.name.lower() in kinds
-    }
+    return {made.kind: made.sop_class_uid for made in wanted_objects(finished, kinds)}
 
 
 def _stored(

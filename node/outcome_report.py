@@ -9,8 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from config.object_profile import ObjectProfile
-from config.settings import NodeSettings
+from config.settings import NodeSettings, PacsDestination
 from node.attempt import software_version
 from node.composed_objects import composed
 from node.prepared_objects import PreparedObject
@@ -21,31 +20,6 @@ from storage.records import FinishedJob, JobState
 
 _MOST_IMAGES = 200
 _WORTH = "No AI result: this says nothing about the images."
-
-
-def outcome_objects(
-    profile: ObjectProfile,
-    node: NodeSettings,
-    files: InstanceFiles,
-    finished: FinishedJob,
-    receipt: Mapping[str, str],
-) -> tuple[PreparedObject, ...]:
-    """Give what a destination gets of a job without a result; nothing where it takes no SR.
-
-    Raises as `outcome_report`.
-    """
-    if "sr" not in profile.objects:
-        return ()
-    report = outcome_report(node, files, finished)
-    unnamed = replace(finished, attributes=())  # the report names whom it is about already
-    return revised_objects(files, unnamed, (report,), receipt)
-
-
-def header_source(node: NodeSettings, files: InstanceFiles, finished: FinishedJob) -> Path:
-    """Give an object of the job, to take a header from. Raises as `outcome_report`."""
-    if finished.objects:
-        return files.absolute(finished.objects[0].path)
-    return outcome_report(node, files, finished).path
 
 
 def outcome_report(
@@ -91,6 +65,28 @@ def outcome_report(
 
     (made,) = composed(files, job.job_id, (), request)
     return made
+
+
+def outcome_objects(
+    destination: PacsDestination,
+    node: NodeSettings,
+    files: InstanceFiles,
+    finished: FinishedJob,
+    receipt: Mapping[str, str],
+) -> tuple[PreparedObject, ...]:
+    """Give what a PACS gets of such a job: the report, where it takes SRs; raises as that."""
+    if "sr" not in destination.objects:
+        return ()
+    report = outcome_report(node, files, finished)
+    unnamed = replace(finished, attributes=())  # the report names whom it is about already
+    return revised_objects(files, unnamed, (report,), receipt)
+
+
+def header_source(node: NodeSettings, files: InstanceFiles, finished: FinishedJob) -> Path:
+    """Give a file with the header of the job's study, for what is made of it later."""
+    if finished.objects:
+        return files.absolute(finished.objects[0].path)
+    return outcome_report(node, files, finished).path
 
 
 def _text(finished: FinishedJob) -> str:

@@ -21,6 +21,7 @@ from pydicom.errors import InvalidDicomError
 
 from config.object_profile import EXPLICIT_VR_LITTLE_ENDIAN
 from node.errors import FormRefused, PermanentDelivery, TransientDelivery
+from node.wanted_objects import wanted_objects
 from pipelines.objects.encoding import Encoding
 from pipelines.objects.encoding_request import EncodingRequest
 from storage.instance_files import InstanceFiles, durable_write
@@ -52,7 +53,7 @@ def prepared_objects(
         FormRefused: none of them is possible. PermanentDelivery: what was made failed its proof.
         TransientDelivery: the process that makes them broke.
     """
-    wanted = [made for made in finished.objects if made.kind.name.lower() in kinds]
+    wanted = wanted_objects(finished, kinds)
     encoded = [made for made in wanted if made.kind in _ENCODED]
     as_they_are = [made for made in wanted if made.kind not in _ENCODED]
     text = "no encoding is accepted"

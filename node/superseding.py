@@ -6,10 +6,10 @@ same: the predecessors that the new SR names, and what rejection notes have take
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from config.object_profile import ObjectProfile
+from config.settings import PacsDestination
 from fhir.progress import Progress
 from node.composed_objects import composed
 from node.errors import PermanentDelivery
@@ -20,9 +20,11 @@ from storage.instance_files import InstanceFiles
 from storage.predecessors import PREDECESSORS_KEY, named_predecessors
 from storage.records import FinishedJob, ObjectKind
 from storage.sent_objects import (
+    RECEIPT_KEY,
     REJECTED_KEY,
     TRIED_KEY,
     SentObject,
+    all_rejected,
     arrived_objects,
     rejected_objects,
     told,
@@ -56,8 +58,27 @@ def revised_objects(
     return (*(item for item in objects if item not in changed), *made)
 
 
-def rejection_note(
-    destination: ObjectProfile,
+def taken_back(
+    destination: PacsDestination,
+    files: InstanceFiles,
+    finished: FinishedJob,
+    receipt: Mapping[str, str],
+    *,
+    made: Path,
+    send: Callable[[PreparedObject], Mapping[str, str]],
+) -> Mapping[str, str]:
+    """Have the note on a replaced result sent, where the destination has anything of it.
+
+    `made` is an object of the job, for its header. Returns the receipt. Raises as
+    `revised_objects`, and what `send` raises.
+    """
+    gone = {REJECTED_KEY: told(all_rejected(receipt))}
+    note = _rejection_note(destination, files, finished, made, receipt)
+    return {**gone, **({RECEIPT_KEY: told([])} if note is None else send(note))}
+
+
+def _rejection_note(
+    destination: PacsDestination,
     files: InstanceFiles,
     finished: FinishedJob,
     made: Path,

@@ -148,7 +148,9 @@ def _class_findings(
         upright = on_one_grid(volumes)
         data = preprocessed(upright, bundle, registered.channel_roles)
     with times.stage("inference"):
-        probabilities = classified(data, bundle, registered.definition.precision)
+        probabilities = classified(
+            data, bundle, registered.definition.precision, registered.definition.temperature
+        )
     source, main = next(iter(volumes.values())), next(iter(upright.values()))
     with times.stage("measure"):
         found = find_classes(

@@ -18,7 +18,7 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path, PurePosixPath
@@ -26,6 +26,7 @@ from pathlib import Path, PurePosixPath
 from config.setting_types import Durability
 from storage.durable import durable_write, file_errors, make_private_dir
 from storage.errors import InvalidUid, StorageError
+from storage.incoming_file import IncomingFile, SpareFile
 from storage.open_folders import OpenFolders
 
 __all__ = [
@@ -43,8 +44,6 @@ UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 DIGEST_LENGTH = 16
 _LOOK_AGAIN_S = 0.1
-_SPARE_LASTS_S = 5.0
-_NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
 
 def uid_tag(uid: str) -> str:
@@ -61,98 +60,6 @@ def validated_uid(uid: str) -> str:
     if len(uid) > MAX_UID_LENGTH or not UID.fullmatch(uid):
         raise InvalidUid(f"not a DICOM UID (length {len(uid)}, tag {uid_tag(uid)})")
     return uid
-
-
-class IncomingFile:
-    """A private file for one instance on its way in; see `InstanceFiles.open_incoming`.
-
-    Written without a buffer: what `write` has taken is with the operating system.
-    """
-
-    def __init__(self, files: InstanceFiles) -> None:
-        self._name = f"{files.incoming_dir}/{os.urandom(16).hex()}.part"
-        self.descriptor = os.open(self._name, _NEW_FILE, 0o600)
-        self._files = files
-        self._is_kept = False
-
-    @property
-    def path(self) -> Path:
-        """Where it lies until it is kept."""
-        return Path(self._name)
-
-    def write(self, content: bytes | memoryview) -> None:
-        """Append bytes; raises OSError, so that the caller can tell its number."""
-        written = os.write(self.descriptor, content)
-        while written < len(content):
-            written += os.write(self.descriptor, memoryview(content)[written:])
-
-    def keep(
-        self, study_uid: str, series_uid: str, sop_uid: str, content_sha256: str
-    ) -> PurePosixPath:
-        """Move the file to its place, its content durable; the place is relative to the data dir.
-
-        The directory entry is durable only after `InstanceFiles.sync_folders`, which the recorder
-        calls for many files at once; until a row names it, the file is nobody's and may be swept.
-        Nobody else has this place: even the same bytes received twice lie in two files, so a
-        duplicate can be discarded without a look at what else there is.
-
-        Raises:
-            InvalidUid: a UID is none. OutOfSpace: the disk is full. StorageError: other failures.
-        """
-        place = _place(study_uid, series_uid, sop_uid, content_sha256)
-        with file_errors():
-            self._files.move_in(self._name, place)
-            self._is_kept = True
-            try:
-                # After the move: a journalling file system writes both by one commit.
-                self._files.sync_content(self.descriptor)
-            except BaseException:
-                self._files.discard(place)
-                raise
-        return place
-
-    def close(self) -> None:
-        """Close the file and delete it unless it was kept."""
-        # A full disk may show itself in close(), too. The file must go anyway.
-        try:
-            os.close(self.descriptor)
-        finally:
-            if not self._is_kept:
-                self.path.unlink(missing_ok=True)
-
-
-class SpareFile:
-    """The file of an association's next instance, made while its sender is busy with that one.
-
-    To make a file takes about a tenth of the time that an instance takes in all.
-    """
-
-    def __init__(self, files: InstanceFiles, clock: Callable[[], float] = time.monotonic) -> None:
-        self._files = files
-        self._clock = clock
-        self._file: IncomingFile | None = None
-        self._good_until_s = 0.0
-
-    def prepare(self) -> None:
-        """Have a file ready; where none can be made, the next instance meets the reason itself."""
-        if self._file is None:
-            with suppress(OSError):
-                self._file = IncomingFile(self._files)
-                self._good_until_s = self._clock() + _SPARE_LASTS_S
-
-    def taken(self) -> IncomingFile | None:
-        """Hand the file over; None if there is none, or one so old that a sweep may have met it."""
-        file, self._file = self._file, None
-        if file is not None and self._clock() > self._good_until_s:
-            file.close()
-            return None
-        return file
-
-    def close(self) -> None:
-        """Delete a file that nobody took."""
-        file, self._file = self._file, None
-        if file is not None:
-            file.close()
 
 
 class InstanceFiles:
@@ -194,6 +101,20 @@ class InstanceFiles:
             raise StorageError("a stored path leads out of the data directory")
         return self.data_dir / path
 
+    def new_place(
+        self, study_uid: str, series_uid: str, sop_uid: str, content_sha256: str
+    ) -> PurePosixPath:
+        """Return a path of a kept file that no other has; made of checked digits and dots alone.
+
+        Raises:
+            InvalidUid: a UID is none.
+        """
+        study, series, sop = map(validated_uid, (study_uid, series_uid, sop_uid))
+        if not SHA256.fullmatch(content_sha256):
+            raise StorageError("a SHA-256 is 64 lower-case hexadecimal digits")
+        name = f"{sop}.{content_sha256[:DIGEST_LENGTH]}.{os.urandom(8).hex()}.dcm"
+        return PurePosixPath("instances") / study / series / name
+
     def results_dir(self, job_id: int) -> Path:
         """The directory for the objects of one job; made if it is missing."""
         path = self.data_dir / "results" / str(int(job_id))
@@ -204,6 +125,15 @@ class InstanceFiles:
     def move_in(self, path: Path | str, place: PurePosixPath) -> None:
         """Move a file to a place that nobody else has; missing folders are made."""
         self._folders.move_in(path, place)
+
+    def begin_sync(self, descriptor: int, start: int) -> None:
+        """Have the disk begin with what was written from byte `start` on, and do not wait for it.
+
+        While the rest still comes, so that `sync_content` has less to wait for.
+        """
+        if self._is_synced:
+            # Linux starts to write such pages, and drops none that are not written yet.
+            os.posix_fadvise(descriptor, start, 0, os.POSIX_FADV_DONTNEED)
 
     def sync_content(self, descriptor: int) -> None:
         """Make the content of an open file durable."""
@@ -228,7 +158,7 @@ class InstanceFiles:
         Raises:
             InvalidUid: a UID is none. StorageError: the file is gone, or other failures.
         """
-        place = _place(study_uid, series_uid, sop_uid, digest)
+        place = self.new_place(study_uid, series_uid, sop_uid, digest)
         temporary = self.incoming_dir / f"{secrets.token_hex(16)}.part"
         with file_errors():
             os.link(self.absolute(known), temporary)
@@ -281,12 +211,3 @@ class InstanceFiles:
             self._free_mib = self.free_mib()
             self._look_again_at = now + _LOOK_AGAIN_S
         return self._free_mib < limit_mib
-
-
-def _place(study_uid: str, series_uid: str, sop_uid: str, content_sha256: str) -> PurePosixPath:
-    """A new path of a kept file, made of nothing but checked digits and dots."""
-    study, series, sop = map(validated_uid, (study_uid, series_uid, sop_uid))
-    if not SHA256.fullmatch(content_sha256):
-        raise StorageError("a SHA-256 is 64 lower-case hexadecimal digits")
-    name = f"{sop}.{content_sha256[:DIGEST_LENGTH]}.{os.urandom(8).hex()}.dcm"
-    return PurePosixPath("instances") / study / series / name

@@ -61,13 +61,14 @@ class Outcome(StrEnum):
 
 
 class ObjectKind(StrEnum):
-    """Result objects by the Modality under which a PACS files them."""
+    """Result objects by the Modality under which a PACS files them; heat maps are OT, too."""
 
     SEG = "SEG"
     SR = "SR"
     PDF = "DOC"
     SC = "OT"
     KO = "KO"
+    HEAT = "HEAT"
 
 
 class DestinationKind(StrEnum):
@@ -269,11 +270,6 @@ class FinishedJob:
     withdrawn_at: datetime | None = None
     attributes: tuple[tuple[str, str], ...] = ()
     missing_at_pacs: frozenset[ObjectKind] = frozenset()
-
-    @property
-    def objects_at_pacs(self) -> tuple[ResultObject, ...]:
-        """The objects that may be referred to."""
-        return tuple(each for each in self.objects if each.kind not in self.missing_at_pacs)
 
     @property
     def review(self) -> str:

@@ -139,6 +139,11 @@ def as_the_pacs_has_it(db: Database, finished: FinishedJob) -> FinishedJob:
     return replace(finished, objects=objects, missing_at_pacs=frozenset(missing))
 
 
+def objects_at_pacs(finished: FinishedJob) -> tuple[ResultObject, ...]:
+    """Give the objects that a report may refer to: what a PACS has, or may still get."""
+    return tuple(each for each in finished.objects if each.kind not in finished.missing_at_pacs)
+
+
 def _first_of(kind: ObjectKind, arrived: Iterable[Sequence[SentObject]]) -> list[SentObject]:
     of_kind = ([item for item in sent if item.kind is kind] for sent in arrived)
     return next(filter(None, of_kind), [])
@@ -149,12 +154,17 @@ def _of_the_result(receipt: Mapping[str, str]) -> tuple[SentObject, ...]:
 
 
 def _renamed(objects: Sequence[ResultObject], sent: Sequence[SentObject]) -> Iterator[ResultObject]:
+    told: set[str] = set()
     for kept in objects:
         instead = [item for item in sent if item.kind is kept.kind]
         if kept.sop_instance_uid in {item.sop_instance_uid for item in instead} or not instead:
+            told.add(kept.sop_instance_uid)
             yield kept
             continue
         for item in instead:
+            if item.sop_instance_uid in told:
+                continue
+            told.add(item.sop_instance_uid)
             yield replace(
                 kept,
                 sop_class_uid=item.sop_class_uid,

@@ -50,6 +50,7 @@ RESULT_SOP_CLASSES: Mapping[ObjectKind, UID] = {
     ObjectKind.PDF: EncapsulatedPDFStorage,
     ObjectKind.SC: SecondaryCaptureImageStorage,
     ObjectKind.KO: KeyObjectSelectionDocumentStorage,
+    ObjectKind.HEAT: SecondaryCaptureImageStorage,
 }
 """The SOP Class of each kind of result object."""
 
@@ -89,7 +90,8 @@ def scu_section() -> list[str]:
         "set for each (`objects`, `segmentation`, `transfer_syntaxes`): Deflated may be added for "
         "every object, RLE, JPEG-LS and JPEG 2000 lossless for LABELMAP and FRACTIONAL. Where "
         "there is a choice, an association with all alternatives is opened first and released; "
-        "LABELMAP gives way to Segmentation Storage where it is not accepted. `radnode send` "
+        "LABELMAP gives way to Segmentation Storage where it is not accepted, and that to "
+        "what `fallback` says, with a report that refers to no segmentation. `radnode send` "
         "proposes the SOP Classes and transfer syntaxes of "
         "the files that it is given.",
     ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import structlog
 
@@ -20,11 +21,11 @@ from node.outcome_report import header_source, outcome_objects
 from node.prepared_objects import PreparedObject, prepared_objects
 from node.stow.posting import Posting, as_on_disk
 from node.stow.progress import StoredSoFar
-from node.superseding import carried_over, rejection_note, revised_objects
+from node.superseding import carried_over, revised_objects, taken_back
 from pipelines.objects.encoding import Encoding
 from storage.instance_files import InstanceFiles
 from storage.records import FinishedJob, ObjectKind
-from storage.sent_objects import RECEIPT_KEY, REJECTED_KEY, all_rejected, told
+from storage.sent_objects import RECEIPT_KEY, told
 from storage.telling import WITH_RESULT, telling
 
 _log = structlog.get_logger()
@@ -44,11 +45,12 @@ def store_over_http(
         PermanentDelivery: it takes it in no form that the profile has.
         OSError: an object cannot be read.
     """
-    delivery = StowDelivery(destination, node, files, finished, progress)
+    delivery = StowDelivery(destination, files, finished, progress)
     if finished.withdrawn_at is not None:
-        return delivery.take_back()
+        return delivery.take_back(header_source(node, files, finished))
     if telling(finished.job) not in WITH_RESULT:
-        return delivery.tell_why_not()
+        report = outcome_objects(destination, node, files, finished, progress.receipt)
+        return delivery.tell(report)
     return delivery.deliver()
 
 
@@ -57,33 +59,34 @@ class StowDelivery:
     """One finished job, for one server."""
 
     destination: StowDestination
-    node: NodeSettings
     files: InstanceFiles
     finished: FinishedJob
     progress: Progress
 
-    def take_back(self) -> Mapping[str, str]:
+    def take_back(self, made: Path) -> Mapping[str, str]:
         """Send a rejection note on what the server has of the result, if anything."""
-        gone = {REJECTED_KEY: told(all_rejected(self.progress.receipt))}
-        made = header_source(self.node, self.files, self.finished)
-        receipt = self.progress.receipt
-        note = rejection_note(self.destination, self.files, self.finished, made, receipt)
-        if note is None:
-            return {**gone, RECEIPT_KEY: told([])}
+        return taken_back(
+            self.destination,
+            self.files,
+            self.finished,
+            self.progress.receipt,
+            made=made,
+            send=self._note,
+        )
+
+    def tell(self, reports: Sequence[PreparedObject]) -> Mapping[str, str]:
+        """Send what says why there is no result."""
+        reports = tuple(map(as_on_disk, reports))
+        so_far = StoredSoFar.of(self.progress)
+        Posting(self.destination, so_far, reports).send(reports)
+        return so_far.receipt([each.told for each in reports])
+
+    def _note(self, note: PreparedObject) -> Mapping[str, str]:
+        """Send a rejection note; what is kept with the delivery stays what it takes back."""
         note = as_on_disk(note)
-        # Of its own: what is kept with the delivery is what the note takes back.
         so_far = StoredSoFar(Progress())
         Posting(self.destination, so_far, [note]).send([note])
-        return {**gone, **so_far.receipt([note.told])}
-
-    def tell_why_not(self) -> Mapping[str, str]:
-        """Send the report on a job without a result."""
-        receipt = self.progress.receipt
-        told_as = outcome_objects(self.destination, self.node, self.files, self.finished, receipt)
-        objects = [as_on_disk(each) for each in told_as]
-        so_far = StoredSoFar.of(self.progress)
-        Posting(self.destination, so_far, objects).send(objects)
-        return so_far.receipt([each.told for each in objects])
+        return so_far.receipt([note.told])
 
     def deliver(self) -> Mapping[str, str]:
         """Send what is not there yet, in the first form that is taken."""

@@ -52,6 +52,28 @@ def findscu(
     return _run("findscu", [*arguments, "127.0.0.1", str(port)])
 
 
+def accepting_only(path: Path, sop_classes: Sequence[str]) -> tuple[str, ...]:
+    """Options of a `StoreScp` that takes these SOP Classes alone; `path` is where that stands."""
+    contexts = [
+        f"PresentationContext{number} = {uid}\\Uncompressed"
+        for number, uid in enumerate(sop_classes, 1)
+    ]
+    lines = [
+        "[[TransferSyntaxes]]",
+        "[Uncompressed]",
+        "TransferSyntax1 = LittleEndianExplicit",
+        "TransferSyntax2 = LittleEndianImplicit",
+        "[[PresentationContexts]]",
+        "[Accepted]",
+        *contexts,
+        "[[Profiles]]",
+        "[Restricted]",
+        "PresentationContexts = Accepted",
+    ]
+    path.write_text("\n".join(lines) + "\n")
+    return ("--config-file", str(path), "Restricted")
+
+
 class StoreScp:
     """A `storescp` that writes what it takes to `folder`, bit by bit as it came.
 

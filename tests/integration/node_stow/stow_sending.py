@@ -33,8 +33,13 @@ class Tries:
     def send(self, url: str, **profile: Any) -> tuple[SentObject, ...]:
         return self._sent(url, finished_of(self.kept), **profile)
 
-    def tell_why_not(self, url: str, **profile: Any) -> tuple[SentObject, ...]:
-        """Tell that the job was refused."""
+    def take_back(self, url: str, **profile: Any) -> tuple[SentObject, ...]:
+        """Tell that a newer result has replaced this one."""
+        withdrawn = replace(finished_of(self.kept), withdrawn_at=datetime(2026, 5, 6, tzinfo=UTC))
+        return self._sent(url, withdrawn, **profile)
+
+    def tell_refusal(self, url: str, **profile: Any) -> tuple[SentObject, ...]:
+        """Tell that a pipeline has refused the study."""
         finished = finished_of(self.kept)
         job = replace(
             finished.job,
@@ -43,13 +48,7 @@ class Tries:
             reason_code="missing_slices",
             reason_text="2 are missing",
         )
-        refused = replace(finished, job=job, objects=(), measurements=())
-        return self._sent(url, refused, **profile)
-
-    def take_back(self, url: str, **profile: Any) -> tuple[SentObject, ...]:
-        """Tell that a newer result has replaced this one."""
-        withdrawn = replace(finished_of(self.kept), withdrawn_at=datetime(2026, 5, 6, tzinfo=UTC))
-        return self._sent(url, withdrawn, **profile)
+        return self._sent(url, replace(finished, job=job, objects=()), **profile)
 
     def _sent(self, url: str, finished: FinishedJob, **profile: Any) -> tuple[SentObject, ...]:
         sender = sender_for(

@@ -15,7 +15,8 @@ from pydicom.uid import (
 )
 
 from node.errors import FormRefused, PermanentDelivery, TransientDelivery
-from storage.sent_objects import UNCONFIRMED_KEY
+from storage.sent_objects import FALLBACK_KEY, UNCONFIRMED_KEY
+from tests.integration.node_receive.kept_pages import kept_with_pages
 from tests.integration.node_stow.scripted_stow import StowScript, as_json, as_xml
 from tests.integration.node_stow.stow_sending import Tries
 from tests.peers.scripted_http import Answer, Request, ScriptedHttpServer
@@ -142,6 +143,41 @@ def test_a_server_that_takes_no_form_is_told_with_its_reason(tries: Tries, serve
     assert script.modalities == [["SEG"], ["SEG"]]
 
 
+def _with_pages(tries: Tries) -> Tries:
+    folder = tries.kept.folder.with_name("with_pages")
+    folder.mkdir()
+    return Tries(kept_with_pages(folder))
+
+
+def test_a_server_without_segmentations_gets_the_rest_each_if_it_takes_it(
+    tries: Tries, serve: Serve
+) -> None:
+    tries = _with_pages(tries)
+    script = StowScript(lambda one: {"SEG": 0x0122, "DOC": 0x0124}.get(one.Modality, 0))
+    sent = tries.send(serve(script).base_url, segmentation="labelmap")
+
+    assert sorted(item.kind.name for item in sent) == ["SC", "SR"]
+    assert set(script.stored) == {item.sop_instance_uid for item in sent}
+    assert "Segmentation Storage (0x0122" in tries.receipt[FALLBACK_KEY]
+    assert UNCONFIRMED_KEY not in tries.receipt
+    refused = [str(one.SOPInstanceUID) for post in script.posts for one in post[:1]][:2]
+    report = next(one for one in script.stored.values() if one.Modality == "SR")
+    assert [uid for uid in refused if uid in str(report)] == []
+
+
+def test_a_fallback_that_is_cut_short_is_gone_on_with(tries: Tries, serve: Serve) -> None:
+    tries = _with_pages(tries)
+    script = StowScript(lambda one: {"SEG": 0xA900, "OT": 0xA700}.get(one.Modality, 0))
+    url = serve(script).base_url
+    busy = tries.failure(url)
+    script.reasons = _for("SEG", 0xA900)
+    sent = tries.send(url)
+
+    assert (type(busy), busy.code) == (TransientDelivery, "status_a700")
+    assert sorted(item.kind.name for item in sent) == ["PDF", "SC", "SR"]
+    assert [post.count("SR") for post in script.modalities] == [0, 1, 0, 0, 0, 0]
+
+
 def test_a_success_that_names_nothing_is_no_proof(tries: Tries, serve: Serve) -> None:
     sent = tries.send(serve(lambda _: Answer(200, b"")).base_url)
     assert UNCONFIRMED_KEY in tries.receipt
@@ -243,19 +279,17 @@ def test_nothing_is_taken_back_where_nothing_was_sent(tries: Tries, serve: Serve
     assert script.posts == []
 
 
-def test_a_job_without_a_result_is_told_by_a_report(tries: Tries, serve: Serve) -> None:
+def test_why_there_is_no_result_is_told_and_taken_back(tries: Tries, serve: Serve) -> None:
     script = StowScript()
     url = serve(script).base_url
-    sent = tries.tell_why_not(url)
-    again = tries.tell_why_not(url)
+    (told,) = tries.tell_refusal(url)
+    (report,) = script.posts[-1]
+    assert (report.Modality, report.SOPInstanceUID) == ("SR", told.sop_instance_uid)
+    assert "missing_slices: 2 are missing" in report.to_json()
 
-    (report,), (same,) = script.posts
-    assert report == same
-    assert sent == again
-    assert [item.sop_instance_uid for item in sent] == [str(report.SOPInstanceUID)]
-    *_, comment = report.ContentSequence[-1].ContentSequence
-    assert "missing_slices" in comment.TextValue
-    assert Tries(tries.kept).tell_why_not(url, objects=["seg"]) == ()
+    tries.take_back(url, superseded="rejection_note")
+    (note,) = script.posts[-1]
+    assert _named(note) == {told.sop_instance_uid}
 
 
 def _named(note: FileDataset) -> set[str]:

@@ -2,17 +2,39 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from pydicom import dcmread
-from pydicom.uid import UID, ExplicitVRLittleEndian, RLELossless
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGLSLossless,
+    RLELossless,
+)
 
 from pipelines.objects.encoding import SegmentationForm
-from tests.peers.dicom_checkers import dciodvfy, dsrdump, segimage2itkimage, tid1500reader
+from pipelines.objects.reencode import reencode
+from tests.peers.dicom_checkers import (
+    dciodvfy,
+    dsrdump,
+    inflated,
+    segimage2itkimage,
+    tid1500reader,
+)
 from tests.unit.pipelines_objects.kept_result import Kept, kept_result
 from tests.unit.pipelines_objects.synthetic_series import classic_series
+
+NATIVE = (ExplicitVRLittleEndian, ImplicitVRLittleEndian, DeflatedExplicitVRLittleEndian)
+READ_BY_DCMQI = (*NATIVE, RLELossless)
+"""It takes JPEG-LS and JPEG 2000 for lossy in segmentations, and refuses them."""
+SYNTAXES = (*READ_BY_DCMQI, JPEGLSLossless, JPEG2000Lossless)
 
 
 @pytest.fixture(scope="module")
@@ -34,14 +56,41 @@ def test_other_forms_are_without_fault_and_have_the_same_voxels(
     assert _voxels(path, tmp_path) == _expected(kept)
 
 
-@pytest.mark.parametrize(
-    "syntax", [ExplicitVRLittleEndian, RLELossless], ids=lambda uid: uid.keyword
-)
+@pytest.mark.parametrize("syntax", READ_BY_DCMQI, ids=lambda uid: uid.keyword)
 def test_dcmqi_reads_a_label_map_with_the_right_segments(
     kept: Kept, syntax: UID, tmp_path: Path
 ) -> None:
     made = kept.made(SegmentationForm.LABELMAP, segmentation_transfer_syntax=syntax)
     assert _voxels(kept.folder / "out" / made[0].path, tmp_path) == _expected(kept)
+
+
+@pytest.mark.peer("dicom3tools", "dcmtk")
+@pytest.mark.parametrize("syntax", SYNTAXES, ids=lambda uid: uid.keyword)
+def test_fractions_are_without_fault_in_every_transfer_syntax(
+    kept: Kept, syntax: UID, tmp_path: Path
+) -> None:
+    made = kept.made(SegmentationForm.FRACTIONAL, segmentation_transfer_syntax=syntax)
+    path = kept.folder / "out" / made[0].path
+    assert dciodvfy(inflated(path, tmp_path)) == ()
+    if syntax in READ_BY_DCMQI:
+        assert _voxels(path, tmp_path) == _expected(kept)
+
+
+@pytest.mark.peer("dicom3tools", "dcmtk")
+@pytest.mark.parametrize("syntax", NATIVE, ids=lambda uid: uid.keyword)
+def test_bits_and_reports_are_without_fault_in_every_transfer_syntax(
+    kept: Kept, syntax: UID, tmp_path: Path
+) -> None:
+    made = kept.made(
+        SegmentationForm.BINARY, segmentation_transfer_syntax=syntax, report_transfer_syntax=syntax
+    )
+    seg, report = (kept.folder / "out" / each.path for each in made)
+    for path in (seg, report):
+        assert dciodvfy(inflated(path, tmp_path)) == ()
+    assert dsrdump(report)[1] == ()
+    assert _voxels(seg, tmp_path) == _expected(kept)
+    groups = tid1500reader(report, tmp_path)["Measurements"]
+    assert [group["ReferencedSegment"] for group in groups] == [1, 2]
 
 
 @pytest.mark.peer("dicom3tools")
@@ -55,6 +104,28 @@ def test_the_report_of_a_split_result_is_read_with_its_parts(kept: Kept, tmp_pat
     read = tid1500reader(path, tmp_path)
     uids = [group["segmentationSOPInstanceUID"] for group in read["Measurements"]]
     assert uids == [str(dcmread(each).SOPInstanceUID) for each in paths]
+
+
+@pytest.mark.peer("dicom3tools")
+def test_a_report_that_stands_alone_is_read_without_segments(kept: Kept, tmp_path: Path) -> None:
+    request = kept.request(SegmentationForm.AUTO)
+    (report,) = reencode(replace(request, segmentation=None, out_dir=tmp_path))
+    path = tmp_path / report.path
+
+    assert dciodvfy(path) == ()
+    assert dsrdump(path)[1] == ()
+    alone, whole = tid1500reader(path, tmp_path), tid1500reader(kept.folder / "sr.dcm", tmp_path)
+    assert _measured(alone) == _measured(whole)
+    assert [group.get("segmentationSOPInstanceUID") for group in alone["Measurements"]] == [
+        None for _ in whole["Measurements"]
+    ]
+
+
+def _measured(read: dict[str, Any]) -> list[tuple[Any, ...]]:
+    return [
+        (group["TrackingUniqueIdentifier"], group["Finding"], group["measurementItems"])
+        for group in read["Measurements"]
+    ]
 
 
 def _voxels(path: Path, folder: Path) -> dict[int, int]:

@@ -228,10 +228,28 @@ def test_a_result_for_review_says_so_and_how_sure_it_is() -> None:
     message = parsed(for_review(with_findings(), "wide"))
     texts = [str(each[5]) for each in observations(message)]
     assert any("Marked for review: wide." in each for each in texts)
-    assert texts[3:6] == ["0.4", "1.25", "1.75"]
+    numbers = [str(each[5]) for each in observations(message) if str(each[2]) == "NM"]
+    assert numbers[1:4] == ["0.4", "1.25", "1.75"]
 
 
 def test_certainties_of_classes_are_numbers_whether_found_or_not() -> None:
     message = parsed(classified())
     numbers = [str(each[5]) for each in observations(message) if str(each[2]) == "NM"]
     assert numbers == ["81.25", "40", "2", "40"]
+
+
+def test_long_reasons_go_in_lines_that_receivers_take_and_nothing_is_lost() -> None:
+    said = "image: series 9f0: SeriesDescription 'localizer' | " * 20 + "&" * 500
+    told = without_result(text=said)
+
+    strictly_parsed(oru(told).content)
+    rows = [each for each in observations(parsed(told)) if str(each[2]) == "TX"]
+    assert [str(each[4]) for each in rows] == [str(n + 1) for n in range(len(rows))]
+    assert all(len(str(each[5])) <= 199 for each in rows)
+    joined = "".join(str(each[5]) for each in rows).replace("\\F\\", "|").replace("\\T\\", "&")
+    assert joined.replace(" ", "").count("".join(said.split())) == 1
+
+
+def test_the_conclusion_about_many_structures_is_read_by_a_strict_receiver() -> None:
+    found = tuple(measurement(f"Structure {number}", number) for number in range(1, 20))
+    strictly_parsed(oru(replace(with_findings(), measurements=found)).content)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from pydicom import dcmread
+from pydicom.dataset import Dataset
 from pydicom.uid import (
     UID,
     DeflatedExplicitVRLittleEndian,
@@ -235,3 +236,35 @@ def test_the_process_answers_one_request_and_needs_no_model(kept: Kept) -> None:
     kinds = [(item["kind"], item["encoding"]) for item in json.loads(done.stdout)["objects"]]
     assert kinds == [("SEG", "LABELMAP"), ("SR", "")]
     assert dcmread(request.out_dir / "sr.dcm").file_meta.TransferSyntaxUID == ExplicitVRLittleEndian
+
+
+def test_a_report_that_goes_alone_refers_to_no_segmentation(kept: Kept, tmp_path: Path) -> None:
+    request = replace(kept.request(SegmentationForm.AUTO), segmentation=None)
+    (told,) = reencode(request)
+    (again,) = reencode(request)
+    report, whole = dcmread(request.out_dir / told.path), dcmread(kept.folder / "sr.dcm")
+    segmentation = dcmread(kept.folder / "seg.dcm")
+
+    assert again == told
+    assert told.sop_instance_uid != whole.SOPInstanceUID
+    assert str(report.file_meta.MediaStorageSOPInstanceUID) == told.sop_instance_uid
+    assert str(segmentation.SOPInstanceUID) in str(whole)
+    for uid in (segmentation.SOPInstanceUID, segmentation.SeriesInstanceUID):
+        assert str(uid) not in str(report)
+    groups = [item.ContentTemplateSequence[0].TemplateIdentifier for item in _groups(report)]
+    assert groups == ["1501"] * len(_groups(whole))
+
+
+def test_a_report_without_segments_is_left_as_it_is(kept: Kept, tmp_path: Path) -> None:
+    request = replace(kept.request(SegmentationForm.AUTO), segmentation=None)
+    (alone,) = reencode(request)
+    (tmp_path / "again").mkdir()
+    request = replace(request, report=request.out_dir / alone.path, out_dir=tmp_path / "again")
+    assert reencode(request) == (alone,)
+
+
+def _groups(report: Dataset) -> list[Dataset]:
+    containers = {
+        item.ConceptNameCodeSequence[0].CodeValue: item for item in report.ContentSequence
+    }
+    return list(containers["126010"].ContentSequence)

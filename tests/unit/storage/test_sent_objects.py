@@ -8,9 +8,12 @@ from storage.jobs import finished_job
 from storage.overview import study_rows
 from storage.records import ObjectKind
 from storage.sent_objects import (
+    FALLBACK_KEY,
     RECEIPT_KEY,
+    UNCONFIRMED_KEY,
     SentObject,
     as_the_pacs_has_it,
+    objects_at_pacs,
     objects_of_delivery,
     sent_objects,
     told,
@@ -82,3 +85,45 @@ def test_a_report_names_the_kept_objects_where_no_pacs_has_any(
         job_id = get_delivery(db, _delivered(db)).job_id
     kept = finished_job(db, job_id)
     assert as_the_pacs_has_it(db, kept) == kept
+
+
+PICTURE = SentObject(
+    ObjectKind.SC, "", "1.2.840.10008.5.1.4.1.1.7", "2.25.75", "2.25.76", "1.2.840.10008.1.2.1"
+)
+
+
+def test_a_report_refers_to_no_segmentation_that_no_pacs_has(db: Database) -> None:
+    job_id = get_delivery(db, _delivered(db, PICTURE)).job_id
+    named = as_the_pacs_has_it(db, finished_job(db, job_id))
+    assert {ObjectKind.SEG, ObjectKind.SR} == named.missing_at_pacs
+    assert objects_at_pacs(named) == ()
+
+
+def test_of_each_kind_the_first_pacs_that_has_it_is_named(db: Database) -> None:
+    make_deliveries(db, "pacs", "pacs2")
+    for name, sent in (("pacs", (PICTURE,)), ("pacs2", (LABEL_MAP,))):
+        delivery_id = claim_delivery(db, name, now=NOW).delivery_id
+        receipt = {RECEIPT_KEY: told(sent)}
+        settle_sent(db, delivery_id, worker_id=WORKER, confirmed=True, receipt=receipt, now=NOW)
+    job_id = get_delivery(db, delivery_id).job_id
+    named = objects_at_pacs(as_the_pacs_has_it(db, finished_job(db, job_id)))
+    assert [made.sop_instance_uid for made in named] == ["2.25.71"]
+
+
+def test_the_status_tells_why_a_pacs_got_no_segmentation(db: Database) -> None:
+    make_deliveries(db, "pacs")
+    delivery_id = claim_delivery(db, now=NOW).delivery_id
+    receipt = {RECEIPT_KEY: told((PICTURE,)), FALLBACK_KEY: "it takes none"}
+    settle_sent(db, delivery_id, worker_id=WORKER, confirmed=False, receipt=receipt, now=NOW)
+    (study,) = study_rows(db, 5)
+    (delivery,) = study.jobs[0].deliveries
+    assert (delivery.fallback, delivery.sent) == ("it takes none", (PICTURE,))
+
+
+def test_a_success_without_proof_is_told_as_unconfirmed(db: Database) -> None:
+    make_deliveries(db, "pacs")
+    delivery_id = claim_delivery(db, now=NOW).delivery_id
+    receipt = {RECEIPT_KEY: told((PICTURE,)), UNCONFIRMED_KEY: "no names"}
+    settle_sent(db, delivery_id, worker_id=WORKER, confirmed=False, receipt=receipt, now=NOW)
+    (study,) = study_rows(db, 5)
+    assert study.jobs[0].deliveries[0].unconfirmed == "no names"
