@@ -33,6 +33,8 @@ from pipelines.series_volume import SeriesVolume
 
 PLANE = "projection"
 UNKNOWN_MM = 1.0
+LARGEST_MAGNIFICATION = 10.0
+"""A factor below 1 or above is a slip of the pen: the body lies between tube and detector."""
 
 
 def read_projection(paths: Sequence[Path], policy: ReadingPolicy) -> SeriesVolume:
@@ -76,7 +78,7 @@ def pixel_spacing_mm(header: Dataset) -> tuple[float, float] | None:
         return None
     stated = attribute_values(header, "EstimatedRadiographicMagnificationFactor")
     factor = stated[0] if stated and isinstance(stated[0], int | float) else 1.0
-    factor = factor if factor > 0 else 1.0
+    factor = factor if 1.0 <= factor <= LARGEST_MAGNIFICATION else 1.0
     return at_detector[0] / factor, at_detector[1] / factor
 
 
