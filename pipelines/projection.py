@@ -27,7 +27,7 @@ from pipelines.pixel_values import (
     slice_values,
     unturned_values,
 )
-from pipelines.projection_criteria import image_failures
+from pipelines.projection_criteria import image_failures, taken_at
 from pipelines.reading_policy import ReadingPolicy
 from pipelines.series_volume import SeriesVolume
 
@@ -121,21 +121,5 @@ def _one_of(images: Sequence[ImageFile], policy: ReadingPolicy) -> ImageFile:
             "of the definition can choose"
         )
         raise Refused(RefusalCode.SEVERAL_IMAGES, text)
-    ordered = sorted(images, key=lambda image: _when(image[1]))
+    ordered = sorted(images, key=lambda image: taken_at(image[1]))
     return ordered[-1 if policy.several_images == "last" else 0]
-
-
-def _when(header: Dataset) -> tuple[str, str, int, str]:
-    """When it was taken; those taken at one time by their numbers."""
-    number = attribute_values(header, "InstanceNumber")
-    moment = _text(header, "AcquisitionDateTime")
-    return (
-        moment[:8] or _text(header, "AcquisitionDate") or _text(header, "ContentDate"),
-        moment[8:] or _text(header, "AcquisitionTime") or _text(header, "ContentTime"),
-        number[0] if number and isinstance(number[0], int) else 0,
-        str(header.SOPInstanceUID),
-    )
-
-
-def _text(header: Dataset, keyword: str) -> str:
-    return "".join(map(str, attribute_values(header, keyword)))
