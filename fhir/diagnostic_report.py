@@ -58,8 +58,6 @@ def build_report(
     """
     outcome = outcome_of(finished)
     has_result = outcome in WITH_RESULT
-    code = diagnostic_imaging_study()
-    code.text = title(finished)
     return DiagnosticReport(
         meta=Meta(security=[asserted_by_ai()]) if has_result else None,
         text=build_narrative(finished, outcome),
@@ -67,7 +65,7 @@ def build_report(
         basedOn=[context.based_on] if context.based_on else None,
         status=_status(finished, outcome),
         category=radiology_categories(),
-        code=code,
+        code=_code(finished),
         subject=context.subject,
         effectiveDateTime=context.effective,
         issued=context.issued,
@@ -78,6 +76,16 @@ def build_report(
         conclusionCode=_conclusion_codes(finished, outcome),
         presentedForm=_presented_form(finished, context),
     )
+
+
+def _code(finished: FinishedJob) -> CodeableConcept:
+    """What was ordered, where the images say so by a code that FHIR knows; else a general code."""
+    ordered = finished.study.header.procedure_code
+    code = from_dicom(ordered) if ordered else None
+    if code is None or not code.coding:
+        code = diagnostic_imaging_study()
+    code.text = title(finished)
+    return code
 
 
 def _presented_form(finished: FinishedJob, context: ReportContext) -> list[Attachment] | None:

@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import Final
 
 from fhir.clean_text import clean
-from fhir.codes import ImagingStudyStatus, System, coding
+from fhir.codes import ImagingStudyStatus, System, coding, from_dicom
 from fhir.identifiers import accession, dicom_uid
 from fhir.report_context import ReportContext
 from fhir.resources.R4B.coding import Coding
@@ -29,6 +29,7 @@ def build_imaging_study(
 ) -> ImagingStudy:
     """The study with the series received and the SEG and SR series made from them."""
     series = [*map(_source_series, finished.series), *_result_series(objects_at_pacs(finished))]
+    procedure = finished.study.header.procedure_code
     return ImagingStudy(
         identifier=_identifiers(finished.study.header, accession_system),
         status=ImagingStudyStatus.AVAILABLE,
@@ -36,6 +37,7 @@ def build_imaging_study(
         subject=context.subject,
         started=context.effective,
         basedOn=[context.based_on] if context.based_on else None,
+        procedureCode=[from_dicom(procedure)] if procedure and procedure.value else None,
         numberOfSeries=len(series),
         numberOfInstances=sum(int(each.numberOfInstances or 0) for each in series),
         description=clean(finished.study.header.study_description),

@@ -30,6 +30,7 @@ from fhir.resources.R4B.meta import Meta
 from fhir.resources.R4B.observation import Observation, ObservationComponent
 from fhir.resources.R4B.quantity import Quantity
 from storage.dicom_records import CodedConcept
+from storage.finding_site import LATERALITIES, finding_site, is_anatomy
 from storage.records import MeasurementRecord
 
 DECIMALS: Final = Decimal("0.001")
@@ -38,7 +39,6 @@ DECIMALS: Final = Decimal("0.001")
 _FINDING: Final = CodedConcept("121071", "DCM", "Finding")
 _LATERALITY: Final = CodedConcept("272741003", "SCT", "Laterality")
 _TOPOGRAPHICAL_MODIFIER: Final = CodedConcept("106233006", "SCT", "Topographical modifier")
-_SIDES: Final = frozenset({"7771000", "24028007", "51440002"})
 
 
 Qualified = tuple[MeasurementRecord, tuple[MeasurementRecord, ...]]
@@ -81,7 +81,12 @@ def build_observation(
         bodySite=_body_site(measurement),
         device=context.device,
         derivedFrom=[context.imaging_study] if context.imaging_study else None,
-        component=[*_side_or_part(measurement), *map(_component, qualifying)] or None,
+        component=[
+            *_finding(measurement),
+            *_side_or_part(measurement),
+            *map(_component, qualifying),
+        ]
+        or None,
     )
 
 
@@ -131,12 +136,14 @@ def _identifiers(measurement: MeasurementRecord, identity: ResultIdentity) -> li
 
 
 def _body_site(measurement: MeasurementRecord) -> CodeableConcept | None:
-    """The anatomic region, or the structure itself where no region is given."""
+    """Where it is, as in the SR; for a person, the name of the structure."""
     if measurement.is_of_class:
         region = measurement.anatomic_region
         return from_dicom(region) if region else None
-    site = measurement.anatomic_region or measurement.property_type
-    return from_dicom(site, text=clean(measurement.structure))
+    if is_anatomy(measurement):
+        return from_dicom(measurement.property_type, text=clean(measurement.structure))
+    site = finding_site(measurement)
+    return from_dicom(site) if site else None
 
 
 def _component(measurement: MeasurementRecord) -> ObservationComponent:
@@ -144,18 +151,20 @@ def _component(measurement: MeasurementRecord) -> ObservationComponent:
     return ObservationComponent(code=code, valueQuantity=quantity(measurement))
 
 
-def _side_or_part(measurement: MeasurementRecord) -> list[ObservationComponent]:
-    """Side or part as a coded component: R4's bodySite has no place for a modifier.
-
-    Of a class, what was looked for: the code of the Observation says only that it is a certainty.
-    """
-    if measurement.is_of_class:
-        finding = from_dicom(measurement.property_type)
-        return [ObservationComponent(code=from_dicom(_FINDING), valueCodeableConcept=finding)]
-    modifier = measurement.type_modifier
-    if modifier is None:
+def _finding(measurement: MeasurementRecord) -> list[ObservationComponent]:
+    """What was found, or looked for, where neither code nor bodySite tells it."""
+    if is_anatomy(measurement) and not measurement.is_of_class:
         return []
-    name = _LATERALITY if modifier.value in _SIDES else _TOPOGRAPHICAL_MODIFIER
+    finding = from_dicom(measurement.property_type)
+    return [ObservationComponent(code=from_dicom(_FINDING), valueCodeableConcept=finding)]
+
+
+def _side_or_part(measurement: MeasurementRecord) -> list[ObservationComponent]:
+    """Side or part as a coded component: R4's bodySite has no place for a modifier."""
+    modifier = measurement.type_modifier
+    if modifier is None or measurement.is_of_class:
+        return []
+    name = _LATERALITY if modifier.value in LATERALITIES else _TOPOGRAPHICAL_MODIFIER
     code = from_dicom(name)
     return [ObservationComponent(code=code, valueCodeableConcept=from_dicom(modifier))]
 

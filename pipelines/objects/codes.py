@@ -33,13 +33,6 @@ PERCENT = CodedConcept("%", "UCUM", "Percent")
 ONE = CodedConcept("1", "UCUM", "no units")
 MILLILITRE = CodedConcept("mL", "UCUM", "milliliter")
 
-ANATOMICAL_STRUCTURES = frozenset({("91723000", "SCT"), ("123037004", "SCT")})
-"""Categories whose property type is itself the place of the finding (CID 7150; the second is
-the code that most existing segmentations use)."""
-
-LATERALITIES = frozenset({"7771000", "24028007", "51440002", "66459002"})
-"""SNOMED CT left, right, right and left, unilateral (CID 244)."""
-
 
 def coded(concept: CodedConcept) -> Any:
     """Give the concept as a highdicom CodedConcept, which is a code sequence item."""

@@ -16,7 +16,6 @@ from pipelines.objects.codes import (
     ABSENT,
     COMMENT,
     FINDINGS_SUMMARY,
-    LATERALITIES,
     LATERALITY,
     MARKED_FOR_REVIEW,
     QUALITATIVE_EVALUATIONS,
@@ -27,6 +26,7 @@ from pipelines.objects.codes import (
     coded,
 )
 from storage.dicom_records import CodedConcept
+from storage.finding_site import LATERALITIES
 from storage.records import AlgorithmIdentity, MeasurementRecord
 
 NOT_REVIEWED = "AI-generated result, not reviewed by a physician."

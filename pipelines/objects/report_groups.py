@@ -9,7 +9,8 @@ from typing import Any
 import highdicom as hd
 from pydicom.dataset import Dataset
 
-from pipelines.objects.codes import ANATOMICAL_STRUCTURES, LATERALITIES, coded
+from pipelines.objects.codes import coded
+from storage.finding_site import LATERALITIES, finding_site, is_anatomy
 from storage.records import AlgorithmIdentity, MeasurementRecord
 
 _FIRST_ROWS = ("112039", "112040", "276214006", "121071", "121191", "121232")
@@ -84,8 +85,7 @@ def _finding_sites(structure: MeasurementRecord) -> list[Any] | None:
     """
     modifier = structure.type_modifier
     is_lateral = modifier is not None and modifier.value in LATERALITIES
-    is_anatomy = (structure.category.value, structure.category.scheme) in ANATOMICAL_STRUCTURES
-    site = structure.property_type if is_anatomy else structure.anatomic_region
+    site = finding_site(structure)
     if site is None:
         return None
     return [
@@ -93,7 +93,7 @@ def _finding_sites(structure: MeasurementRecord) -> list[Any] | None:
             anatomic_location=coded(site),
             laterality=coded(modifier) if modifier and is_lateral else None,
             topographical_modifier=(
-                coded(modifier) if modifier and is_anatomy and not is_lateral else None
+                coded(modifier) if modifier and is_anatomy(structure) and not is_lateral else None
             ),
         )
     ]

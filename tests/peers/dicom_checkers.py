@@ -18,6 +18,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydicom.filereader import read_file_meta_info
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 TIMEOUT_S = 120
 
@@ -108,6 +110,17 @@ def dcentvfy(paths: Iterable[Path]) -> tuple[str, ...]:
     """Check that instances of a study agree on patient, study and series attributes."""
     _, out, err = _run(["dcentvfy", *map(str, paths)])
     return _counting("dcentvfy", out + err)
+
+
+def inflated(path: Path, folder: Path) -> Path:
+    """Give a deflated file as DCMTK inflates it, for programs that cannot; others as they are."""
+    if read_file_meta_info(path).TransferSyntaxUID != DeflatedExplicitVRLittleEndian:
+        return path
+    target = folder / f"inflated-{path.name}"
+    code, _, err = _run(["dcmconv", "+te", str(path), str(target)])
+    if code:
+        raise CheckerFailed(f"dcmconv ended with {code}: {err[-300:]}")
+    return target
 
 
 def dsrdump(path: Path) -> tuple[str, tuple[str, ...]]:

@@ -22,6 +22,7 @@ from config.settings import (
     Hl7Destination,
     NodeSettings,
 )
+from node.confirmation import Confirmation
 from node.delivery import DeliveryLoop
 from node.delivery_plan import planned_deliveries
 from node.dispatch import sender_for
@@ -31,6 +32,7 @@ from storage.instance_files import InstanceFiles
 from storage.jobs import finish_job
 from storage.records import DeliveryRecord, JobResult, JobState, ObjectKind, Outcome, ResultObject
 from tests.integration.node_receive.mr_study import ROOT, mr_instance
+from tests.integration.node_receive.running_listener import receive_settings
 from tests.peers.certificates import Site
 from tests.unit.storage.samples import WORKER, claim, job_result, make_job, new_job, volume
 
@@ -72,6 +74,7 @@ def addresses(
                 "type": "dicom",
                 "name": "pacs",
                 "ae_title": "ORTHANC",
+                "confirm": "find",
                 "port": ports["pacs"],
                 "tls": site.client().model_dump(),
                 **here,
@@ -146,6 +149,12 @@ class Deliveries:
         for loop in self.loops.values():
             while loop.deliver_next(threading.Event()):
                 pass
+
+    def confirmation(self) -> Confirmation:
+        """Who asks the PACS whether it keeps what it took."""
+        (pacs,) = (each for each in self.destinations if isinstance(each, DicomDestination))
+        settings = receive_settings().model_copy(update={"destinations": self.destinations})
+        return Confirmation(pacs, settings, self.db, worker_id=WORKER, clock=self.time)
 
     def to(self, name: str) -> Sequence[DeliveryRecord]:
         """The deliveries to one destination."""

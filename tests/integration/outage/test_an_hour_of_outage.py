@@ -195,6 +195,26 @@ def test_after_an_hour_of_outages_everything_arrives_once(
     assert_all_is_there_once(studies, pacs, ehr, ris, tmp_path / "reports")
 
 
+def test_what_was_sent_is_confirmed_although_the_pacs_was_away_when_it_was_asked(
+    node: Deliveries, lines: dict[str, Gateway]
+) -> None:
+    node.add_job(21)
+    node.tick()
+    assert node.states("pacs") == ["sent"]
+    confirmation = node.confirmation()
+
+    for mood in (None, SILENT, Mood(loses=lambda _, answer: answer[:1] == P_DATA)):
+        lines["pacs"].is_open = mood is not None
+        lines["pacs"].mood = mood or WELL
+        assert confirmation.ask_next()
+        assert not confirmation.ask_next()  # not at once again
+        assert node.states("pacs") == ["sent"]
+        node.time.now += timedelta(minutes=11)
+    lines["pacs"].mood = WELL
+    assert confirmation.ask_next()
+    assert node.states("pacs") == ["confirmed"]
+
+
 def test_destinations_that_keep_us_waiting_hold_no_other(
     db: Database,
     lines: dict[str, Gateway],

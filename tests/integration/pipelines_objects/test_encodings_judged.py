@@ -9,13 +9,32 @@ from typing import Any
 import numpy as np
 import pytest
 from pydicom import dcmread
-from pydicom.uid import UID, ExplicitVRLittleEndian, RLELossless
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGLSLossless,
+    RLELossless,
+)
 
 from pipelines.objects.encoding import SegmentationForm
 from pipelines.objects.reencode import reencode
-from tests.peers.dicom_checkers import dciodvfy, dsrdump, segimage2itkimage, tid1500reader
+from tests.peers.dicom_checkers import (
+    dciodvfy,
+    dsrdump,
+    inflated,
+    segimage2itkimage,
+    tid1500reader,
+)
 from tests.unit.pipelines_objects.kept_result import Kept, kept_result
 from tests.unit.pipelines_objects.synthetic_series import classic_series
+
+NATIVE = (ExplicitVRLittleEndian, ImplicitVRLittleEndian, DeflatedExplicitVRLittleEndian)
+READ_BY_DCMQI = (*NATIVE, RLELossless)
+"""It takes JPEG-LS and JPEG 2000 for lossy in segmentations, and refuses them."""
+SYNTAXES = (*READ_BY_DCMQI, JPEGLSLossless, JPEG2000Lossless)
 
 
 @pytest.fixture(scope="module")
@@ -37,14 +56,41 @@ def test_other_forms_are_without_fault_and_have_the_same_voxels(
     assert _voxels(path, tmp_path) == _expected(kept)
 
 
-@pytest.mark.parametrize(
-    "syntax", [ExplicitVRLittleEndian, RLELossless], ids=lambda uid: uid.keyword
-)
+@pytest.mark.parametrize("syntax", READ_BY_DCMQI, ids=lambda uid: uid.keyword)
 def test_dcmqi_reads_a_label_map_with_the_right_segments(
     kept: Kept, syntax: UID, tmp_path: Path
 ) -> None:
     made = kept.made(SegmentationForm.LABELMAP, segmentation_transfer_syntax=syntax)
     assert _voxels(kept.folder / "out" / made[0].path, tmp_path) == _expected(kept)
+
+
+@pytest.mark.peer("dicom3tools", "dcmtk")
+@pytest.mark.parametrize("syntax", SYNTAXES, ids=lambda uid: uid.keyword)
+def test_fractions_are_without_fault_in_every_transfer_syntax(
+    kept: Kept, syntax: UID, tmp_path: Path
+) -> None:
+    made = kept.made(SegmentationForm.FRACTIONAL, segmentation_transfer_syntax=syntax)
+    path = kept.folder / "out" / made[0].path
+    assert dciodvfy(inflated(path, tmp_path)) == ()
+    if syntax in READ_BY_DCMQI:
+        assert _voxels(path, tmp_path) == _expected(kept)
+
+
+@pytest.mark.peer("dicom3tools", "dcmtk")
+@pytest.mark.parametrize("syntax", NATIVE, ids=lambda uid: uid.keyword)
+def test_bits_and_reports_are_without_fault_in_every_transfer_syntax(
+    kept: Kept, syntax: UID, tmp_path: Path
+) -> None:
+    made = kept.made(
+        SegmentationForm.BINARY, segmentation_transfer_syntax=syntax, report_transfer_syntax=syntax
+    )
+    seg, report = (kept.folder / "out" / each.path for each in made)
+    for path in (seg, report):
+        assert dciodvfy(inflated(path, tmp_path)) == ()
+    assert dsrdump(report)[1] == ()
+    assert _voxels(seg, tmp_path) == _expected(kept)
+    groups = tid1500reader(report, tmp_path)["Measurements"]
+    assert [group["ReferencedSegment"] for group in groups] == [1, 2]
 
 
 @pytest.mark.peer("dicom3tools")

@@ -95,11 +95,31 @@ def test_side_and_part_are_coded_and_not_only_text(modifier: CodedConcept, name:
     assert component["valueCodeableConcept"]["coding"][0]["code"] == modifier.value
 
 
-def test_the_anatomic_region_is_the_body_site_where_one_is_given() -> None:
+def test_the_body_site_is_the_structure_and_not_the_region_around_it() -> None:
     brain = CodedConcept("12738006", "SCT", "Brain")
     observation = told(replace(measurement(), anatomic_region=brain, type_modifier=None))
-    assert observation["bodySite"]["coding"][0]["code"] == "12738006"
+    assert observation["bodySite"]["coding"][0]["code"] == "5366008"
     assert "component" not in observation
+
+
+@pytest.mark.parametrize("region", [CodedConcept("10200004", "SCT", "Liver"), None])
+def test_a_lesion_is_coded_as_finding_beside_the_organ_where_it_is(
+    region: CodedConcept | None,
+) -> None:
+    lesion = replace(
+        measurement(),
+        category=CodedConcept("49755003", "SCT", "Morphologically Abnormal Structure"),
+        property_type=CodedConcept("108369006", "SCT", "Neoplasm"),
+        anatomic_region=region,
+        type_modifier=None,
+    )
+    observation = told(lesion)
+    assert ("bodySite" in observation) == (region is not None)
+    if region is not None:
+        assert observation["bodySite"]["coding"][0]["code"] == region.value
+    (component,) = observation["component"]
+    assert component["code"]["coding"][0]["code"] == "121071"
+    assert component["valueCodeableConcept"]["coding"][0]["code"] == "108369006"
 
 
 def test_a_private_code_stays_text() -> None:
