@@ -16,6 +16,7 @@ from pynetdicom import AE, evt
 from pynetdicom.sop_class import (
     Comprehensive3DSRStorage,
     EncapsulatedPDFStorage,
+    KeyObjectSelectionDocumentStorage,
     MRImageStorage,
     SecondaryCaptureImageStorage,
     SegmentationStorage,
@@ -32,6 +33,7 @@ TAKEN = (
     Comprehensive3DSRStorage,
     EncapsulatedPDFStorage,
     SecondaryCaptureImageStorage,
+    KeyObjectSelectionDocumentStorage,
     Verification,
 )
 
