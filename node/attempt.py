@@ -50,8 +50,9 @@ def warm_up(registry: Registry, settings: Settings) -> None:
 
     A model that cannot be loaded is only logged: its jobs fail one by one, for all to see.
     """
-    from pipelines.device import chosen_device, prepare_torch  # imports torch
-    from pipelines.model_cache import keep_models_within, loaded_model  # see above
+    import pipelines.first_imports  # noqa: F401 -- imports torch, before the others do
+    from pipelines.device import chosen_device, prepare_torch
+    from pipelines.model_cache import keep_models_within, loaded_model
     from pipelines.run import run_pipeline  # noqa: F401 -- highdicom takes its time, too
 
     prepare_torch(settings.worker.cpu_threads)

@@ -75,7 +75,15 @@ def _is_of(match: Dataset, study_instance_uid: str) -> bool:
 def _told(match: Dataset) -> Attributes:
     match.decode()
     values = {keyword: str(match.get(keyword) or "").strip() for keyword in ASKED}
-    return {keyword: value for keyword, value in values.items() if value}
+    # Without a character set, what is not ASCII cannot be compared.
+    is_declared = bool(match.get("SpecificCharacterSet"))
+    return {
+        key: value for key, value in values.items() if value and (is_declared or _is_plain(value))
+    }
+
+
+def _is_plain(value: str) -> bool:
+    return value.isascii()
 
 
 def _by_qido(sender: SenderSettings, study_uid: str, timeout_s: float) -> Iterator[Attributes]:

@@ -72,8 +72,10 @@ def _told_input(image: BundleInput) -> str:
 
 
 def _labels(choice: ModelChoice) -> Iterator[str]:
-    yield "labels (value, name, proposed code)"
-    for value, label in label_values(choice.metadata).items():
+    judges_whole = choice.metadata.kind == "classification"
+    yield f"{'classes (output' if judges_whole else 'labels (value'}, name, proposed code)"
+    named = choice.metadata.channels if judges_whole else label_values(choice.metadata)
+    for value, label in named.items():
         code = proposed_code(label)
         told = "no proposal"
         if code is not None:

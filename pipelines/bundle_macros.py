@@ -44,8 +44,11 @@ def invalid(path: Path, what: str, error: BaseException) -> InvalidBundle:
     while error.__cause__ is not None:  # MONAI wraps what went wrong in what it was doing
         error = error.__cause__
     reason = " ".join(str(error).split())[:300]
-    text = f"{path}: {what} ({type(error).__name__}: {reason}); mend the bundle or fetch it again"
-    return InvalidBundle(text)
+    advice = "mend the bundle or fetch it again"
+    if isinstance(error, ImportError):
+        reason = reason.partition(". For details")[0]  # MONAI adds its whole traceback
+        advice = "install what it needs beside radnode, in the same environment"
+    return InvalidBundle(f"{path}: {what} ({type(error).__name__}: {reason}); {advice}")
 
 
 def without_macros(config: Mapping[str, Any], path: Path) -> dict[str, Any]:

@@ -15,6 +15,9 @@ NO_IMAGE = frozenset({"tabular", "tuples", "latent"})
 OBJECTS = frozenset({"object", "objects", "box", "boxes", "dict"})
 POINTS = frozenset({"tuples", "points", "landmarks", "keypoints"})
 PICTURES = frozenset({"image", "magnitude"})
+PHOTOGRAPHS = ("regular", "endoscop", "patholog", "microscop", "photo", "video", "fundus")
+"""How bundles call what is no radiological image."""
+
 WHAT_RUNS = "radnode runs models that outline structures or judge the whole image"
 
 
@@ -23,14 +26,21 @@ def refuse_other_tasks(path: Path, formats: Mapping[str, Any]) -> None:
 
     Raises what a malformed mapping raises (KeyError, TypeError, AttributeError).
     """
-    for reason in _reasons(formats["inputs"], formats["outputs"]):
+    reasons = (*_of_inputs(formats["inputs"]), *_of_outputs(formats["inputs"], formats["outputs"]))
+    for reason in reasons:
         raise InvalidBundle(f"{path}: {reason}; {WHAT_RUNS}")
 
 
-def _reasons(inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> Iterator[str]:
+def _of_inputs(inputs: Mapping[str, Any]) -> Iterator[str]:
     for key, image in inputs.items():
         if _words(image) & NO_IMAGE:
             yield f"its input {key} is no image ({_told(image)})"
+        modality = _word(image, "modality")
+        if any(word in modality for word in PHOTOGRAPHS):
+            yield f"its input {key} is a photograph (modality {modality})"
+
+
+def _of_outputs(inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> Iterator[str]:
     if "pred" not in outputs and len(outputs) > 1:
         yield f"it answers several things ({', '.join(outputs)}), not one map of labels"
         return

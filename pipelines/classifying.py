@@ -25,13 +25,14 @@ WITHIN = 1e-4
 
 
 def classified(
-    data: dict[str, Any], bundle: LoadedBundle, precision: Precision
+    data: dict[str, Any], bundle: LoadedBundle, precision: Precision, temperature: float = 1.0
 ) -> NDArray[np.float64]:
     """Probability of each output [class] of the bundle for preprocessed `data`.
 
-    Raises `InferenceFailed` when the network breaks, or answers what is no such list.
+    The network's answer is divided by `temperature` before it is activated. Raises
+    `InferenceFailed` when the network breaks, or answers what is no such list.
     """
-    answer = infer(data, bundle, precision).as_tensor().float().cpu()
+    answer = infer(data, bundle, precision).as_tensor().float().cpu() / temperature
     known = len(bundle.metadata.channels)
     if answer.numel() != known:
         raise InferenceFailed(
@@ -51,10 +52,12 @@ def classified(
 def _activated(answer: MetaTensor, bundle: LoadedBundle) -> torch.Tensor:
     """The answer [class] after the activations of the postprocessing, as they are configured.
 
-    Where there is none, an argmax says that the classes exclude each other: softmax.
+    Where there is none, an argmax says that the classes exclude each other: softmax, unless the
+    network has taken it already.
     """
     chain = bundle.postprocessing
-    if bundle.chain.head == "softmax" and "Activations" not in bundle.chain.names:
+    is_shares = float(answer.min()) >= 0 and abs(float(answer.sum()) - 1.0) < WITHIN
+    if bundle.chain.head == "softmax" and "Activations" not in bundle.chain.names and not is_shares:
         return torch.softmax(answer.as_tensor(), dim=0)
     steps = chain.flatten().transforms if isinstance(chain, Compose) else (chain,)
     processed: Any = {ANSWER_KEY: answer}

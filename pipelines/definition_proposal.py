@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pipelines.bundle_metadata import BundleMetadata
+from pipelines.channel_roles import is_colour
 from pipelines.label_codes import ANATOMY, TISSUE, ProposedCode, proposed_code
 from storage.dicom_records import CodedConcept
 
@@ -92,7 +93,7 @@ def labels_without_code(metadata: BundleMetadata) -> tuple[str, ...]:
 
 
 def _inputs(metadata: BundleMetadata, modality: str) -> dict[str, Any]:
-    names = metadata.channel_names
+    names = ("image",) if is_colour(metadata) else metadata.channel_names
     if len(set(names)) < len(names) or len(names) == 1:
         names = tuple(f"image_{i + 1}" for i in range(len(names))) if len(names) > 1 else ("image",)
     if metadata.is_of_pictures and metadata.kind == "classification":

@@ -168,6 +168,7 @@ class PipelineDefinition(Frozen):
     procedure_reported: Code
     segments: tuple[SegmentDefinition, ...] = ()
     classes: tuple[ClassDefinition, ...] = ()
+    temperature: Annotated[float, Field(gt=0)] = 1.0
     left_right: tuple[PairedStructures, ...] = ()
     uncertainty: Uncertainty | None = None
     explanation: Explanation | None = None
@@ -188,8 +189,8 @@ class PipelineDefinition(Frozen):
             raise ValueError("give either segments or classes, and at least one")
         if self.classes and (self.uncertainty or self.left_right):
             raise ValueError("classes: uncertainty and left_right are for segments only")
-        if self.explanation and not self.classes:
-            raise ValueError("explanation: for classes only")
+        if not self.classes and (self.explanation or self.temperature != 1.0):
+            raise ValueError("explanation and temperature: for classes only")
         return self
 
     @model_validator(mode="after")

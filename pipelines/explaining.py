@@ -8,8 +8,10 @@ from typing import Any
 
 from pipelines.bundle import LoadedBundle
 from pipelines.definition_schema import PipelineDefinition
+from pipelines.errors import InvalidBundle
+from pipelines.explanation_schema import Explanation
 from pipelines.findings import Findings
-from pipelines.gradcam import Explainer
+from pipelines.gradcam import TEXT, Explainer
 from pipelines.heat_map import HeatMap
 from pipelines.series_volume import SeriesVolume
 from pipelines.tilt import slice_by_slice
@@ -51,10 +53,18 @@ def explained(
 def told_explanation(
     definition: PipelineDefinition, data: Mapping[str, Any], bundle: LoadedBundle
 ) -> str:
-    """For a person who checks the model: which layer is looked at, and how coarse its map is."""
-    if definition.explanation is None:
-        return ""
-    explainer = Explainer(dict(data), bundle, definition.explanation)
-    named = "named" if definition.explanation.layer else "found"
+    """For a person who checks the model: which layer is looked at, and how coarse its map is.
+
+    Raises `InvalidBundle` where the definition asks for what is not possible.
+    """
+    asked = definition.explanation
+    try:
+        explainer = Explainer(dict(data), bundle, asked or Explanation())
+    except InvalidBundle as error:
+        if asked:
+            raise
+        return f"not possible ({str(error).removeprefix(TEXT)})"
+    named = "named" if asked and asked.layer else "found"
     size = " x ".join(map(str, explainer.map_shape))
-    return f"{explainer.method} at layer {explainer.layer} ({named}), whose map is {size}"
+    told = f"{explainer.method} at layer {explainer.layer} ({named}), whose map is {size}"
+    return told if asked else f"not asked for; it would be {told}"

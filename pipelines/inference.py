@@ -15,6 +15,9 @@ from pipelines.errors import DeviceLost, DeviceOutOfMemory, InferenceFailed
 from pipelines.network_call import NetworkCall, Precision
 from pipelines.windows import NotAsPlanned, WindowPlan, finished_planes, window_plan
 
+CPU_WINDOWS = 2
+"""Single windows keep oneDNN from small layers; more take memory and save no time."""
+
 NOT_FINITE = "the network answered values that are not finite"
 
 
@@ -43,7 +46,8 @@ def answer_planes(
     batch = _batch(image)
     with told_errors(bundle, batch):
         plan = window_plan(bundle.inferer, batch)
-        slabs = _planned(batch.to(bundle.device), bundle, precision, _bounded(plan, window_batch))
+        most = window_batch or _most_windows(bundle.device)
+        slabs = _planned(batch.to(bundle.device), bundle, precision, _bounded(plan, most))
         for slab in slabs:
             if not bool(torch.isfinite(slab).all()):
                 raise InferenceFailed(NOT_FINITE)
@@ -80,6 +84,10 @@ def _whole(batch: torch.Tensor, bundle: LoadedBundle, precision: Precision) -> t
 
 def _batch(image: MetaTensor) -> torch.Tensor:
     return torch.as_tensor(image.as_tensor(), dtype=torch.float32)[None]
+
+
+def _most_windows(device: torch.device) -> int | None:
+    return CPU_WINDOWS if device.type == "cpu" else None
 
 
 def _bounded(plan: WindowPlan | None, window_batch: int | None) -> WindowPlan | None:

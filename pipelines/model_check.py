@@ -90,7 +90,7 @@ def _tried(
     data = preprocessed(volumes, bundle, registered.channel_roles)
     shape = tuple(data[bundle.metadata.input_key].shape)
     if registered.definition.classes:
-        classified(data, bundle, registered.definition.precision)
+        classified(data, bundle, registered.definition.precision, registered.definition.temperature)
         explanation = told_explanation(registered.definition, data, bundle)
         return CheckedModel(
             failure="",

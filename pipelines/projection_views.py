@@ -7,7 +7,7 @@ View Position, Patient Orientation, a description. The first that tells decides.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -130,7 +130,10 @@ def _directions(header: Dataset) -> tuple[str, str] | None:
 
 
 def _by_code(header: Dataset) -> View | None:
-    for item in header.get("ViewCodeSequence") or []:
+    coded = header.get("ViewCodeSequence")
+    for item in coded if isinstance(coded, Sequence) and not isinstance(coded, str) else ():
+        if not isinstance(item, Dataset):
+            continue
         found = Code(str(item.get("CodeValue")), str(item.get("CodingSchemeDesignator")), "")
         if found.value == POSTERO_ANTERIOR:
             return View.FRONTAL

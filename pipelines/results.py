@@ -100,7 +100,7 @@ class ResultWriter:
             text = f"{self.definition.series_description} heat map"
             picture = one.dataset(ResultIdentity(uid, series, number, text), self.origin)
             explanations.setdefault(one.heat.tracking_uid, []).append(picture)
-            yield self._kept(picture, ObjectKind.SC, HEAT_FILES.replace("*", f"{one.number:02d}"))
+            yield self._kept(picture, ObjectKind.HEAT, HEAT_FILES.replace("*", f"{one.number:02d}"))
 
     def _pages(
         self, findings: Findings, decoded: DecodedSegmentation | None

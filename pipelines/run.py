@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
-import torch
 
+import pipelines.first_imports  # noqa: F401 -- before all that imports torch
 from config.settings import PipelineSettings
 from pipelines.answer_passes import AnswerPasses
 from pipelines.class_findings import find_classes
@@ -31,6 +32,7 @@ from pipelines.explaining import explained
 from pipelines.findings import Findings, find
 from pipelines.input_check import refuse_unlike
 from pipelines.input_reading import read_input
+from pipelines.kept_memory import kept_memory
 from pipelines.labels import Labels
 from pipelines.model_cache import loaded_model
 from pipelines.objects.identity import Origin
@@ -51,6 +53,9 @@ from pipelines.study_folder import files_digest, series_of_folder
 from pipelines.tilt import leaning_again
 from pipelines.uncertainty import Spreads, UncertaintyWatch, measured_uncertainty
 from storage.records import JobResult
+
+if TYPE_CHECKING:
+    import torch
 
 log = structlog.get_logger()
 
@@ -103,9 +108,10 @@ def run_pipeline(request: RunRequest) -> JobResult:
         volumes = _read_inputs(request)
     source = next(iter(volumes.values()))
     judged = _class_findings if request.registered.definition.classes else _findings
-    findings, device_told = with_smaller_means(
-        device, lambda used, batch: judged(request, volumes, times, used, batch)
-    )
+    with kept_memory():
+        findings, device_told = with_smaller_means(
+            device, lambda used, batch: judged(request, volumes, times, used, batch)
+        )
     objects = _writer(request, volumes, times).write(findings)
     log.info(
         "pipeline_ran",
@@ -148,7 +154,9 @@ def _class_findings(
         upright = on_one_grid(volumes)
         data = preprocessed(upright, bundle, registered.channel_roles)
     with times.stage("inference"):
-        probabilities = classified(data, bundle, registered.definition.precision)
+        probabilities = classified(
+            data, bundle, registered.definition.precision, registered.definition.temperature
+        )
     source, main = next(iter(volumes.values())), next(iter(upright.values()))
     with times.stage("measure"):
         found = find_classes(

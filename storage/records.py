@@ -61,13 +61,14 @@ class Outcome(StrEnum):
 
 
 class ObjectKind(StrEnum):
-    """Result objects by the Modality under which a PACS files them."""
+    """Result objects by the Modality under which a PACS files them; heat maps are OT, too."""
 
     SEG = "SEG"
     SR = "SR"
     PDF = "DOC"
     SC = "OT"
     KO = "KO"
+    HEAT = "HEAT"
 
 
 class DestinationKind(StrEnum):

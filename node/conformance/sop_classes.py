@@ -50,6 +50,7 @@ RESULT_SOP_CLASSES: Mapping[ObjectKind, UID] = {
     ObjectKind.PDF: EncapsulatedPDFStorage,
     ObjectKind.SC: SecondaryCaptureImageStorage,
     ObjectKind.KO: KeyObjectSelectionDocumentStorage,
+    ObjectKind.HEAT: SecondaryCaptureImageStorage,
 }
 """The SOP Class of each kind of result object."""
 

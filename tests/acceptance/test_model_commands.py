@@ -61,13 +61,6 @@ def radnode(site: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
 
 
-def _also_make(site: Path, *extra_objects: str) -> None:
-    path = site / "node.yaml"
-    settings = json.loads(path.read_text())
-    settings["worker"]["extra_objects"] = list(extra_objects)
-    path.write_text(json.dumps(settings))
-
-
 def test_a_model_is_looked_at_accepted_run_and_stopped_when_it_changes(site: Path) -> None:
     study = str(site / "study")
 
@@ -93,11 +86,6 @@ def test_a_model_is_looked_at_accepted_run_and_stopped_when_it_changes(site: Pat
     assert [made["kind"] for made in result["objects"]] == ["SEG", "SR"]
     assert dcmread(result["objects"][0]["path"]).Modality == "SEG"
     assert [m["value"] for m in result["measurements"]] == pytest.approx([0.175, 0.096])
-    _also_make(site, "PDF", "SC")
-    ran = radnode(site, "run", "two_levels", study, "--out", str(site / "out"), "--json")
-    made = json.loads(ran.stdout)["objects"]
-    assert [one["kind"] for one in made] == ["SEG", "SR", "PDF", "SC"]
-    assert [dcmread(one["path"]).Modality for one in made] == ["SEG", "SR", "DOC", "OT"]
 
     config = site / "models" / "two_levels" / "configs" / "inference.json"
     config.write_text(config.read_text() + " ")

@@ -8,169 +8,121 @@ and SR: its time holds more work. `make bench-infer` is the same.
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import subprocess
 import sys
 import tempfile
 from collections import defaultdict
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from shutil import rmtree
-from statistics import median
-from time import perf_counter
 
-import nibabel as nib
 import numpy as np
-from numpy.typing import NDArray
-from pydicom import dcmread
 
-from pipelines.series_volume import read_series
-from tests.benchmarks.infer_case import NAME, Size, label_of, write_bundle, write_volume
+from tests.benchmarks.infer_runs import (
+    Run,
+    prepare,
+    restored_slices,
+    run_ours,
+    run_restore,
+    run_stock,
+    share_equal,
+)
+from tests.benchmarks.infer_sizes import SIZES, Size
+from tests.benchmarks.infer_tables import stages_line, table
 from tests.benchmarks.machine import command_line, machine_lines
-from tests.benchmarks.page import markdown_table, write_section
-from tests.unit.pipelines_objects.read_elsewhere import labels_on_grid
+from tests.benchmarks.page import write_section
 
 SECTION = "infer"
+LIBRARIES = ("torch", "monai", "highdicom", "pydicom")
 CLASSES = 25
 MANY_CLASSES = 104
-CASE = Size((120, 400, 400), (2.5, 0.9375, 0.9375))
-LARGE = Size((400, 512, 512), (1.0, 0.75, 0.75))
-QUICK = Size((24, 96, 96), (2.5, 1.2, 1.2))
 STOCK, OURS = "monai.bundle run", "radnode"
+BYTES_PER_FLOAT = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
-    """One process: wall clock, most resident memory, and what it printed last."""
-
-    elapsed_s: float
-    peak_mib: float
-    told: dict[str, float]
-
-
-def timed(command: list[str], cwd: Path) -> Run:
-    """Run a command to its end. Raises `RuntimeError` with its last words when it fails."""
-    started = perf_counter()
-    with tempfile.TemporaryFile("w+") as output:
-        process = subprocess.Popen(
-            command,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, "PYTHONPATH": str(Path.cwd())},
-            cwd=cwd,
-        )
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        elapsed_s = perf_counter() - started
-        output.seek(0)
-        lines = output.read().splitlines()
-    if process.returncode:
-        raise RuntimeError("\n".join(lines[-20:]))
-    told = json.loads(lines[-1]) if lines and lines[-1].startswith("{") else {}
-    return Run(elapsed_s, usage.ru_maxrss / 1024, told)
-
-
-def run_stock(folder: Path) -> Run:
-    """MONAI's own runner on the NIfTI file."""
-    bundle = folder / NAME
-    options = {
-        "config_file": str(bundle / "configs" / "inference.json"),
-        "bundle_root": str(bundle),
-        "dataset_dir": str(folder / "nifti"),
-        "output_dir": str(folder / "stock"),
-    }
-    # What `python -m monai.bundle run` calls; its command line needs one package more.
-    return timed([sys.executable, "-c", f"from monai.bundle import run; run(**{options})"], folder)
-
-
-def run_ours(folder: Path, classes: int, *options: str) -> Run:
-    """radnode on the DICOM files."""
-    rmtree(folder / "ours", ignore_errors=True)
-    module = "tests.benchmarks.infer_once"
-    return timed([sys.executable, "-m", module, str(folder), str(classes), *options], Path.cwd())
-
-
-def share_equal(folder: Path) -> float:
-    """Voxels of the SEG, read by other code, that are as in MONAI's NIfTI."""
-    (path,) = (folder / "stock").rglob("*.nii.gz")
-    stock = np.asarray(nib.load(path).dataobj).transpose(2, 1, 0)
-    return float(np.mean(stock == _labels_of_seg(folder)))
-
-
-def _labels_of_seg(folder: Path) -> NDArray[np.int64]:
-    seg = folder / "ours" / "seg.dcm"
-    volume = read_series(sorted((folder / "dicom").iterdir()))
-    numbers = labels_on_grid(seg, volume.affine_lps, volume.voxels.shape)
-    values = {label_of(value): value for value in range(1, MANY_CLASSES)}
-    table = np.zeros(MANY_CLASSES, dtype=np.int64)
-    for segment in dcmread(seg, stop_before_pixels=True).SegmentSequence:
-        table[int(segment.SegmentNumber)] = values[str(segment.SegmentLabel)]
-    result: NDArray[np.int64] = table[numbers]
-    return result
-
-
-def _whole_runs(folder: Path, size: Size, rounds: int) -> list[str]:
-    write_bundle(folder, CLASSES)
-    write_volume(folder, size)
+def whole_runs(folder: Path, size: str, rounds: int) -> list[str]:
+    """From the study to results, by MONAI's runner and by radnode in turn."""
+    prepare(folder, CLASSES, size)
     runs: dict[str, list[Run]] = defaultdict(list)
     for number in range(1, rounds + 1):
-        for name, run in ((STOCK, run_stock(folder)), (OURS, run_ours(folder, CLASSES))):
-            runs[name].append(run)
-            _say(f"round {number}, {name}: {run.elapsed_s:.1f} s, {run.peak_mib:.0f} MiB")
-    stages = runs[OURS][-1].told
+        for name, run in ((STOCK, run_stock), (OURS, run_ours)):
+            runs[name].append(run(folder, CLASSES))
+            _say(f"round {number}, {size}, {name}", runs[name][-1])
+    warm = run_ours(folder, CLASSES, "--warm")
+    _say(f"{size}, {OURS}, warm", warm)
     return [
-        f"**Whole run**, UNet, {CLASSES} classes, {_told(size)}, {rounds} rounds",
+        f"**Whole run**, UNet, {CLASSES} classes, {_told(SIZES[size])}, {rounds} rounds",
         "",
-        *_table(runs),
+        *table(runs),
         "",
         f"Equal voxels: {share_equal(folder):.4%}. Stages of radnode's last run: "
-        + ", ".join(f"{name} {seconds:.1f} s" for name, seconds in stages.items())
-        + ".",
+        f"{stages_line(runs[OURS][-1].told)}. The same study again in a process whose model is "
+        f"loaded, as in a worker: {warm.told['all']:.1f} s.",
     ]
 
 
-def _restores(folder: Path, rounds: int) -> list[str]:
+def restores(folder: Path, size: str, rounds: int) -> list[str]:
+    """Back to the source grid alone, of one answer of the network."""
     runs: dict[str, list[Run]] = defaultdict(list)
     for number in range(1, rounds + 1):
         for name, way in (("softmax, Invertd, argmax", "stock"), (OURS, "ours")):
-            module = "tests.benchmarks.restore_once"
-            out = str(folder / f"{way}.npy")
-            run = timed([sys.executable, "-m", module, way, out], Path.cwd())
-            runs[name].append(Run(run.told["s"], run.told["mib"], {}))
-            _say(f"round {number}, restore, {name}: {run.told['s']:.1f} s")
+            runs[name].append(run_restore(way, CLASSES, size, folder))
+            _say(f"round {number}, restore, {name}", runs[name][-1])
     equal = np.mean(np.load(folder / "stock.npy") == np.load(folder / "ours.npy"))
     return [
-        f"**Back to the source grid alone**, {CLASSES} classes, {_told(CASE)}, {rounds} rounds",
+        f"**Back to the source grid alone**, {CLASSES} classes, {_told(SIZES[size])}, "
+        f"{rounds} rounds",
         "",
-        *_table(runs),
+        *table(runs),
         "",
         f"Equal voxels: {float(equal):.4%}.",
     ]
 
 
-def _many_classes(folder: Path) -> list[str]:
-    write_bundle(folder, MANY_CLASSES)
-    write_volume(folder, LARGE)
-    run = run_ours(folder, MANY_CLASSES, "--labels-only")
-    stages = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in run.told.items())
+def many_restored(folder: Path, size: str) -> list[str]:
+    """The same for so many classes that MONAI's way is followed slice by slice only."""
+    ours = run_restore("ours", MANY_CLASSES, size, folder)
+    _say(f"restore, {MANY_CLASSES} classes, {OURS}", ours)
+    run_restore("slices", MANY_CLASSES, size, folder)
+    checked = restored_slices(folder, size)
+    equal = float(np.mean(checked.ours == checked.stock))
     return [
-        f"**{MANY_CLASSES} classes**, {_told(LARGE)}, from DICOM to labels on the source grid: "
-        f"{run.elapsed_s:.0f} s, {run.peak_mib:.0f} MiB ({stages})."
+        f"**Back to the source grid alone**, {MANY_CLASSES} classes, {_told(SIZES[size])}: "
+        f"{ours.elapsed_s:.1f} s, {ours.peak_mib:.0f} MiB, the network's answer included. Of "
+        f"{checked.count} slices that MONAI restored one by one, {equal:.4%} of the voxels are "
+        "equal."
     ]
 
 
-def _table(runs: dict[str, list[Run]]) -> list[str]:
-    first = median(run.elapsed_s for run in next(iter(runs.values())))
-    rows = []
-    for name, of_name in runs.items():
-        times = [run.elapsed_s for run in of_name]
-        peak = max(run.peak_mib for run in of_name)
-        spread = f"{min(times):.1f}-{max(times):.1f}"
-        ratio = f"{first / median(times):.2f}"
-        rows.append((name, f"{median(times):.1f}", spread, ratio, f"{peak:.0f}"))
-    return markdown_table(("", "median s", "min-max s", "times as fast", "peak MiB"), rows)
+def many_classes(folder: Path, size: str) -> list[str]:
+    """From DICOM to labels, of so many classes that MONAI's runner needs too much memory."""
+    prepare(folder, MANY_CLASSES, size)
+    run = run_ours(folder, MANY_CLASSES, "--labels-only")
+    _say(f"{MANY_CLASSES} classes, {OURS}", run)
+    lines = [
+        f"**{MANY_CLASSES} classes**, {_told(SIZES[size])}, from DICOM to labels on the source "
+        f"grid: {run.elapsed_s:.0f} s, {run.cpu_s:.0f} s of CPU, {run.peak_mib:.0f} MiB "
+        f"({stages_line(run.told)})."
+    ]
+    needed_gib = _stock_needs_gib(SIZES[size])
+    if needed_gib > _memory_gib():
+        return [
+            *lines,
+            "",
+            f"MONAI's runner was not run on it: its answer on the source grid alone would be "
+            f"{needed_gib:.0f} GiB, and this machine has {_memory_gib():.0f} GiB.",
+        ]
+    stock = run_stock(folder, MANY_CLASSES)
+    _say(f"{MANY_CLASSES} classes, {STOCK}", stock)
+    return [*lines, "", f"MONAI's runner: {stock.elapsed_s:.0f} s, {stock.peak_mib:.0f} MiB."]
+
+
+def _stock_needs_gib(size: Size) -> float:
+    """What `Invertd` answers: all classes on the source grid, float32."""
+    return MANY_CLASSES * float(np.prod(size.shape)) * BYTES_PER_FLOAT / 2**30
+
+
+def _memory_gib() -> float:
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
 
 
 def _told(size: Size) -> str:
@@ -178,25 +130,33 @@ def _told(size: Size) -> str:
     return f"{columns} x {rows} x {slices} source"
 
 
-def _say(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
+def _say(what: str, run: Run) -> None:
+    figures = f"{run.elapsed_s:.1f} s, CPU {run.cpu_s:.1f} s, {run.peak_mib:.0f} MiB"
+    sys.stderr.write(f"{what}: {figures}\n")
 
 
 def _page(folder: Path, given: argparse.Namespace) -> list[str]:
-    lines = [f"{datetime.now(UTC):%Y-%m-%d}, `{command_line()}`", "", *machine_lines(folder), ""]
-    (folder / "case").mkdir()
-    lines += _whole_runs(folder / "case", QUICK if given.quick else CASE, given.rounds)
-    if not given.quick:
-        (folder / "large").mkdir()
-        lines += ["", *_restores(folder, given.rounds), "", *_many_classes(folder / "large")]
-    return lines
+    lines = [f"{datetime.now(UTC):%Y-%m-%d}, `{command_line()}`", ""]
+    lines += [*machine_lines(folder, LIBRARIES), ""]
+    usual, large = ("small", "small") if given.quick else ("usual", "large")
+    if "small" in given.only:
+        lines += [*whole_runs(folder / "small", "small", given.rounds), ""]
+    if "usual" in given.only and not given.quick:
+        lines += [*whole_runs(folder / "usual", "usual", given.rounds), ""]
+    if "restore" in given.only:
+        lines += [*restores(folder, usual, given.rounds), ""]
+    if "many" in given.only:
+        lines += [*many_restored(folder, large), "", *many_classes(folder / "many", large), ""]
+    return lines[:-1]
 
 
 def main() -> None:
     """Measure, print the page, and write it where it is wanted."""
+    parts = ("small", "usual", "restore", "many")
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--quick", action="store_true", help="one small round, to try it")
+    parser.add_argument("--quick", action="store_true", help="one small round of all, to try it")
+    parser.add_argument("--only", nargs="+", choices=parts, default=parts, help="some parts")
     parser.add_argument("--folder", type=Path, help="for temporary files")
     parser.add_argument("--write", type=Path, help="page whose section is replaced")
     given = parser.parse_args()

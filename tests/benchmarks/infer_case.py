@@ -1,37 +1,30 @@
-"""The case of the inference benchmark: a UNet bundle of seeded random weights, and a CT volume.
+"""The cases of the inference benchmark: a UNet bundle, and a CT volume.
 
 The volume is written as NIfTI, for MONAI's own runner, and as DICOM, for radnode: the same voxels.
+`python -m tests.benchmarks.infer_case FOLDER CLASSES SIZE` writes one.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import sys
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
 import torch
-from monai.networks.nets import UNet
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from scipy.ndimage import gaussian_filter
 
 from pipelines.definition_schema import PipelineDefinition
+from tests.benchmarks.infer_network import HIGHEST_HU, LOWEST_HU, NETWORK, fitted_network
+from tests.benchmarks.infer_sizes import NAME, SIZES, Size
 from tests.unit.pipelines.definitions import definition
 from tests.unit.pipelines.volume_files import write_series
 
-NAME = "bench_unet"
 AIR_HU = -1000
-NETWORK = {
-    "spatial_dims": 3,
-    "in_channels": 1,
-    "channels": [16, 32, 64, 128, 256],
-    "strides": [2, 2, 2, 2],
-    "num_res_units": 2,
-    "norm": "batch",
-}
 PREPROCESSING: list[dict[str, Any]] = [
     {"_target_": "LoadImaged", "keys": "image"},
     {"_target_": "EnsureChannelFirstd", "keys": "image"},
@@ -40,8 +33,8 @@ PREPROCESSING: list[dict[str, Any]] = [
     {
         "_target_": "ScaleIntensityRanged",
         "keys": "image",
-        "a_min": -57,
-        "a_max": 164,
+        "a_min": LOWEST_HU,
+        "a_max": HIGHEST_HU,
         "b_min": 0,
         "b_max": 1,
         "clip": True,
@@ -70,21 +63,12 @@ POSTPROCESSING: list[dict[str, Any]] = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Size:
-    """(slices, rows, columns) and the millimetres between them."""
-
-    shape: tuple[int, int, int]
-    spacing_mm: tuple[float, float, float]
-
-
-def write_bundle(folder: Path, classes: int) -> Path:
-    """Write the bundle below `folder`; the same number of classes gives the same weights."""
+def write_bundle(folder: Path, classes: int, values: NDArray[np.int16]) -> Path:
+    """Write the bundle below `folder`, fitted to the values of its volume."""
     bundle = folder / NAME
     for name in ("configs", "models"):
         (bundle / name).mkdir(parents=True)
-    torch.manual_seed(classes)
-    network = UNet(out_channels=classes, **NETWORK)
+    network = fitted_network(classes, values)
     torch.save(network.state_dict(), bundle / "models" / "model.pt")
     config = {
         "bundle_root": ".",
@@ -142,6 +126,11 @@ def label_of(value: int) -> str:
     return f"structure {value}"
 
 
+def value_of(label: str) -> int:
+    """The value of a label's name."""
+    return int(label.removeprefix("structure "))
+
+
 def pipeline(classes: int) -> PipelineDefinition:
     """A definition that takes the series and names every class."""
     segment = definition().segments[0].model_dump()
@@ -160,21 +149,24 @@ def pipeline(classes: int) -> PipelineDefinition:
 
 
 def ct_values(size: Size) -> NDArray[np.int16]:
-    """A body of soft tissue with organs, bone and noise in air; HU [slice, row, column]."""
+    """A body of soft tissue with organs, bone and noise in air; HU [slice, row, column].
+
+    Its organs are blobs, of which each has a density between fat and muscle.
+    """
     noise = np.random.default_rng(7)
     z, y, x = np.ogrid[tuple(slice(-1, 1, complex(0, count)) for count in size.shape)]
     body = (x / 0.85) ** 2 + (y / 0.65) ** 2 + 0 * z < 1
     organs = gaussian_filter(noise.standard_normal(size.shape, dtype=np.float32), (4, 12, 12))
-    values = np.where(body, 40 + 60 * np.sign(organs) * (np.abs(organs) > organs.std()), AIR_HU)
+    density = 53 + 90 * np.tanh(organs / organs.std())
+    values = np.where(body, density.astype(np.float32), np.float32(AIR_HU))
     values[np.broadcast_to((x**2 + (y - 0.4) ** 2 + 0 * z) < 0.01, size.shape)] = 500
     values += 12 * noise.standard_normal(size.shape, dtype=np.float32)
     result: NDArray[np.int16] = np.clip(values, -1024, 3000).astype(np.int16)
     return result
 
 
-def write_volume(folder: Path, size: Size) -> None:
+def write_volume(folder: Path, size: Size, values: NDArray[np.int16]) -> None:
     """Write `folder`/nifti/image.nii.gz and `folder`/dicom."""
-    values = ct_values(size)
     origin = (-180.0, -190.0, 20.0)
 
     def plain(image: Dataset, _: int) -> None:
@@ -193,3 +185,15 @@ def write_volume(folder: Path, size: Size) -> None:
     affine[:3, 3] = -origin[0], -origin[1], origin[2]
     (folder / "nifti").mkdir()
     nib.save(nib.Nifti1Image(values.transpose(2, 1, 0), affine), folder / "nifti/image.nii.gz")
+
+
+def main() -> None:
+    """Write bundle and volume."""
+    folder, classes, size = Path(sys.argv[1]), int(sys.argv[2]), SIZES[sys.argv[3]]
+    values = ct_values(size)
+    write_bundle(folder, classes, values)
+    write_volume(folder, size, values)
+
+
+if __name__ == "__main__":
+    main()

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
@@ -16,7 +17,7 @@ from statistics import median
 _LIBRARIES = ("pynetdicom", "pydicom", "sqlalchemy")
 
 
-def machine_lines(folder: Path) -> list[str]:
+def machine_lines(folder: Path, libraries: Sequence[str] = _LIBRARIES) -> list[str]:
     """Return Markdown lines on the machine, its file system at `folder`, and all versions."""
     facts = {
         "CPU": f"{_cpu_name()}, {len(os.sched_getaffinity(0))} cores usable",
@@ -24,7 +25,7 @@ def machine_lines(folder: Path) -> list[str]:
         "kernel": f"{platform.system()} {platform.release()}",
         "file system": _file_system(folder),
         "Python": f"{platform.python_implementation()} {platform.python_version()}",
-        "libraries": ", ".join(f"{name} {version(name)}" for name in _LIBRARIES),
+        "libraries": ", ".join(f"{name} {version(name)}" for name in libraries),
         **_programs(),
     }
     return ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in facts.items())]

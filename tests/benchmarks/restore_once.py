@@ -1,6 +1,8 @@
 """Going back to the source grid alone: MONAI's postprocessing, or radnode's, in its own process.
 
-`python -m tests.benchmarks.restore_once stock|ours OUT.npy` prints seconds and MiB as JSON.
+`python -m tests.benchmarks.restore_once WAY CLASSES SIZE OUT.npy` prints seconds and MiB as JSON.
+WAY is `stock`, `ours`, or `slices`: MONAI's way onto some source slices, one after the other,
+where all of them in all classes would not fit into memory.
 """
 
 from __future__ import annotations
@@ -8,7 +10,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 
 import numpy as np
 import torch
@@ -21,21 +23,21 @@ from monai.transforms import (
     Invertd,
     Orientationd,
     Spacingd,
+    SpatialResample,
 )
 
 from pipelines.answer_chain import answer_chain
 from pipelines.device import forget_peak, peak_memory_mib
 from pipelines.grid_inverse import grid_inverse
+from pipelines.kept_memory import kept_memory
 from pipelines.restored_grid import RestoredGrid
+from tests.benchmarks.infer_sizes import SIZES, Size
 
-CLASSES = 25
-COLUMNS_ROWS_SLICES = (400, 400, 120)
-SPACING_MM = (0.9375, 0.9375, 2.5)
 SLAB = 72
 CPU = torch.device("cpu")
 
 
-def _prepared() -> tuple[Compose, MetaTensor]:
+def _prepared(size: Size) -> tuple[Compose, MetaTensor]:
     pre = Compose(
         [
             EnsureChannelFirstd("image"),
@@ -43,28 +45,74 @@ def _prepared() -> tuple[Compose, MetaTensor]:
             Spacingd("image", pixdim=(1.5, 1.5, 2.0), mode="bilinear"),
         ]
     )
-    affine = torch.diag(torch.tensor([-SPACING_MM[0], -SPACING_MM[1], SPACING_MM[2], 1.0]))
+    dz, dy, dx = size.spacing_mm
     image = MetaTensor(
-        torch.zeros(COLUMNS_ROWS_SLICES),
-        affine=affine.double(),
+        torch.zeros(size.shape[::-1]),
+        affine=torch.diag(torch.tensor([-dx, -dy, dz, 1.0])).double(),
         meta={"original_channel_dim": float("nan")},
     )
     return pre, pre({"image": image})["image"]
 
 
-def _answer(shape: tuple[int, ...]) -> torch.Tensor:
-    torch.manual_seed(5)
-    coarse = torch.randn(1, CLASSES, 10, 10, 6)
-    answer = 2 * torch.nn.functional.interpolate(coarse, size=shape, mode="trilinear")[0]
-    for channel in answer:
-        channel += 0.1 * torch.randn(shape)
+def _answer(classes: int, shape: tuple[int, ...]) -> torch.Tensor:
+    """Smooth fields with some noise, float32 [x, y, z, class]."""
+    noise = torch.Generator().manual_seed(5)
+    answer = torch.empty((*shape, classes))
+    for channel in range(classes):
+        coarse = torch.randn((1, 1, 10, 10, 6), generator=noise)
+        field = torch.nn.functional.interpolate(coarse, size=shape, mode="trilinear")[0, 0]
+        answer[..., channel] = 2 * field + 0.1 * torch.randn(shape, generator=noise)
     return answer
+
+
+def _stock(post: Compose, image: MetaTensor, answer: torch.Tensor) -> torch.Tensor:
+    channels_first = MetaTensor(answer.permute(3, 0, 1, 2).contiguous(), meta=image.meta)
+    del answer
+    labels: MetaTensor = post({"image": image, "pred": channels_first})["pred"]
+    values: torch.Tensor = labels.as_tensor()
+    return values
+
+
+def _ours(post: Compose, image: MetaTensor, answer: torch.Tensor) -> torch.Tensor:
+    chain = answer_chain(post)
+    inverse = grid_inverse(image, nearest=False)
+    assert chain is not None
+    assert inverse is not None
+    grid = RestoredGrid(inverse, chain, answer.shape[-1])
+    with kept_memory():
+        for slab in torch.split(answer, SLAB):
+            grid.add(slab)
+    return grid.finished()
+
+
+def _slices(size: Size, image: MetaTensor, answer: torch.Tensor) -> torch.Tensor:
+    probabilities = MetaTensor(answer.softmax(-1).permute(3, 0, 1, 2), meta=image.meta)
+    source = torch.as_tensor(image.applied_operations[0]["extra_info"]["original_affine"])
+    resample = SpatialResample(mode="bilinear", padding_mode="border", dtype=torch.float64)
+    found: list[MetaTensor] = []
+    for index in size.checked_slices():
+        affine = source.clone().double()
+        affine[:3, 3] += index * affine[:3, 2]
+        shape = (*size.shape[:0:-1], 1)
+        near = _planes_near(probabilities, affine)
+        found.append(resample(near, dst_affine=affine, spatial_size=shape).argmax(0))
+    return torch.cat([slices.as_tensor() for slices in found], dim=-1)[None]
+
+
+def _planes_near(probabilities: MetaTensor, affine: torch.Tensor) -> MetaTensor:
+    """The planes of the network's grid round a source slice, and one more on either side."""
+    own = probabilities.affine.double()
+    place = torch.linalg.solve(own, affine)[2, 3]
+    first = max(int(place.clamp(0, probabilities.shape[-1] - 1)) - 1, 0)
+    shifted = own.clone()
+    shifted[:3, 3] += first * own[:3, 2]
+    return MetaTensor(probabilities.as_tensor()[..., first : first + 4], affine=shifted)
 
 
 def main() -> None:
     """Run once."""
-    way, out = sys.argv[1:]
-    pre, image = _prepared()
+    way, classes, size, out = sys.argv[1], int(sys.argv[2]), SIZES[sys.argv[3]], Path(sys.argv[4])
+    pre, image = _prepared(size)
     post = Compose(
         [
             Activationsd("pred", softmax=True),
@@ -72,32 +120,24 @@ def main() -> None:
             AsDiscreted("pred", argmax=True),
         ]
     )
-    answer = _answer(tuple(image.shape[1:]))
-    planes = answer.permute(1, 2, 3, 0).contiguous() if way == "ours" else answer
-    del answer
+    answer = _answer(classes, tuple(image.shape[1:]))
     forget_peak(CPU)
-    started = perf_counter()
+    started, cpu_started = perf_counter(), process_time()
     with torch.inference_mode():
-        if way == "stock":
-            data = {"image": image, "pred": MetaTensor(planes, meta=image.meta)}
-            labels = post(data)["pred"].as_tensor()
-        else:
-            labels = _ours(post, image, planes)
-    seconds = perf_counter() - started
-    told = {"s": seconds, "mib": peak_memory_mib()}
-    np.save(Path(out), labels[0].numpy().astype(np.uint8))
+        match way:
+            case "stock":
+                labels = _stock(post, image, answer)
+            case "slices":
+                labels = _slices(size, image, answer)
+            case _:
+                labels = _ours(post, image, answer)
+    told = {
+        "s": perf_counter() - started,
+        "cpu_s": process_time() - cpu_started,
+        "mib": peak_memory_mib(),
+    }
+    np.save(out, labels[0].numpy().astype(np.uint8))
     sys.stdout.write(json.dumps(told) + "\n")
-
-
-def _ours(post: Compose, image: MetaTensor, planes: torch.Tensor) -> torch.Tensor:
-    chain = answer_chain(post)
-    inverse = grid_inverse(image, nearest=False)
-    assert chain is not None
-    assert inverse is not None
-    grid = RestoredGrid(inverse, chain, CLASSES)
-    for slab in torch.split(planes, SLAB):
-        grid.add(slab)
-    return grid.finished()
 
 
 if __name__ == "__main__":

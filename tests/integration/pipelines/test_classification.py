@@ -106,6 +106,19 @@ def test_a_calibration_moves_the_log_odds(tmp_path: Path) -> None:
         assert percent == pytest.approx(100.0 * expected / (1.0 + expected))
 
 
+def test_a_temperature_divides_the_answers_before_they_are_activated(tmp_path: Path) -> None:
+    plain = certainties(run(offered(tmp_path, 0.5, 0.5), tmp_path, "plain"))
+    changes = {**classes(0.5, 0.5), "temperature": 2.5}
+    cooler = certainties(run(register(definition(**changes), tmp_path), tmp_path, "cooler"))
+    nothing = 100.0 - sum(plain.values())
+    roots = {name: (percent / 100) ** (1 / 2.5) for name, percent in plain.items()}
+    total = sum(roots.values()) + (nothing / 100) ** (1 / 2.5)
+    expected = {name: 100 * root / total for name, root in roots.items()}
+    assert cooler == pytest.approx(expected, rel=1e-4)
+    with pytest.raises(ValueError, match="for classes only"):
+        definition(temperature=2.0)
+
+
 def test_the_report_tells_class_certainty_and_presence(tmp_path: Path) -> None:
     result = run(offered(tmp_path, 0.01, 0.99), tmp_path)
     report = dcmread(tmp_path / "out" / result.objects[0].path)

@@ -301,6 +301,14 @@ def test_a_named_layer_is_taken_and_a_wrong_one_told(tmp_path: Path) -> None:
         run(wrong, tmp_path)
 
 
+def test_a_check_says_what_could_be_looked_at_where_nothing_is_asked(tmp_path: Path) -> None:
+    write_series(tmp_path / "in", spots())
+    changes = {**explained_classes(0.1, 0.9), "explanation": None}
+    checked = checked_model(offered(tmp_path, changes), tmp_path / "in", "cpu")
+    told = "not asked for; it would be Grad-CAM at layer 1 (found), whose map is 10 x 12 x 8"
+    assert checked.explanation == told
+
+
 def test_a_torchscript_network_is_told_to_be_opaque(tmp_path: Path) -> None:
     network = torch.nn.Sequential(
         torch.nn.Conv2d(1, 2, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()

@@ -149,8 +149,9 @@ def test_an_evaluator_of_its_own_that_only_saves_is_no_hindrance(tmp_path: Path)
             {"_target_": "SupervisedEvaluator", "prepare_batch": "$lambda b, d, n: (b, ())"},
             "prepare_batch",
         ),
+        ("", {"_target_": "monai.engines.EnsembleEvaluator"}, "monai.engines.EnsembleEvaluator"),
     ],
-    ids=["own iteration", "a function", "broken", "own batches"],
+    ids=["own iteration", "a function", "broken", "own batches", "several networks"],
 )
 def test_an_evaluator_with_ways_of_its_own_is_told(
     tmp_path: Path, code: str, evaluator: dict[str, Any], told: str
@@ -261,6 +262,7 @@ HOVER = {
         ({"type": "image", "format": "image", "channel_def": {"0": "T1w"}}, "it makes images"),
         ({"image": {"type": "tabular", "format": "nii"}, "num_channels": 1}, "is no image"),
         ({"image": {"type": "tuples", "format": "latent"}, "num_channels": 1}, "is no image"),
+        ({"image": {"modality": "regular"}, "num_channels": 2}, "photograph .modality regular"),
         ({"outputs": HOVER}, "several things .nucleus_prediction, horizontal_vertical"),
         (
             {
@@ -272,7 +274,16 @@ HOVER = {
             "judges patches",
         ),
     ],
-    ids=["detection", "landmarks", "synthesis", "conditions", "latent", "several", "slides"],
+    ids=[
+        "detection",
+        "landmarks",
+        "synthesis",
+        "conditions",
+        "latent",
+        "endoscopy",
+        "several",
+        "slides",
+    ],
 )
 def test_what_neither_outlines_nor_judges_is_refused_by_what_it_does(
     tmp_path: Path, pred: dict[str, Any], told: str
@@ -312,3 +323,10 @@ def test_channels_without_a_meaning_are_numbered(
 def test_neither_meaning_nor_number_of_channels_is_told(tmp_path: Path) -> None:
     with pytest.raises(InvalidBundle, match="channel_def or num_channels"):
         read_metadata(written(tmp_path, type="image", format="segmentation"))
+
+
+def test_a_package_that_is_not_there_is_named(tmp_path: Path) -> None:
+    network = {"_target_": "torch.nn.Identity", "made_by": "$importlib.import_module('no_such')"}
+    bundle = write_bundle(tmp_path / "b", network_def=network, imports=["$import importlib"])
+    with pytest.raises(InvalidBundle, match=r"No module named 'no_such'.*install what it needs"):
+        load_bundle(bundle, CPU)
