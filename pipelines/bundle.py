@@ -42,7 +42,8 @@ from pipelines.bundle_weights import (
     load_weights,
     numpy_is_data,
 )
-from pipelines.errors import DeviceOutOfMemory, InferenceFailed, InvalidBundle
+from pipelines.device_errors import told_of_device
+from pipelines.errors import InvalidBundle
 from pipelines.network_call import with_channels_last
 from pipelines.own_evaluator import refuse_own_ways
 
@@ -144,11 +145,9 @@ def _unchanged(data: Any) -> Any:
 def _on_device(network: nn.Module, device: torch.device) -> nn.Module:
     try:
         return with_channels_last(network.to(device))
-    except torch.OutOfMemoryError:
-        raise DeviceOutOfMemory(f"the model does not fit onto {device} now") from None
-    except RuntimeError as error:  # driver away
-        text = f"the model does not fit onto {device} now ({type(error).__name__})"
-        raise InferenceFailed(text) from None
+    except RuntimeError as error:
+        broken = f"the model does not fit onto {device} now ({type(error).__name__})"
+        raise told_of_device(error, device, "as the model was put there", broken) from None
 
 
 def _network(recipe: _Recipe) -> nn.Module:

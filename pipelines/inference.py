@@ -11,7 +11,8 @@ import torch
 from monai.data import MetaTensor
 
 from pipelines.bundle import LoadedBundle
-from pipelines.errors import DeviceLost, DeviceOutOfMemory, InferenceFailed
+from pipelines.device_errors import told_of_device
+from pipelines.errors import InferenceFailed
 from pipelines.network_call import NetworkCall, Precision
 from pipelines.windows import NotAsPlanned, WindowPlan, finished_planes, window_plan
 
@@ -102,17 +103,6 @@ def told_errors(bundle: LoadedBundle, batch: torch.Tensor) -> Iterator[None]:
     shape = tuple(batch.shape[1:])
     try:
         yield
-    except torch.OutOfMemoryError as error:
-        text = f"out of memory on {bundle.device} for an image of {shape}"
-        raise DeviceOutOfMemory(text) from error
-    except (RuntimeError, ValueError, TypeError) as error:
-        if is_device_lost(error):
-            raise DeviceLost(f"{bundle.device} stopped answering during inference") from error
-        text = f"the network broke on an image of {shape} ({type(error).__name__})"
-        raise InferenceFailed(text) from error
-
-
-def is_device_lost(error: Exception) -> bool:
-    """Whether a CUDA context is broken: no call in this process can succeed any more."""
-    accelerator_error = getattr(torch, "AcceleratorError", ())
-    return isinstance(error, accelerator_error) or "CUDA error" in str(error)
+    except (RuntimeError, ValueError, TypeError, MemoryError) as error:
+        broken = f"the network broke on an image of {shape} ({type(error).__name__})"
+        raise told_of_device(error, bundle.device, f"for an image of {shape}", broken) from error

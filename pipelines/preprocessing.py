@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from pipelines.bundle import LoadedBundle
 from pipelines.channel_roles import is_colour
-from pipelines.errors import DeviceOutOfMemory, InferenceFailed, RefusalCode, Refused
+from pipelines.device_errors import told_of_device
+from pipelines.errors import RefusalCode, Refused
 from pipelines.projection_tensor import projection_tensor, refuse_strange_pixels
 from pipelines.series_volume import SeriesVolume
 
@@ -30,6 +31,7 @@ BROKEN_PREPROCESSING = (
     AssertionError,
     AttributeError,
     LookupError,
+    MemoryError,
     NotImplementedError,
     RuntimeError,
     TypeError,
@@ -69,13 +71,11 @@ def told_preprocessing(bundle: LoadedBundle, source: SeriesVolume) -> Iterator[N
     shape = source.voxels.shape
     try:
         yield
-    except torch.OutOfMemoryError as error:
-        text = f"out of memory on {bundle.device} in the bundle's preprocessing"
-        raise DeviceOutOfMemory(text) from error
     except BROKEN_PREPROCESSING as error:
         reason = type(error.__cause__ or error).__name__  # MONAI wraps what went wrong
-        text = f"the bundle's preprocessing broke on an image of {shape} ({reason})"
-        raise InferenceFailed(text) from error
+        broken = f"the bundle's preprocessing broke on an image of {shape} ({reason})"
+        where = "in the bundle's preprocessing"
+        raise told_of_device(error, bundle.device, where, broken) from error
 
 
 def _loaded(volumes: Sequence[SeriesVolume], bundle: LoadedBundle) -> dict[str, Any]:

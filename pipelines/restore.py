@@ -17,14 +17,23 @@ from monai.transforms import SpatialResample
 from numpy.typing import NDArray
 
 from pipelines.bundle import LoadedBundle
-from pipelines.errors import DeviceOutOfMemory, InferenceFailed
+from pipelines.device_errors import told_of_device
+from pipelines.errors import InferenceFailed
 from pipelines.label_decision import decided_labels
 from pipelines.labels import Labels
 from pipelines.preprocessing import affine_ras
 from pipelines.series_volume import SeriesVolume
 
 SAME_AFFINE_MM = 1e-3
-BROKEN_POSTPROCESSING = (RuntimeError, ValueError, TypeError, KeyError, IndexError, AttributeError)
+BROKEN_POSTPROCESSING = (
+    AttributeError,
+    IndexError,
+    KeyError,
+    MemoryError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 
 
 def restored_label_map(
@@ -45,12 +54,10 @@ def told_postprocessing(bundle: LoadedBundle) -> Iterator[None]:
     """Translate what a bundle's postprocessing raises."""
     try:
         yield
-    except torch.OutOfMemoryError as error:
-        text = f"out of memory on {bundle.device} in the bundle's postprocessing"
-        raise DeviceOutOfMemory(text) from error
     except BROKEN_POSTPROCESSING as error:
-        text = f"the bundle's postprocessing broke ({type(error).__name__})"
-        raise InferenceFailed(text) from error
+        broken = f"the bundle's postprocessing broke ({type(error).__name__})"
+        where = "in the bundle's postprocessing"
+        raise told_of_device(error, bundle.device, where, broken) from error
 
 
 def labels_after(processed: MetaTensor, source: SeriesVolume, bundle: LoadedBundle) -> Labels:
