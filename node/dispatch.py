@@ -25,9 +25,10 @@ from fhir.hl7_delivery import Hl7Client
 from fhir.progress import Progress
 from node.errors import CannotStart, FormRefused
 from node.fallback import kinds_instead, told_instead
+from node.made_objects import PreparedObject
 from node.object_negotiation import accepted_encodings, accepted_kinds
 from node.outcome_report import header_source, outcome_objects
-from node.prepared_objects import PreparedObject, prepared_objects
+from node.prepared_objects import prepared_objects
 from node.report_pdf import with_pdf
 from node.scu import Note, note_nothing, store_objects
 from node.stow.delivery import store_over_http

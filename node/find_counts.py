@@ -13,8 +13,7 @@ from dataclasses import dataclass, field
 from pydicom.dataset import Dataset
 
 from config.settings import SenderSettings
-from node.errors import CountsUnavailable
-from node.find_scu import find, find_association
+from node.find_scu import find, find_association_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +42,8 @@ def ask_counts(
     Raises:
         CountsUnavailable: no `find_host`, no connection, no association or no final answer.
     """
-    if sender.find_host is None or sender.find_port is None:
-        raise CountsUnavailable("no find_host is configured for this sender")
-    with find_association(
-        sender.find_host,
-        sender.find_port,
-        called_ae_title=sender.find_ae_title or sender.ae_title,
-        calling_ae_title=calling_ae_title,
-        timeout_s=timeout_s,
-        tls=sender.find_tls,
+    with find_association_of(
+        sender, calling_ae_title=calling_ae_title, timeout_s=timeout_s
     ) as assoc:
         studies = find(assoc, _study_query(study_instance_uid))
         series = find(assoc, _series_query(study_instance_uid))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from pydicom.dataset import Dataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import AE, build_context, evt
 
+from config.settings import SenderSettings
 from config.tls_settings import ClientTls
 from node.dimse_policy import apply_dimse_policy, prepare_requestor
 from node.errors import CountsUnavailable
@@ -65,6 +66,22 @@ def find_association(
     finally:
         if assoc.is_established:
             assoc.release()
+
+
+def find_association_of(
+    sender: SenderSettings, *, calling_ae_title: str, timeout_s: float
+) -> AbstractContextManager[Any]:
+    """`find_association` with the C-FIND provider of a sender; raises as that, at once."""
+    if sender.find_host is None or sender.find_port is None:
+        raise CountsUnavailable("no find_host is configured for this sender")
+    return find_association(
+        sender.find_host,
+        sender.find_port,
+        called_ae_title=sender.find_ae_title or sender.ae_title,
+        calling_ae_title=calling_ae_title,
+        timeout_s=timeout_s,
+        tls=sender.find_tls,
+    )
 
 
 def find(assoc: Any, query: Dataset) -> list[Dataset]:

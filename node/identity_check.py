@@ -71,7 +71,7 @@ class IdentityCheck:
         if sender.identity_changed == "rebuild":
             log.warning(IDENTITY_CHANGED, changed=names, study=_tag(finished))
             return _under(finished, changes)
-        if _is_released(delivery_events(self._db, delivery.delivery_id)):
+        if is_released(delivery_events(self._db, delivery.delivery_id)):
             return finished
         text = (
             f"the PACS lists the study under another {names} by now; have it sent again, or "
@@ -153,15 +153,17 @@ def _under(finished: FinishedJob, changes: Attributes) -> FinishedJob:
     return replace(finished, study=study, objects=objects, attributes=attributes)
 
 
-def _is_released(events: Sequence[EventRecord]) -> bool:
+def is_released(events: Sequence[EventRecord]) -> bool:
     """Whether a person asked for another try after the delivery was held last."""
-    was_held = is_released = False
+    was_held = released = False
     for event in events:
         if event.to_state == DeliveryState.DEAD:
             was_held = event.reason_code == IDENTITY_CHANGED
+        elif event.to_state == DeliveryState.PENDING and event.actor == Actor.ROUTING:
+            released = False  # told anew: another result, maybe
         elif event.from_state == DeliveryState.DEAD and was_held:
-            is_released = event.actor == Actor.PERSON
-    return is_released
+            released = event.actor == Actor.PERSON
+    return released
 
 
 def _tag(finished: FinishedJob) -> str:

@@ -14,7 +14,7 @@ from pydicom.dataset import Dataset
 
 from config.settings import SenderSettings
 from node.errors import CountsUnavailable
-from node.find_scu import find, find_association
+from node.find_scu import find, find_association_of
 from node.qido_counts import qido_answer
 from node.receive.parse_errors import PARSE_ERRORS
 
@@ -41,15 +41,8 @@ def ask_identity(
     """
     if sender.qido_url is not None:
         return tuple(_by_qido(sender, study_instance_uid, timeout_s))
-    if sender.find_host is None or sender.find_port is None:
-        raise CountsUnavailable("neither find_host nor qido_url is configured for this sender")
-    with find_association(
-        sender.find_host,
-        sender.find_port,
-        called_ae_title=sender.find_ae_title or sender.ae_title,
-        calling_ae_title=calling_ae_title,
-        timeout_s=timeout_s,
-        tls=sender.find_tls,
+    with find_association_of(
+        sender, calling_ae_title=calling_ae_title, timeout_s=timeout_s
     ) as assoc:
         matches = find(assoc, _query(study_instance_uid))
     try:
@@ -75,7 +68,15 @@ def _is_of(match: Dataset, study_instance_uid: str) -> bool:
 def _told(match: Dataset) -> Attributes:
     match.decode()
     values = {keyword: str(match.get(keyword) or "").strip() for keyword in ASKED}
-    return {keyword: value for keyword, value in values.items() if value}
+    # Without a character set, what is not ASCII cannot be compared.
+    is_declared = bool(match.get("SpecificCharacterSet"))
+    return {
+        key: value for key, value in values.items() if value and (is_declared or _is_plain(value))
+    }
+
+
+def _is_plain(value: str) -> bool:
+    return value.isascii()
 
 
 def _by_qido(sender: SenderSettings, study_uid: str, timeout_s: float) -> Iterator[Attributes]:

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 from config.settings import NodeSettings, PacsDestination
 from node.attempt import software_version
 from node.composed_objects import composed
-from node.prepared_objects import PreparedObject
+from node.made_objects import PreparedObject
 from node.superseding import revised_objects
 from pipelines.objects.composing import OutcomeRequest
 from storage.instance_files import InstanceFiles, validated_uid

@@ -13,7 +13,7 @@ from node.receive.parse_errors import PARSE_ERRORS
 from storage.rejection_records import ReadNote, RejectionCode
 
 _DCM = "DCM"
-_MOST_REFERENCES = 1_000_000
+_MOST_REFERENCES = 200_000
 
 
 class NoteUnreadable(Exception):

@@ -35,6 +35,7 @@ from storage.instances import instances_of_series
 from storage.job_inputs import InputInstance, JobInput
 from storage.records import NewJob, Refusal
 from storage.rejection_notes import rejected_count
+from storage.telling import nobody
 
 _RANK = {"stat": 0, "high": 1, "routine": 2}
 _RANK_STEP = 10_000
@@ -120,6 +121,8 @@ def _route(
         else:
             reasons += [f"{pipeline.definition.name}: {reason}" for reason in wanted.reasons]
     refusal = None if jobs else _refusal(reasons, headers, rejected_count(db, study_uid))
+    # What was taken back may name the wrong patient: nothing new is told under its headers.
+    is_gone = refusal is not None and refusal.code == RefusalCode.IMAGES_REJECTED
     job_ids = studies.route(
         db,
         study_uid,
@@ -127,7 +130,7 @@ def _route(
         jobs=tuple(jobs),
         refusal=refusal,
         now=now,
-        plan=plan_of(settings.destinations, now),
+        plan=nobody if is_gone else plan_of(settings.destinations, now),
     )
     _log.info(
         "study_routed",

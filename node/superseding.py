@@ -13,7 +13,7 @@ from config.settings import PacsDestination
 from fhir.progress import Progress
 from node.composed_objects import composed
 from node.errors import PermanentDelivery
-from node.prepared_objects import PreparedObject
+from node.made_objects import PreparedObject
 from pipelines.objects.composing import NoteRequest, Rejected, RevisionRequest
 from pipelines.objects.revision import Predecessor, Revision, revised_uid
 from storage.instance_files import InstanceFiles

@@ -18,6 +18,7 @@ from pipelines.errors import InvalidBundle
 
 STEPS = ("prepare_batch", "iteration_update")
 ITERATION = "_iteration"
+ENSEMBLE = "EnsembleEvaluator"
 
 
 def refuse_own_ways(path: Path, config: Mapping[str, Any]) -> None:
@@ -30,8 +31,9 @@ def refuse_own_ways(path: Path, config: Mapping[str, Any]) -> None:
         return
     own = [step for step in STEPS if evaluator.get(step) is not None]
     name = str(evaluator.get("_target_") or "")
-    if "." in name and not name.startswith("monai."):
-        own += [name] if _differs(name) else []
+    is_foreign = "." in name and not name.startswith("monai.")
+    if name.rpartition(".")[2] == ENSEMBLE or (is_foreign and _differs(name)):
+        own.append(name)
     if own:
         raise InvalidBundle(
             f"{path}: evaluator has ways of its own ({', '.join(own)}), and radnode runs a network "

@@ -27,12 +27,14 @@ from pipelines.pixel_values import (
     slice_values,
     unturned_values,
 )
-from pipelines.projection_criteria import image_failures
+from pipelines.projection_criteria import image_failures, taken_at
 from pipelines.reading_policy import ReadingPolicy
 from pipelines.series_volume import SeriesVolume
 
 PLANE = "projection"
 UNKNOWN_MM = 1.0
+LARGEST_MAGNIFICATION = 10.0
+"""A factor below 1 or above is a slip of the pen: the body lies between tube and detector."""
 
 
 def read_projection(paths: Sequence[Path], policy: ReadingPolicy) -> SeriesVolume:
@@ -76,7 +78,7 @@ def pixel_spacing_mm(header: Dataset) -> tuple[float, float] | None:
         return None
     stated = attribute_values(header, "EstimatedRadiographicMagnificationFactor")
     factor = stated[0] if stated and isinstance(stated[0], int | float) else 1.0
-    factor = factor if factor > 0 else 1.0
+    factor = factor if 1.0 <= factor <= LARGEST_MAGNIFICATION else 1.0
     return at_detector[0] / factor, at_detector[1] / factor
 
 
@@ -119,21 +121,5 @@ def _one_of(images: Sequence[ImageFile], policy: ReadingPolicy) -> ImageFile:
             "of the definition can choose"
         )
         raise Refused(RefusalCode.SEVERAL_IMAGES, text)
-    ordered = sorted(images, key=lambda image: _when(image[1]))
+    ordered = sorted(images, key=lambda image: taken_at(image[1]))
     return ordered[-1 if policy.several_images == "last" else 0]
-
-
-def _when(header: Dataset) -> tuple[str, str, int, str]:
-    """When it was taken; those taken at one time by their numbers."""
-    number = attribute_values(header, "InstanceNumber")
-    moment = _text(header, "AcquisitionDateTime")
-    return (
-        moment[:8] or _text(header, "AcquisitionDate") or _text(header, "ContentDate"),
-        moment[8:] or _text(header, "AcquisitionTime") or _text(header, "ContentTime"),
-        number[0] if number and isinstance(number[0], int) else 0,
-        str(header.SOPInstanceUID),
-    )
-
-
-def _text(header: Dataset, keyword: str) -> str:
-    return "".join(map(str, attribute_values(header, keyword)))

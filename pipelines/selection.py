@@ -17,7 +17,7 @@ from pipelines.criteria import attribute_values
 from pipelines.definition_schema import InputCriteria, PipelineDefinition, Preference
 from pipelines.image_kinds import is_derived, is_for_processing, is_made_of_another
 from pipelines.orientation import plane_of
-from pipelines.projection_criteria import image_failures
+from pipelines.projection_criteria import image_failures, taken_at
 from storage.dicom_records import SeriesRecord
 
 
@@ -107,8 +107,13 @@ def select_inputs(
             continue
         abouts = tuple(dict.fromkeys(failure.about for _, found in failures for failure in found))
         counted = _counted(len(fitting), len(left), abouts)
-        chosen[role] = _preferred(criteria.prefer, fitting, counted)
-        left.remove(chosen[role].candidate)
+        found = _chosen(criteria, fitting, counted)
+        if found is None:
+            unfilled = True
+            rejected.append(f"{role}: {_several(fitting)}")
+            continue
+        chosen[role] = found
+        left.remove(found.candidate)
     if unfilled:
         return NoMatch(tuple(rejected) or ("the study has no series",))
     return Selection(chosen, tuple(rejected))
@@ -162,6 +167,42 @@ def _volume_failures(criteria: InputCriteria, candidate: SeriesCandidate) -> Ite
 def _counted(fitting: int, of: int, abouts: tuple[str, ...]) -> str:
     counted = f"{fitting} of {of} series fit"
     return f"{counted}; the others fail on {', '.join(abouts)}" if abouts else counted
+
+
+def _chosen(criteria: InputCriteria, fitting: list[SeriesCandidate], counted: str) -> Chosen | None:
+    """The best by the stated order; None for X-rays that no order tells apart.
+
+    Each exposure often is a series of its own, and which of two is the retake is no matter of UIDs.
+    """
+    if criteria.kind == "volume":
+        return _preferred(criteria.prefer, fitting, counted)
+    steps = criteria.prefer if "prefer" in criteria.model_fields_set else ()
+    left = fitting
+    for step in steps:
+        left = _best(step, left)
+    if len(left) == 1:
+        return Chosen(left[0], counted)
+    if criteria.several_images == "refuse":
+        return None
+    ordered = sorted(left, key=lambda one: _taken_at(criteria, one))
+    taken = ordered[-1 if criteria.several_images == "last" else 0]
+    return Chosen(taken, f"{counted}; chosen: {criteria.several_images} taken of {len(left)}")
+
+
+def _taken_at(criteria: InputCriteria, candidate: SeriesCandidate) -> tuple[str, str, int, str]:
+    """When the image that the policy takes of the series was taken."""
+    images = candidate.images or (candidate.header,)
+    fitting = [one for one in images if not list(_projection_failures(criteria, one))]
+    moments = sorted(taken_at(one) for one in fitting)
+    return moments[-1 if criteria.several_images == "last" else 0]
+
+
+def _several(fitting: list[SeriesCandidate]) -> str:
+    named = ", ".join(candidate.told for candidate in fitting)
+    return (
+        f"{len(fitting)} series hold an image that fits ({named}); criteria, views, prefer or "
+        "several_images of the definition can choose"
+    )
 
 
 def _preferred(

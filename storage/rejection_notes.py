@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Final
 
-from sqlalchemy import ColumnElement, CursorResult, and_, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, CursorResult, and_, exists, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from storage.database import Database
@@ -93,8 +93,7 @@ def settle_note(
             _settle(session, note, state, read.title, now, len(read.sop_instance_uids))
             return ()
         new = _in_use(session, study, read.sop_instance_uids)
-        for uid in sorted(read.sop_instance_uids):
-            insert_new(session, NamedInstance, {"note_id": note.note_id, "sop_instance_uid": uid})
+        _keep_names(session, note, read)
         _settle(session, note, NoteState.OBEYED, read.title, now, len(read.sop_instance_uids))
         stopped = _stop_jobs(session, study, read, new, now)
         if new and read.title.withdraws:
@@ -161,6 +160,14 @@ def _settle(
         detail = {"study": study, "title": title, "named": str(named), "state": state.value}
         told = {"event": "rejection_note", "outcome": "success", "detail": detail}
         session.add(Audit(at=now, actor=note.calling_ae_title, **told))
+
+
+def _keep_names(session: Session, note: KeptNote, read: ReadNote) -> None:
+    """All at once: a note on a large series names thousands."""
+    uids = sorted(set(read.sop_instance_uids))
+    if uids:
+        rows = [{"note_id": note.note_id, "sop_instance_uid": uid} for uid in uids]
+        session.execute(insert(NamedInstance), rows)
 
 
 def _senders(session: Session, study: Study) -> frozenset[str]:

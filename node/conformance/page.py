@@ -61,6 +61,16 @@ _DATA = """## Data sets
 - Identity is taken from SOP Class, SOP Instance, Study and Series Instance UID, Patient ID and its
   issuer. A UID may hold digits and dots only, at most 64 characters.
 
+### Rejection notes (IHE IOCM, RAD-66)
+
+- Key Object Selections with the titles 113001, 113037 and 113038 take back the instances of their
+  study that they name: those are not analysed any more, jobs on them stop, and results are
+  withdrawn. 113039 stops jobs that have not ended, and nothing else. Whose notes count is a setting
+  of the sender (`rejection_notes`). Other titles are kept, and change nothing.
+- Instances of 113001, 113037 and 113038 that come again are kept, and not analysed.
+- A destination may be sent such notes on results that newer ones replace (`superseded`), with the
+  title 113001 or 113039 and without a Document Title Modifier.
+
 ### Character sets
 
 Specific Character Set (0008,0005) may have each of these defined terms, alone or with code

@@ -16,9 +16,10 @@ from config.settings import NodeSettings, StowDestination
 from fhir.progress import Progress
 from node.errors import FormRefused, PermanentDelivery
 from node.fallback import kinds_instead, told_instead
+from node.made_objects import PreparedObject
 from node.object_negotiation import wanted_encodings
 from node.outcome_report import header_source, outcome_objects
-from node.prepared_objects import PreparedObject, prepared_objects
+from node.prepared_objects import prepared_objects
 from node.stow.posting import Posting, as_on_disk
 from node.stow.progress import StoredSoFar
 from node.superseding import carried_over, revised_objects, taken_back

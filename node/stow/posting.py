@@ -16,7 +16,7 @@ from pydicom.filereader import read_file_meta_info
 
 from config.settings import StowDestination
 from node.errors import PermanentDelivery
-from node.prepared_objects import PreparedObject
+from node.made_objects import PreparedObject
 from node.stow.answer import read_answer
 from node.stow.exchange import place, post_instances
 from node.stow.multipart import MultipartBody

@@ -100,7 +100,7 @@ def write_studies(folder: Path) -> tuple[Path, Path]:
 
 def settings(folder: Path, pacs: PacsStandIn, ehr: FhirServer) -> dict[str, Any]:
     told = site(folder, pacs, pipelines=write_pipelines(folder))
-    told["destinations"][0]["objects"] = ["seg", "sr", "heat", "pdf", "sc"]
+    told["destinations"][0]["objects"] = ["seg", "sr", "pdf", "sc"]
     systems = [{"issuer": "", "system": SYSTEM}]
     told["destinations"][1] = {
         "type": "fhir",

@@ -1,6 +1,6 @@
 """What becomes of studies in one program: analysed, analysed anew, refused, failed, unwanted.
 
-EHR, RIS and folder are each told of every one of these ends, and of what is no longer true.
+PACS, EHR, RIS and folder are each told of every one of these ends, and of what is no longer true.
 """
 
 from __future__ import annotations
@@ -46,15 +46,21 @@ WHERE = "'(?i)h(ip(po(campus)?)?)?[ _-]?crop|hippocamp'"
 
 @dataclass(frozen=True)
 class Told:
-    """What the three receivers have in the end, and what the program said."""
+    """What the four receivers have in the end, and what the program said."""
 
     studies: dict[str, SmallStudy]
+    instances: list[Dataset]
     reports: list[Json]
     observations: list[Json]
     messages: list[str]
     files: list[Json]
     status: list[dict[str, Any]]
     output: str
+
+    def instances_on(self, name: str) -> list[Dataset]:
+        """What the PACS has got about one study."""
+        uid = self.studies[name].study_instance_uid
+        return [one for one in self.instances if uid == one.StudyInstanceUID]
 
     def reports_on(self, name: str) -> list[Json]:
         """The EHR's reports on one study, in the order of their statuses."""
@@ -96,6 +102,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
             node.wait_until(lambda: _settled(node, 5), what="the second result", timeout_s=90)
             yield Told(
                 studies,
+                list(pacs.datasets.values()),
                 ehr.all("DiagnosticReport"),
                 ehr.all("Observation"),
                 list(ris.taken),
@@ -110,7 +117,7 @@ def _settings(folder: Path, pacs: PacsStandIn, ehr: FhirServer, ris: Hl7Receiver
     settings["worker"] |= {"max_attempts": 1}
     to_pacs, to_folder = settings["destinations"]
     retry = to_pacs["retry"]
-    to_pacs["confirm"] = "none"
+    to_pacs |= {"confirm": "none", "outcomes": EVERYTHING, "superseded": "rejection_note"}
     to_folder["outcomes"] = EVERYTHING
     settings["destinations"] += [
         {
@@ -207,7 +214,7 @@ def _settled(node: RadnodeProcess, ends: int) -> bool:
     ("name", "reason"),
     [
         ("refused", "uneven_spacing"),
-        ("failed", "internal_error"),
+        ("failed", "inference_failed"),
         ("unwanted", "no_pipeline_matches"),
     ],
 )
@@ -222,6 +229,10 @@ def test_what_has_no_result_is_told_with_its_reason_to_all(
     assert str(message.segment("OBR")[25]) == "X"
     assert reason in str(message)
     assert told.files_on(name) == ["cancelled"]
+    (instance,) = told.instances_on(name)
+    assert instance.Modality == "SR"
+    texts = [str(each.value) for each in instance.iterall() if each.keyword == "TextValue"]
+    assert any(reason in text for text in texts)
 
 
 def test_a_result_that_a_late_slice_replaces_is_withdrawn_everywhere(told: Told) -> None:
@@ -234,6 +245,10 @@ def test_a_result_that_a_late_slice_replaces_is_withdrawn_everywhere(told: Told)
     for report in (old, new):
         assert {each["reference"] for each in report["result"]} == statuses[report["status"]]
     assert told.files_on("late slice") == ["entered-in-error", "preliminary"]
+    instances = told.instances_on("late slice")
+    assert sorted(one.Modality for one in instances) == ["KO", "SEG", "SEG", "SR", "SR"]
+    (note,) = (one for one in instances if one.Modality == "KO")
+    assert note.ContentDate >= min(one.ContentDate for one in instances)
 
 
 def test_the_ris_hears_of_the_withdrawal_before_the_new_result(told: Told) -> None:

@@ -9,10 +9,7 @@ from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 
-from pydicom.dataset import Dataset
-from pydicom.uid import MRImageStorage, generate_uid
-from pynetdicom import AE
-from pynetdicom.sop_class import InstanceAvailabilityNotification
+from pydicom.uid import MRImageStorage
 
 from storage.database import open_database
 from storage.job_reads import jobs_of_study
@@ -20,6 +17,12 @@ from storage.records import JobRecord, JobState
 from storage.studies import get_study
 from tests.acceptance.radnode_process import RadnodeProcess
 from tests.acceptance.small_study import SmallStudy, write_small_study
+from tests.benchmarks.announcements import (
+    Announce,
+    by_availability_notification,
+    by_performed_step,
+    by_storage_commitment,
+)
 from tests.benchmarks.completeness_tables import Arrival
 from tests.integration.node_receive.counting_pacs import CountingPacs
 from tests.peers.kept_instances import sqlite_of
@@ -72,10 +75,22 @@ def _counted(site: Site) -> Arrival:
     return _seen(site, study, _send(site, study, COUNTING_SENDER))
 
 
-def _listed(site: Site) -> Arrival:
-    study = site.new_study()
-    _announce(site, study)
-    return _seen(site, study, _send(site, study, SILENT_SENDER, hold_s=HELD_AFTER_PROOF_S))
+def _listed(announce: Announce, *, is_before: bool) -> Callable[[Site], Arrival]:
+    """A list comes before the instances, or right after the last of them."""
+
+    def measure(site: Site) -> Arrival:
+        study = site.new_study()
+
+        def tell() -> None:
+            announce(site.node.port, SILENT_SENDER, study)
+
+        if is_before:
+            tell()
+        after = None if is_before else tell
+        sent = _send(site, study, SILENT_SENDER, hold_s=HELD_AFTER_PROOF_S, after_last=after)
+        return _seen(site, study, sent)
+
+    return measure
 
 
 def _whole(site: Site) -> Arrival:
@@ -95,7 +110,21 @@ def _held(site: Site) -> Arrival:
 
 
 CASES = (
-    Case("list by availability notification, the association stays open", True, _listed),
+    Case(
+        "list by availability notification before the images, the association stays open",
+        True,
+        _listed(by_availability_notification, is_before=True),
+    ),
+    Case(
+        "list by storage commitment (N-ACTION) after the last image, the same",
+        True,
+        _listed(by_storage_commitment, is_before=False),
+    ),
+    Case(
+        "list by MPPS (N-SET, COMPLETED) after the last image, the same",
+        True,
+        _listed(by_performed_step, is_before=False),
+    ),
     Case("counts by C-FIND", True, _counted),
     Case("released, slices without gaps", False, _whole),
     Case("released, a slice is missing: quiet time alone", False, _quiet),
@@ -111,39 +140,22 @@ def _with_a_gap(study: SmallStudy) -> SmallStudy:
     return replace(study, paths=paths, sop_instance_uids=uids)
 
 
-def _announce(site: Site, study: SmallStudy) -> None:
-    """Send an Instance Availability Notification that names all of the study."""
-    series = Dataset()
-    series.SeriesInstanceUID = study.series_instance_uid
-    series.ReferencedSOPSequence = [_reference(uid) for uid in study.sop_instance_uids]
-    notification = Dataset()
-    notification.StudyInstanceUID = study.study_instance_uid
-    notification.ReferencedSeriesSequence = [series]
-    ae = AE(ae_title=SILENT_SENDER)
-    ae.add_requested_context(InstanceAvailabilityNotification)
-    association = ae.associate("127.0.0.1", site.node.port, ae_title="RADNODE")
-    status, _ = association.send_n_create(
-        notification, InstanceAvailabilityNotification, generate_uid(prefix=None)
-    )
-    association.release()
-    assert status.get("Status") == 0, status
-
-
-def _reference(sop_instance_uid: str) -> Dataset:
-    item = Dataset()
-    item.ReferencedSOPClassUID = MRImageStorage
-    item.ReferencedSOPInstanceUID = sop_instance_uid
-    item.InstanceAvailability = "ONLINE"
-    return item
-
-
-def _send(site: Site, study: SmallStudy, calling: str, *, hold_s: float = 0) -> _Sent:
+def _send(
+    site: Site,
+    study: SmallStudy,
+    calling: str,
+    *,
+    hold_s: float = 0,
+    after_last: Callable[[], None] | None = None,
+) -> _Sent:
     proposals = [Proposal(MRImageStorage)]
     with RawAssociation(site.node.port, proposals, calling=calling) as association:
         for path, uid in zip(study.paths, study.sop_instance_uids, strict=True):
             answer = association.store(0, MRImageStorage, uid, data_set_of(path))
             assert answer.status == 0, answer
         last_response_at = datetime.now(UTC)
+        if after_last is not None:
+            after_last()
         time.sleep(hold_s)
         association_end_at = datetime.now(UTC)
     return _Sent(last_response_at, association_end_at)

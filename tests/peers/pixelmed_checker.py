@@ -28,6 +28,10 @@ FALSE_ALARMS = (
         "its TID 1411 is older than the row for the category",
     ),
     (
+        r'CODE \(705057003,SCT,"Presence"\): Content Item not in template',
+        "the template may be extended; of a class this tells whether it is there",
+    ),
+    (
         r"GeneralSeriesModule/Laterality/: : Missing conditional attribute",
         "only for a paired part of the body, which it cannot know; the source has none either",
     ),

@@ -107,8 +107,9 @@ def deliver(here: Site, settings: Settings) -> None:
         SAME | {"PatientName": "Other^Spelling", "PatientBirthDate": "19510101"},
         {"PatientID": PATIENT.patient_id},
         {},
+        {"PatientID": "Müller", "SpecificCharacterSet": ""},
     ],
-    ids=["the same", "another spelling", "patient only", "nothing told"],
+    ids=["the same", "another spelling", "patient only", "nothing told", "no character set"],
 )
 def test_what_does_not_contradict_lets_the_result_go(
     db: Database, kept: Kept, entry: dict[str, str]

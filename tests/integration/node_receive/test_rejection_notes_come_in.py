@@ -18,6 +18,7 @@ from node.routing import route_ready_studies
 from node.send import send_folder
 from node.status_table import status_table
 from storage.database import Database
+from storage.deliveries import list_deliveries
 from storage.jobs import claim_next_job, list_jobs
 from storage.overview import StudyRow, study_rows
 from storage.records import JobState
@@ -129,6 +130,24 @@ def test_some_images_rejected_make_a_new_job_without_them(routed: Node, tmp_path
     routed.assemble()
     assert routed.jobs() == [("superseded", "images_rejected", 6), ("queued", "", 4)]
     assert routed.shown().rejected_count == 2
+
+
+def test_the_end_of_a_study_of_which_nothing_is_left_is_told_to_nobody(
+    start_listener: StartListener, tmp_path: Path
+) -> None:
+    folder = {"type": "folder", "name": "ehr", "outcomes": ["no_pipeline"]}
+    settings = Settings.model_validate({"storage": {"disk_low_mib": 0}, "destinations": [folder]})
+    receive = ReceiveSettings(port=0, senders=(SenderSettings(ae_title=CALLING),))
+    node = Node(start_listener(settings.model_copy(update={"receive": receive})))
+    mr_series(tmp_path / "images", 2)
+    node.send(tmp_path / "images")
+    node.complete()
+    node.assemble()
+    (told,) = list_deliveries(node.db)
+    node.send_note(tmp_path / "note", note(1, 2, title="113038"))
+    node.assemble()
+    assert [job[1] for job in node.jobs()] == ["no_pipeline_matches", "images_rejected"]
+    assert [each.delivery_id for each in list_deliveries(node.db)] == [told.delivery_id]
 
 
 def test_all_images_rejected_end_the_study_visibly(routed: Node, tmp_path: Path) -> None:

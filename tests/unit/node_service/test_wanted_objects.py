@@ -1,4 +1,4 @@
-"""Pictures that a report refers to go with it, whatever else a destination wants."""
+"""What of a result goes to a destination."""
 
 from __future__ import annotations
 
@@ -8,38 +8,29 @@ from pathlib import PurePosixPath
 import pytest
 
 from node.wanted_objects import wanted_objects
-from pipelines.results import HEAT_FILES, SC_FILE
-from storage.records import FinishedJob, ObjectKind
-from tests.unit.fhir.finished_jobs import with_findings
+from storage.records import ObjectKind, ResultObject
+from tests.unit.fhir.finished_jobs import classified
 
 
-def _finished() -> FinishedJob:
-    finished = with_findings()
-    template = finished.objects[0]
-    names = {
-        "seg.dcm": ObjectKind.SEG,
-        HEAT_FILES.replace("*", "01"): ObjectKind.HEAT,
-        "sr.dcm": ObjectKind.SR,
-        SC_FILE: ObjectKind.SC,
-    }
-    objects = (
-        replace(template, kind=kind, path=PurePosixPath("results/7") / name)
-        for name, kind in names.items()
+def made(kind: ObjectKind) -> ResultObject:
+    path = PurePosixPath(f"results/1/{kind.name.lower()}.dcm")
+    return ResultObject(
+        kind, "1.2.840.10008.5.1.4.1.1.7", f"2.25.{len(kind)}", "2.25.9", 1, "AI", path, 2, "ab"
     )
-    return replace(finished, objects=tuple(objects))
 
 
 @pytest.mark.parametrize(
-    ("kinds", "names"),
+    ("kinds", "sent"),
     [
-        (("seg", "sr"), ["seg.dcm", "heat-01.dcm", "sr.dcm"]),
-        (("sr",), ["heat-01.dcm", "sr.dcm"]),
-        (("seg",), ["seg.dcm"]),
-        (("sc",), ["capture.dcm"]),
-        (("heat",), ["heat-01.dcm"]),
-        ((), []),
+        (["seg", "sr"], [ObjectKind.HEAT, ObjectKind.SR]),
+        (["sc"], [ObjectKind.SC]),
+        (["sr", "sc"], [ObjectKind.HEAT, ObjectKind.SR, ObjectKind.SC]),
     ],
-    ids=["usual", "report", "segmentation", "pictures", "maps", "nothing"],
+    ids=["report", "picture", "both"],
 )
-def test_heat_maps_go_where_the_report_goes(kinds: tuple[str, ...], names: list[str]) -> None:
-    assert [made.path.name for made in wanted_objects(_finished(), kinds)] == names
+def test_heat_maps_go_where_the_report_goes_that_names_them(
+    kinds: list[str], sent: list[ObjectKind]
+) -> None:
+    objects = tuple(map(made, (ObjectKind.HEAT, ObjectKind.SR, ObjectKind.SC)))
+    finished = replace(classified(), objects=objects)
+    assert [one.kind for one in wanted_objects(finished, kinds)] == sent

@@ -306,3 +306,36 @@ def test_a_breast_and_an_unknown_orientation_stay_as_stored() -> None:
     assert turn_of(header(Modality="MG", PatientOrientation=["R", "H"])) == Turn()
     assert turn_of(header()) == Turn()
     assert turn_of(header(PatientOrientation=["X", "F"])) == Turn()
+
+
+HOSTILE: dict[str, dict[str, Any]] = {
+    "window": {"WindowCenter": 31415, "WindowWidth": 31415},
+    "spacing": {"ImagerPixelSpacing": [31415, 31415]},
+    "aspect": {"ImagerPixelSpacing": None, "PixelAspectRatio": ["31415", "31415"]},
+    "instance number": {"InstanceNumber": 31415},
+    "frames": {"NumberOfFrames": 31415},
+    "magnification": {"EstimatedRadiographicMagnificationFactor": 31415},
+    "rescale": {"RescaleSlope": 31415},
+    "aspect of nothing": {"ImagerPixelSpacing": None, "PixelAspectRatio": ["0", "0"]},
+    "views without codes": {"ViewCodeSequence": [Dataset(), Dataset()]},
+    "no directions": {"PatientOrientation": ["", ""]},
+    "three directions": {"PatientOrientation": ["L", "F", "H"]},
+    "no image type": {"ImageType": ""},
+}
+"""The number stands for a word, which no number's value representation allows."""
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize("policy", [FRONTAL, DISPLAYED], ids=["modality", "displayed"])
+def test_a_header_that_makes_no_sense_is_read_around_or_refused(
+    tmp_path: Path, name: str, policy: ReadingPolicy
+) -> None:
+    path = write_x_ray(tmp_path, **HOSTILE[name])
+    path.write_bytes(path.read_bytes().replace(b"31415", b"words"))
+    try:
+        found = read_input([path], policy)
+    except Refused:
+        return
+    assert found.voxels.shape == (1, *chest().shape)
+    assert all(0 < edge < 100 for edge in found.spacing_mm)
+    assert turn_of(found.source.first) == Turn()

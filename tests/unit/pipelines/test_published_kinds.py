@@ -13,7 +13,11 @@ import torch
 from pipelines.bundle import load_bundle
 from pipelines.bundle_metadata import read_metadata
 from pipelines.errors import InvalidBundle
+from pipelines.labels import mask_of
+from pipelines.preprocessing import preprocessed
+from pipelines.segmenting import segmented
 from pipelines.slicewise import fit_for_volumes
+from pipelines.stages import StageTimes
 from tests.unit.pipelines.test_bundle_variations import (
     ARGMAX,
     CPU,
@@ -149,8 +153,9 @@ def test_an_evaluator_of_its_own_that_only_saves_is_no_hindrance(tmp_path: Path)
             {"_target_": "SupervisedEvaluator", "prepare_batch": "$lambda b, d, n: (b, ())"},
             "prepare_batch",
         ),
+        ("", {"_target_": "monai.engines.EnsembleEvaluator"}, "monai.engines.EnsembleEvaluator"),
     ],
-    ids=["own iteration", "a function", "broken", "own batches"],
+    ids=["own iteration", "a function", "broken", "own batches", "several networks"],
 )
 def test_an_evaluator_with_ways_of_its_own_is_told(
     tmp_path: Path, code: str, evaluator: dict[str, Any], told: str
@@ -225,8 +230,14 @@ FLAT_CHAINS: dict[str, tuple[list[dict[str, Any]], dict[str, Any]]] = {
 @pytest.mark.parametrize("name", FLAT_CHAINS)
 def test_a_bundle_for_single_slices_runs_on_a_volume(tmp_path: Path, name: str) -> None:
     chain, inferer = FLAT_CHAINS[name]
-    bundle = flat(tmp_path / "b", preprocessing=chain, inferer=inferer)
-    assert_right(fit_for_volumes(load_bundle(bundle, CPU)))
+    bundle = fit_for_volumes(
+        load_bundle(flat(tmp_path / "b", preprocessing=chain, inferer=inferer), CPU)
+    )
+    assert_right(bundle)
+    data = preprocessed({"image": levels()}, bundle)
+    found = segmented(data, bundle, levels(), StageTimes())
+    for value, expected in ((1, levels().voxels == 150), (2, levels().voxels == 250)):
+        assert np.array_equal(mask_of(found, value), expected)
 
 
 def test_a_bundle_for_colour_slices_gets_each_slice_three_times(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from pipelines.definition import load_definition
 from pipelines.registry import SHIPPED_DEFINITIONS
 from pipelines.selection import NoMatch, Selection, SeriesCandidate, select_inputs
 from storage.dicom_records import SeriesHeader, SeriesRecord
+from tests.unit.pipelines.classifier_bundle import classes
 from tests.unit.pipelines.definitions import definition
 
 HIPPOCAMPUS = load_definition(SHIPPED_DEFINITIONS / "hippocampus_mr.yaml")
@@ -202,3 +203,43 @@ def test_a_derived_series_is_not_chosen_unless_the_definition_allows_it() -> Non
     assert reasons(select_inputs(strict, [derived])) == (told,)
     lenient = definition(inputs={"image": {"where": where, "allow_derived": True}})
     assert chosen(select_inputs(lenient, [derived, original]))[0] == 1
+
+
+def exposure(number: int, time: str, view: str = "PA") -> SeriesCandidate:
+    image = Dataset()
+    image.Modality, image.ViewPosition, image.SeriesNumber = "DX", view, number
+    image.ImageType = ["DERIVED", "PRIMARY"]
+    image.AcquisitionDate, image.AcquisitionTime = "20240115", time
+    image.SOPInstanceUID = f"2.25.9.{number}"
+    record = SeriesRecord(SeriesHeader(f"2.25.{number}", series_number=number), "2.25.1", 1)
+    return SeriesCandidate(record, image, 1, (image,))
+
+
+def x_rays(**image: Any) -> Any:
+    where = [{"tag": "Modality", "equals": "DX"}]
+    entry = {"kind": "projection", "where": where, "views": ["frontal"], **image}
+    return definition(**{**classes(0.5, 0.5), "inputs": {"image": entry}})
+
+
+EXPOSURES = [exposure(3, "0930", "LL"), exposure(2, "0931"), exposure(1, "0945")]
+
+
+def test_of_two_exposures_none_is_taken_by_chance() -> None:
+    found = select_inputs(x_rays(), EXPOSURES)
+    assert isinstance(found, NoMatch)
+    assert "2 series hold an image that fits (series 1, series 2)" in found.reasons[-1]
+
+
+@pytest.mark.parametrize(
+    ("policy", "number"),
+    [
+        ({"several_images": "first"}, 2),
+        ({"several_images": "last"}, 1),
+        ({"prefer": [{"tag": "SeriesNumber", "order": "descending"}]}, 2),
+    ],
+)
+def test_the_definition_says_which_exposure_is_taken(policy: dict[str, Any], number: int) -> None:
+    for candidates in (EXPOSURES, EXPOSURES[::-1]):
+        found = select_inputs(x_rays(**policy), candidates)
+        assert isinstance(found, Selection)
+        assert found.inputs["image"].candidate.record.header.series_number == number
