@@ -56,7 +56,7 @@ def answer_planes(
         most = window_batch or _most_windows(bundle, plan)
         slabs = _planned(batch.to(bundle.device), bundle, precision, _bounded(plan, most))
         for slab in slabs:
-            if not bool(torch.isfinite(slab).all()):
+            if not _is_finite(slab):
                 raise InferenceFailed(NOT_FINITE)
             yield slab
 
@@ -84,9 +84,14 @@ def _whole(batch: torch.Tensor, bundle: LoadedBundle, precision: Precision) -> t
     answer = bundle.inferer(inputs=batch, network=call)
     if not isinstance(answer, torch.Tensor):
         raise InferenceFailed(f"the network answered a {type(answer).__name__}, not a tensor")
-    if not bool(torch.isfinite(answer).all()):
+    if not _is_finite(answer[0]):
         raise InferenceFailed(NOT_FINITE)
     return answer
+
+
+def _is_finite(answer: torch.Tensor) -> bool:
+    # Part by part: torch takes the absolute values first, a second answer.
+    return all(bool(torch.isfinite(part).all()) for part in answer)
 
 
 def _batch(image: MetaTensor) -> torch.Tensor:
