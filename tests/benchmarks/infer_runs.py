@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import rmtree
@@ -18,6 +19,7 @@ from tests.benchmarks import measured
 from tests.benchmarks.infer_sizes import NAME, SIZES
 
 SOURCE_TREE = Path(__file__).parents[2]
+NO_VARIABLES: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,9 @@ class Run:
     told: dict[str, float]
 
 
-def timed(module_or_code: list[str], cwd: Path = SOURCE_TREE, **variables: str) -> Run:
+def timed(
+    module_or_code: list[str], cwd: Path = SOURCE_TREE, variables: Mapping[str, str] = NO_VARIABLES
+) -> Run:
     """Run Python with these arguments, and variables of its environment, to its end.
 
     Raises `RuntimeError` with its last words when it fails.
@@ -102,7 +106,7 @@ def run_restore(way: str, classes: int, size: str, folder: Path) -> Run:
     command = ["-m", "tests.benchmarks.restore_once", way, str(classes), size, str(out)]
     # As `pipelines.first_imports` sets it in every process that runs pipelines.
     variables = {"OMP_WAIT_POLICY": "PASSIVE"} if way == "ours" else {}
-    run = timed(command, **variables)
+    run = timed(command, variables=variables)
     return Run(run.told["s"], run.told["cpu_s"], run.told["mib"], {})
 
 
