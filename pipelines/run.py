@@ -9,13 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
 import pipelines.first_imports  # noqa: F401 -- before all that imports torch
 from config.settings import PipelineSettings
 from pipelines.answer_passes import AnswerPasses
+from pipelines.bundle import LoadedBundle
 from pipelines.class_findings import find_classes
 from pipelines.classifying import classified
 from pipelines.common_grid import on_one_grid
@@ -108,10 +109,9 @@ def run_pipeline(request: RunRequest) -> JobResult:
         volumes = _read_inputs(request)
     source = next(iter(volumes.values()))
     judged = _class_findings if request.registered.definition.classes else _findings
-    with kept_memory():
-        findings, device_told = with_smaller_means(
-            device, lambda used, batch: judged(request, volumes, times, used, batch)
-        )
+    findings, device_told = with_smaller_means(
+        device, lambda used, batch: judged(request, volumes, times, used, batch)
+    )
     objects = _writer(request, volumes, times).write(findings)
     log.info(
         "pipeline_ran",
@@ -196,20 +196,30 @@ def _label_map(
     with times.stage("preprocess"):
         upright = on_one_grid(volumes)
         data = preprocessed(upright, bundle, request.registered.channel_roles)
-    main = next(iter(upright.values()))
     effort = Effort(definition.precision, window_batch)
-    spreads: Spreads = {}
-    if definition.uncertainty is None:
-        labels = segmented(data, bundle, main, times, effort)
-    else:
-        watch = UncertaintyWatch(definition, bundle)
-        labels = segmented(data, bundle, main, times, replace(effort, watched=watch.own))
-        seed = int(request.input_digest[:8].encode().hex(), 16) % 2**63
-        passes = AnswerPasses(data, bundle, definition.precision, window_batch, seed)
-        with times.stage("uncertainty"):
-            spreads = measured_uncertainty(watch, passes, definition)
+    with kept_memory():  # not before: what preprocessing frees would lie about beside the windows
+        labels, spreads = _labels_and_spreads(request, data, bundle, upright, times, effort)
     with times.stage("restore"):
         return leaning_again(labels, next(iter(volumes.values()))), spreads
+
+
+def _labels_and_spreads(
+    request: RunRequest,
+    data: dict[str, Any],
+    bundle: LoadedBundle,
+    upright: Mapping[str, SeriesVolume],
+    times: StageTimes,
+    effort: Effort,
+) -> tuple[Labels, Spreads]:
+    definition, main = request.registered.definition, next(iter(upright.values()))
+    if definition.uncertainty is None:
+        return segmented(data, bundle, main, times, effort), {}
+    watch = UncertaintyWatch(definition, bundle)
+    labels = segmented(data, bundle, main, times, replace(effort, watched=watch.own))
+    seed = int(request.input_digest[:8].encode().hex(), 16) % 2**63
+    passes = AnswerPasses(data, bundle, effort.precision, effort.window_batch, seed)
+    with times.stage("uncertainty"):
+        return labels, measured_uncertainty(watch, passes, definition)
 
 
 def _find(request: RunRequest, label_map: Labels, source: SeriesVolume) -> Findings:

@@ -37,9 +37,9 @@ def _labels(folder: Path) -> dict[str, float]:
     with times.stage("read"):
         volume = read_series(sorted((folder / "dicom").iterdir()))
     bundle = load_bundle(folder / NAME, torch.device("cpu"))
+    with times.stage("preprocess"):
+        data = preprocessed({"image": volume}, bundle)
     with kept_memory():
-        with times.stage("preprocess"):
-            data = preprocessed({"image": volume}, bundle)
         segmented(data, bundle, volume, times)
     return times.seconds
 
