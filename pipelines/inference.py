@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from math import prod
 from typing import Any
 
 import torch
@@ -18,6 +19,11 @@ from pipelines.windows import NotAsPlanned, WindowPlan, finished_planes, window_
 
 CPU_WINDOWS = 2
 """Single windows keep oneDNN from small layers; more take memory and save no time."""
+
+LARGE_ANSWER_BYTES = 256 << 20
+"""Windows whose answer is larger go one by one: small layers do not count beside the last one."""
+
+BYTES_PER_VALUE = 4
 
 NOT_FINITE = "the network answered values that are not finite"
 
@@ -47,7 +53,7 @@ def answer_planes(
     batch = _batch(image)
     with told_errors(bundle, batch):
         plan = window_plan(bundle.inferer, batch)
-        most = window_batch or _most_windows(bundle.device)
+        most = window_batch or _most_windows(bundle, plan)
         slabs = _planned(batch.to(bundle.device), bundle, precision, _bounded(plan, most))
         for slab in slabs:
             if not bool(torch.isfinite(slab).all()):
@@ -87,8 +93,11 @@ def _batch(image: MetaTensor) -> torch.Tensor:
     return torch.as_tensor(image.as_tensor(), dtype=torch.float32)[None]
 
 
-def _most_windows(device: torch.device) -> int | None:
-    return CPU_WINDOWS if device.type == "cpu" else None
+def _most_windows(bundle: LoadedBundle, plan: WindowPlan | None) -> int | None:
+    if bundle.device.type != "cpu" or plan is None:
+        return None
+    values = prod(plan.roi) * max(1, len(bundle.metadata.channels))
+    return 1 if BYTES_PER_VALUE * values > LARGE_ANSWER_BYTES else CPU_WINDOWS
 
 
 def _bounded(plan: WindowPlan | None, window_batch: int | None) -> WindowPlan | None:

@@ -175,3 +175,15 @@ def test_the_processor_gets_two_windows_at_a_time_whatever_the_bundle_says(
     with torch.inference_mode():
         list(answer_planes(image(), many, "full", None))
     assert network.calls == 4
+
+
+def test_windows_with_a_very_large_answer_are_computed_one_by_one(
+    bundle: LoadedBundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = Network(fill, from_windows=2)
+    inferer = SlidingWindowInferer((4, 4, 4), sw_batch_size=8, overlap=0)
+    large = replace(bundle, network=network, inferer=inferer)
+    monkeypatch.setattr("pipelines.inference.LARGE_ANSWER_BYTES", 4 * 4**3 * 3 - 1)
+    with torch.inference_mode():
+        list(answer_planes(image(), large, "full", None))
+    assert network.calls == 8
