@@ -19,6 +19,9 @@ from pipelines.grid_inverse import GridInverse
 from pipelines.plane_corners import PlaneCorners
 
 PLANES_AT_ONCE = 8
+BLOCK_BYTES = 48 << 20
+"""So many planes are worked on at once, and less where they are larger than that together."""
+
 BITS = 8
 MOST_CHANNELS_OF_A_CODE = 56
 """Labels that may overlap are one bit each of a 64-bit code; one code says MIXED."""
@@ -95,8 +98,9 @@ class RestoredGrid:
         """The next planes, float [plane, y, z, channel], logits, on any device."""
         if self._carry is not None:
             self._add_block(torch.cat([self._carry, planes[:1]]), self._next_plane - 1)
-        for start in range(0, len(planes), PLANES_AT_ONCE):
-            block = planes[start : start + PLANES_AT_ONCE + 1]
+        step = _planes_at_once(planes)
+        for start in range(0, len(planes), step):
+            block = planes[start : start + step + 1]
             self._add_block(block, self._next_plane + start)
         self._next_plane += len(planes)
         self._carry = planes[-1:].clone()
@@ -174,6 +178,10 @@ class RestoredGrid:
         entry = torch.zeros(len(answers), dtype=torch.long, device=block.device)
         entry[voxels] = torch.arange(len(voxels), device=block.device)
         return self._decision.activated(answers[voxels]), entry
+
+
+def _planes_at_once(planes: torch.Tensor) -> int:
+    return max(1, min(PLANES_AT_ONCE, BLOCK_BYTES // planes[0].nbytes))
 
 
 def _bytes_of(chain: AnswerChain, channels: int) -> int:

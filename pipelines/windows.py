@@ -24,6 +24,9 @@ Network = Callable[[torch.Tensor], Any]
 Window = tuple[slice, ...]
 AXES = 3
 
+LARGEST_REMEMBERED_BYTES = 256 << 20
+"""A larger answer is computed again for every window of one value, to save its memory."""
+
 
 class NotAsPlanned(Exception):
     """The network does not answer window by window on the grid of its input."""
@@ -122,9 +125,13 @@ class _Answers:
             yield next(answers) if value is None else self._answer_to_flat(one, value)
 
     def _answer_to_flat(self, one: torch.Tensor, value: tuple[float, ...]) -> torch.Tensor:
-        if self._flat is None or self._flat[0] != value:
-            self._flat = value, self._computed(one)[0].clone()
-        return self._flat[1]
+        if self._flat is not None and self._flat[0] == value:
+            return self._flat[1]
+        self._flat = None  # before the next one is made: two of them are much
+        answer = self._computed(one)[0]
+        if answer.nbytes <= LARGEST_REMEMBERED_BYTES:
+            self._flat = value, answer
+        return answer
 
     def _computed(self, batch: torch.Tensor) -> torch.Tensor:
         answer = self._network(batch)
