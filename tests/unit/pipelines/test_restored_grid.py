@@ -26,6 +26,7 @@ from monai.transforms import (
     SpatialPadd,
 )
 
+from pipelines import restored_grid
 from pipelines.answer_chain import answer_chain
 from pipelines.grid_inverse import grid_inverse
 from pipelines.restored_grid import BITS, RestoredGrid
@@ -180,6 +181,16 @@ def test_any_spacing_and_any_cut_into_slabs_give_the_same_labels(
     chain = CHAINS["softmax, inverted, argmax"]
     ours, stock = both_ways(affine, [RAS, spacing(pixdim=pixdim)], chain, slab=slab, seed=seed)
     assert share_equal(ours, stock) >= 0.999
+
+
+@pytest.mark.parametrize("chain", ["softmax, inverted, argmax", "sigmoid, inverted, threshold"])
+def test_planes_too_large_to_go_together_give_the_same_labels(
+    chain: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    together, _ = both_ways(LPS, [RAS, spacing()], CHAINS[chain])
+    monkeypatch.setattr(restored_grid, "BLOCK_BYTES", 1)
+    one_by_one, _ = both_ways(LPS, [RAS, spacing()], CHAINS[chain])
+    assert torch.equal(one_by_one, together)
 
 
 @pytest.mark.parametrize("axis", [1, 2, 3])

@@ -8,6 +8,7 @@ import pytest
 import torch
 from monai.inferers import SimpleInferer, SlidingWindowInferer, SlidingWindowInfererAdapt
 
+from pipelines import windows
 from pipelines.windows import NotAsPlanned, finished_planes, window_plan
 
 
@@ -64,6 +65,20 @@ def test_windows_of_one_value_cost_one_pass() -> None:
     torch.testing.assert_close(ours, stock, atol=1e-5, rtol=1e-5)
     assert network.windows == 81
     assert computed == 18 + 1
+
+
+def test_an_answer_too_large_to_remember_is_computed_for_each_window(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(windows, "LARGEST_REMEMBERED_BYTES", 0)
+    inferer = SlidingWindowInferer((8, 8, 8), overlap=0.5)
+    image = torch.zeros((1, 2, 16, 8, 8))
+    network = Counting().eval()
+    ours = planes_of(image, network, inferer)
+    assert network.windows == 3
+    with torch.inference_mode():
+        stock = inferer(image, network)[0].permute(1, 2, 3, 0)
+    torch.testing.assert_close(ours, stock, atol=1e-5, rtol=1e-5)
 
 
 def test_no_more_planes_are_held_than_a_window_is_thick() -> None:
