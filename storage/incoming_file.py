@@ -105,7 +105,7 @@ class SpareFile:
         """Hand the file over; None if there is none, or one so old that a sweep may have met it."""
         file, self._file = self._file, None
         if file is not None and self._clock() > self._good_until_s:
-            file.close()
+            _drop(file)
             return None
         return file
 
@@ -113,4 +113,10 @@ class SpareFile:
         """Delete a file that nobody took."""
         file, self._file = self._file, None
         if file is not None:
-            file.close()
+            _drop(file)
+
+
+def _drop(file: IncomingFile) -> None:
+    # What cannot be deleted now is left to the sweep: no association hangs on an empty file.
+    with suppress(OSError):
+        file.close()

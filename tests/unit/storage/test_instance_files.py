@@ -146,6 +146,16 @@ def test_a_spare_file_that_nobody_took_is_gone(files: InstanceFiles) -> None:
         incoming.write(CONTENT)
 
 
+def test_a_spare_file_that_cannot_be_closed_stops_nobody(files: InstanceFiles) -> None:
+    spare = SpareFile(files)
+    spare.prepare()
+    (waiting,) = _below(files, "incoming")
+    open_files = (path for path in Path("/proc/self/fd").iterdir() if path.is_symlink())
+    os.close(next(int(path.name) for path in open_files if path.resolve() == waiting))
+    spare.close()
+    assert _below(files, "incoming") == []
+
+
 def test_a_spare_file_that_a_sweep_may_have_met_is_not_used(files: InstanceFiles) -> None:
     clock = iter((0.0, 3600.0))
     spare = SpareFile(files, clock.__next__)
