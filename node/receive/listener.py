@@ -43,7 +43,7 @@ class Listener:
     `on_change` is called, from any thread, when an association that brought instances has
     ended: then completeness is worth a look. `slots` are shared with other processes of the
     node; the rows of associations say `receiver`. Of `processes` on the same ports each lets
-    its share of what a sender may send pass.
+    its share of what a sender may send pass. Every `housekeeping_s` what can wait is written.
     """
 
     def __init__(
@@ -57,8 +57,10 @@ class Listener:
         slots: AssociationSlots | None = None,
         receiver: str | None = None,
         processes: int = 1,
+        housekeeping_s: float = _HOUSEKEEPING_INTERVAL_S,
     ) -> None:
         self._settings = settings
+        self._housekeeping_s = housekeeping_s
         self._stopping = threading.Event()
         self._book = RejectionBook(db)
         self._tracker = AssociationTracker(db, on_change, receiver)
@@ -138,7 +140,7 @@ class Listener:
             _log.warning("rejections_not_written", reason=type(error).__name__)
 
     def _keep_house(self) -> None:
-        while not self._stop.wait(_HOUSEKEEPING_INTERVAL_S):
+        while not self._stop.wait(self._housekeeping_s):
             try:
                 self._tracker.tick()
                 self._recorder.settle()
