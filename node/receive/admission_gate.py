@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 
 from pynetdicom.presentation import PresentationContext
@@ -49,13 +50,13 @@ class AdmissionGate:
         if policy is None:
             return Rejection.TOO_MANY_OF_SENDER
         if not self._slots.take():
-            policy.end()
+            policy.end(time.monotonic())
             return Rejection.TOO_MANY_ASSOCIATIONS
         return policy
 
     def leave(self, policy: AssociationPolicy) -> None:
         """Count an admitted caller no longer."""
-        policy.end()
+        policy.end(time.monotonic())
         self._slots.give_back()
 
     def not_secured(self, address: str, failure: TlsFailure) -> None:
