@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from pynetdicom.presentation import PresentationContext
 
 from config.settings import Settings
+from config.tls_failure import TlsFailure
 from node.receive.admission import Caller, Rejection, rejection
 from node.receive.association_slots import AssociationSlots
 from node.receive.rejection_book import RejectionBook
 from node.receive.sender_policy import AssociationPolicy, SenderPolicy
 from node.receive.services import Service
 from node.receive.transfer_syntaxes import supported_contexts
-from node.tls_failure import TlsFailure
 from storage.instance_files import InstanceFiles
 
 

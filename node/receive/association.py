@@ -11,6 +11,7 @@ import structlog
 from pynetdicom.presentation import PresentationContext
 
 from config.settings import ReceiveSettings
+from config.tls_failure import TlsFailure
 from node.receive.admission import Caller, Rejection
 from node.receive.association_ends import AssociationOver, Rejected
 from node.receive.association_tracking import AssociationTracker
@@ -23,7 +24,6 @@ from node.receive.service_messages import ServiceDesk
 from node.receive.store_handler import StoreHandler
 from node.receive.tls_port import HandshakeFailed, TlsPort, peer_certificate
 from node.receive.upper_layer import UpperLayer
-from node.tls_failure import TlsFailure
 
 _HANDSHAKE_S = 15.0
 _VERSION_NOT_SUPPORTED = (1, 2, 2)

@@ -19,10 +19,10 @@ import structlog
 
 from config.certificates import UnusableFile
 from config.tls_context import server_context
+from config.tls_failure import TlsFailure, failure_of
 from config.tls_settings import ServerTls
 from node.errors import ListenerFailed
 from node.receive.admission import PeerCertificate
-from node.tls_failure import TlsFailure, failure_of
 
 _LAST_WORD_S = 0.5
 _READ_AT_ONCE = 65536
@@ -96,7 +96,7 @@ class TlsPort:
 
     def _stamp_now(self) -> _Stamp:
         tls = self._tls
-        files = (tls.certificate_file, tls.key_file, tls.client_ca_file)
+        files = (tls.certificate_file, tls.key_file, tls.client_ca_file, *tls.revocation_lists)
         return tuple(_stamp(path) for path in files if path is not None)
 
 
