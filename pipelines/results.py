@@ -114,6 +114,7 @@ class ResultWriter:
             findings.measurements,
             decoded,
             findings.heat_maps,
+            findings.review,
         )
         if ObjectKind.PDF in self.wanted.objects:
             yield self._kept(pages.pdf(), ObjectKind.PDF, PDF_FILE)
