@@ -18,9 +18,7 @@ from monai.data import MetaTensor
 from numpy.typing import NDArray
 
 from pipelines.answer_passes import RandomStream, dropout_layers, flips_of, left_on
-from pipelines.bundle import LoadedBundle
-from pipelines.classifying import classified
-from pipelines.network_call import Precision
+from pipelines.classifying import Judge
 from pipelines.uncertainty_schema import FlipUncertainty, Uncertainty
 
 Probabilities = NDArray[np.float64]
@@ -31,33 +29,28 @@ class ClassPasses:
     """One preprocessed image and its classifier; `seed` makes dropout the same for a job."""
 
     data: dict[str, Any]
-    bundle: LoadedBundle
-    precision: Precision
-    temperature: float
+    judge: Judge
     seed: int
 
     def own(self) -> Probabilities:
         """Probability of each output [class], of the plain model."""
-        return self._classified(self.data)
+        return self.judge.of(self.data)
 
     def of(self, how: Uncertainty) -> Iterator[Probabilities]:
         """Those of the further passes. Raises `InvalidBundle` where dropout is asked of none."""
         if isinstance(how, FlipUncertainty):
-            key = self.bundle.metadata.input_key
+            key = self.judge.bundle.metadata.input_key
             image: MetaTensor = self.data[key]
             for axes in flips_of(image, how.axes):
                 turned = torch.flip(image.as_tensor(), [axis + 1 for axis in axes])
-                yield self._classified({**self.data, key: MetaTensor(turned, meta=image.meta)})
+                yield self.judge.of({**self.data, key: MetaTensor(turned, meta=image.meta)})
             return
-        dropouts = dropout_layers(self.bundle.network)
+        dropouts = dropout_layers(self.judge.bundle.network)
         for number in range(how.passes):
-            random = RandomStream(self.seed + number, self.bundle.device)
+            random = RandomStream(self.seed + number, self.judge.bundle.device)
             with random.drawn(), left_on(dropouts):
-                found = self._classified(self.data)
+                found = self.judge.of(self.data)
             yield found
-
-    def _classified(self, data: dict[str, Any]) -> Probabilities:
-        return classified(data, self.bundle, self.precision, self.temperature)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipelines.answer_passes import seed_of
+from pipelines.bundle import LoadedBundle
 from pipelines.class_findings import calibrated, find_classes
 from pipelines.class_passes import ClassPasses, Probabilities, class_spread
 from pipelines.class_review import Spreads, review_of, with_spreads
+from pipelines.classifying import Judge
 from pipelines.common_grid import on_one_grid
 from pipelines.definition_schema import PipelineDefinition
 from pipelines.explaining import explained
@@ -39,12 +41,11 @@ def class_findings(
     definition = registered.definition
     with times.stage("load_model"):
         bundle = loaded_model(registered, device)
+        judge = judge_of(definition, bundle)
     with times.stage("preprocess"):
         upright = on_one_grid(volumes)
         data = preprocessed(upright, bundle, registered.channel_roles)
-    passes = ClassPasses(
-        data, bundle, definition.precision, definition.temperature, seed_of(input_digest)
-    )
+    passes = ClassPasses(data, judge, seed_of(input_digest))
     with times.stage("inference"):
         probabilities = passes.own()
     source, main = next(iter(volumes.values())), next(iter(upright.values()))
@@ -61,7 +62,12 @@ def class_findings(
             further = list(passes.of(definition.uncertainty))
             found = _qualified(found, definition, np.stack([probabilities, *further]))
     with times.stage("explanation"):
-        return explained(found, definition, data, bundle, (source, main))
+        return explained(found, definition, data, judge, (source, main))
+
+
+def judge_of(definition: PipelineDefinition, bundle: LoadedBundle) -> Judge:
+    """The classifier as its definition wants it run. Raises `InvalidBundle`."""
+    return Judge(bundle, definition.precision, definition.temperature, definition.windows)
 
 
 def _qualified(

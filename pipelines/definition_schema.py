@@ -170,6 +170,7 @@ class PipelineDefinition(Frozen):
     segments: tuple[SegmentDefinition, ...] = ()
     classes: tuple[ClassDefinition, ...] = ()
     temperature: Annotated[float, Field(gt=0)] = 1.0
+    windows: Literal["max", "mean"] | None = None
     left_right: tuple[PairedStructures, ...] = ()
     uncertainty: Uncertainty | None = None
     explanation: Explanation | None = None
@@ -190,8 +191,8 @@ class PipelineDefinition(Frozen):
             raise ValueError("give either segments or classes, and at least one")
         if self.classes and self.left_right:
             raise ValueError("classes: left_right is for segments only")
-        if not self.classes and (self.explanation or self.temperature != 1.0):
-            raise ValueError("explanation and temperature: for classes only")
+        if not self.classes and (self.explanation or self.windows or self.temperature != 1.0):
+            raise ValueError("explanation, temperature and windows: for classes only")
         return self
 
     @model_validator(mode="after")

@@ -174,6 +174,7 @@ class ResultWriter:
             origin=self.origin,
             further_sources=tuple(volume.source for volume in further),
             review=findings.review,
+            remark=findings.remark,
         )
 
     def _kept(self, dataset: Dataset, kind: ObjectKind, name: str) -> ResultObject:
