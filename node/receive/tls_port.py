@@ -79,6 +79,16 @@ class TlsPort:
             raise HandshakeFailed(failure_of(error)) from None
         return secured
 
+    def following_context(self) -> ssl.SSLContext:
+        """Return a context for a server that takes one for good; renewed files are followed."""
+
+        def renew(connection: Any, _name: str | None, _context: ssl.SSLContext) -> None:
+            connection.context = self._current()
+
+        context = self._current()
+        context.sni_callback = renew
+        return context
+
     def _current(self) -> ssl.SSLContext:
         """Return the context of the files as they are; the last good one while they are not."""
         with self._lock:
