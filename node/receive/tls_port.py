@@ -54,28 +54,19 @@ class TlsPort:
         except UnusableFile as error:
             raise ListenerFailed(f"receive.tls cannot be used: {error}") from None
 
-    def handshake(self, connection: socket.socket, timeout_s: float) -> ssl.SSLSocket:
-        """Make TLS of a connection, all of it within `timeout_s`; then that is the time-out.
-
-        What it returns takes the connection's place, which is closed where this fails.
+    def wrap(self, connection: socket.socket) -> ssl.SSLSocket:
+        """Return what takes the connection's place, before its handshake.
 
         Raises:
-            HandshakeFailed: the caller speaks no TLS, or none that is good enough.
+            HandshakeFailed: the caller has gone already.
         """
-        connection.settimeout(timeout_s)
         try:
-            secured = self._current().wrap_socket(
+            return self._current().wrap_socket(
                 connection, server_side=True, do_handshake_on_connect=False
             )
         except OSError as error:
             connection.close()
             raise HandshakeFailed(failure_of(error)) from None
-        try:
-            secured.do_handshake()
-        except OSError as error:
-            _close_softly(secured)
-            raise HandshakeFailed(failure_of(error)) from None
-        return secured
 
     def _current(self) -> ssl.SSLContext:
         """Return the context of the files as they are; the last good one while they are not."""
@@ -98,6 +89,20 @@ class TlsPort:
         tls = self._tls
         files = (tls.certificate_file, tls.key_file, tls.client_ca_file, *tls.revocation_lists)
         return tuple(_stamp(path) for path in files if path is not None)
+
+
+def handshake(secured: ssl.SSLSocket, timeout_s: float) -> None:
+    """Make the handshake, all of it within `timeout_s`; then that is the time-out.
+
+    Raises:
+        HandshakeFailed: the caller speaks no TLS, or none that is good enough. It is closed.
+    """
+    secured.settimeout(timeout_s)
+    try:
+        secured.do_handshake()
+    except OSError as error:
+        _close_softly(secured)
+        raise HandshakeFailed(failure_of(error)) from None
 
 
 def _stamp(path: Path) -> tuple[int, int, int]:
