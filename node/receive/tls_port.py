@@ -56,28 +56,19 @@ class TlsPort:
         except UnusableFile as error:
             raise ListenerFailed(f"{name} cannot be used: {error}") from None
 
-    def handshake(self, connection: socket.socket, timeout_s: float) -> ssl.SSLSocket:
-        """Make TLS of a connection, all of it within `timeout_s`; then that is the time-out.
-
-        What it returns takes the connection's place, which is closed where this fails.
+    def wrap(self, connection: socket.socket) -> ssl.SSLSocket:
+        """Return what takes the connection's place, before its handshake.
 
         Raises:
-            HandshakeFailed: the caller speaks no TLS, or none that is good enough.
+            HandshakeFailed: the caller has gone already.
         """
-        connection.settimeout(timeout_s)
         try:
-            secured = self._current().wrap_socket(
+            return self._current().wrap_socket(
                 connection, server_side=True, do_handshake_on_connect=False
             )
         except OSError as error:
             connection.close()
             raise HandshakeFailed(failure_of(error)) from None
-        try:
-            secured.do_handshake()
-        except OSError as error:
-            close_softly(secured)
-            raise HandshakeFailed(failure_of(error)) from None
-        return secured
 
     def following_context(self) -> ssl.SSLContext:
         """Return a context for a server that takes one for good; renewed files are followed."""
@@ -112,6 +103,20 @@ class TlsPort:
         return tuple(_stamp(path) for path in files if path is not None)
 
 
+def handshake(secured: ssl.SSLSocket, timeout_s: float) -> None:
+    """Make the handshake, all of it within `timeout_s`; then that is the time-out.
+
+    Raises:
+        HandshakeFailed: the caller speaks no TLS, or none that is good enough. It is closed.
+    """
+    secured.settimeout(timeout_s)
+    try:
+        secured.do_handshake()
+    except OSError as error:
+        _close_softly(secured)
+        raise HandshakeFailed(failure_of(error)) from None
+
+
 def _stamp(path: Path) -> tuple[int, int, int]:
     try:
         status = path.stat()
@@ -120,7 +125,7 @@ def _stamp(path: Path) -> tuple[int, int, int]:
     return status.st_mtime_ns, status.st_ino, status.st_size
 
 
-def close_softly(connection: socket.socket) -> None:
+def _close_softly(connection: socket.socket) -> None:
     """Close so that the last word still arrives: bytes unread would tear it away."""
     until = time.monotonic() + _LAST_WORD_S
     with suppress(OSError):
