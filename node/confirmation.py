@@ -4,6 +4,7 @@ It is asked by storage commitment. Its report comes on the same association, or 
 that it opens to us; both end in `CommitmentResults.take`. What it does not keep is sent again.
 Where there is no report in time, or no such service, C-FIND tells second best whether our objects
 are listed; what is not listed proves nothing, so the delivery stays `sent`, with the reason.
+A PACS over HTTP is asked by QIDO-RS in the same way, where its answer named no objects.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ from datetime import datetime, timedelta
 import structlog
 from pydicom.uid import generate_uid
 
-from config.settings import DicomDestination, Settings
+from config.settings import DicomDestination, PacsDestination, Settings, StowDestination
 from node.clock import Clock, utc_now
 from node.commitment_association import Peer, ask_commitment
 from node.commitment_result import CommitmentResult, FailureReason
 from node.errors import CommitmentUnavailable, CountsUnavailable
 from node.find_objects import KnownObject, find_objects
 from node.setback import retry_delay
+from node.stow.search import search_objects
 from storage import confirmations
 from storage.database import Database
 from storage.deliveries import get_delivery
@@ -104,7 +106,7 @@ class Confirmation:
 
     def __init__(
         self,
-        destination: DicomDestination,
+        destination: PacsDestination,
         settings: Settings,
         db: Database,
         *,
@@ -116,14 +118,7 @@ class Confirmation:
         self._worker_id = worker_id
         self._clock = clock
         self._results = CommitmentResults(settings, db, worker_id=worker_id, clock=clock)
-        self._peer = Peer(
-            destination.host,
-            destination.port,
-            called_ae_title=destination.ae_title,
-            calling_ae_title=destination.calling_ae_title or settings.node.ae_title,
-            timeout_s=destination.timeout_s,
-            tls=destination.tls,
-        )
+        self._own_ae_title = settings.node.ae_title
 
     def ask_next(self) -> bool:
         """Ask about the next delivery that is due; False when none is."""
@@ -140,15 +135,18 @@ class Confirmation:
             confirmed(self._db, due, receipt, self._worker_id, self._clock())
         elif due.began_at < since:
             self._give_up(due)
+        elif isinstance(self._destination, StowDestination):
+            self._find(due, ("not_named", "its answer to what was sent names no objects"))
         elif self._destination.confirm == "find" or due.state is ConfirmationState.AWAITED:
             self._find(due, ("no_report", "no report on the storage commitment came in time"))
         else:
-            self._ask(due)
+            self._ask(due, self._destination)
         return True
 
-    def _ask(self, due: ConfirmationRecord) -> None:
+    def _ask(self, due: ConfirmationRecord, destination: DicomDestination) -> None:
         transaction_uid = str(generate_uid(prefix=None))
-        timeout = timedelta(seconds=self._destination.confirm_timeout_s)
+        timeout = timedelta(seconds=destination.confirm_timeout_s)
+        peer = _peer(destination, self._own_ae_title)
         confirmations.await_report(
             self._db,
             due.delivery_id,
@@ -157,7 +155,7 @@ class Confirmation:
         )
         objects = _sop_classes(objects_of_delivery(self._db, due.delivery_id))
         try:
-            result = ask_commitment(self._peer, transaction_uid, objects, wait_s=SAME_ASSOCIATION_S)
+            result = ask_commitment(peer, transaction_uid, objects, wait_s=SAME_ASSOCIATION_S)
         except CommitmentUnavailable as error:
             if error.is_supported:
                 self._postpone(due, ConfirmationState.ASKING, error.code, error.text)
@@ -173,7 +171,7 @@ class Confirmation:
         objects = self._objects(due)
         code, text = why
         try:
-            found = find_objects(self._peer, objects)
+            found = self._found(objects)
         except CountsUnavailable as error:
             text = f"{text}; {error}"
         else:
@@ -184,6 +182,11 @@ class Confirmation:
             code = "not_listed"
             text = f"the PACS lists {len(found)} of {len(objects)} objects"
         self._postpone(due, due.state, code, text)
+
+    def _found(self, objects: Sequence[KnownObject]) -> frozenset[str]:
+        if isinstance(self._destination, StowDestination):
+            return search_objects(self._destination, objects)
+        return find_objects(_peer(self._destination, self._own_ae_title), objects)
 
     def _objects(self, due: ConfirmationRecord) -> Sequence[KnownObject]:
         study_uid = get_job(self._db, due.job_id).study_instance_uid
@@ -214,6 +217,17 @@ class Confirmation:
             text=f"not confirmed in {self._destination.retry.give_up_after_days:g} days",
         )
         _log.error("delivery_unconfirmed", delivery_id=due.delivery_id, reason_code="gave_up")
+
+
+def _peer(destination: DicomDestination, own_ae_title: str) -> Peer:
+    return Peer(
+        destination.host,
+        destination.port,
+        called_ae_title=destination.ae_title,
+        calling_ae_title=destination.calling_ae_title or own_ae_title,
+        timeout_s=destination.timeout_s,
+        tls=destination.tls,
+    )
 
 
 def _sop_classes(sent: Sequence[SentObject]) -> Mapping[str, str]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from config.settings import DicomDestination, Settings
+from config.settings import PacsDestination, Settings
 from node.assembly import Assembly
 from node.attempt import software_version
 from node.audit_trail import AuditEvent, note
@@ -230,7 +230,7 @@ class Service:
         reports = CommitmentReports(self._settings, self._db, self._files)
         rounds = [RepeatedRound("commitment-reports", reports.report_due, every_s=_REPORTS_S)]
         for destination in self._settings.destinations:
-            if isinstance(destination, DicomDestination) and destination.confirm != "none":
+            if isinstance(destination, PacsDestination) and destination.confirm != "none":
                 asking = Confirmation(
                     destination, self._settings, self._db, worker_id=self._worker_id
                 )
