@@ -198,6 +198,8 @@ def _receive(incoming: IncomingFile, request: StoreRequest) -> tuple[InstanceHea
             raise StoreRefused(StoreFailure.TOO_LARGE)
         incoming.write(fragment)
         arriving.take(fragment)
+        if most is not None and arriving.inflated_bytes > most:
+            raise StoreRefused(StoreFailure.TOO_LARGE)
     header, digest = arriving.finish()
     _check_against_command(header, command)
     return header, digest
