@@ -132,3 +132,17 @@ def test_a_sender_that_came_back_after_an_abort_and_was_released_has_mended_it(
     receive(db, incoming(2, association_id=again))
     end_association(db, again, end="released", now=after(5))
     assert _progress(db).last_association_end == "released"
+
+
+def test_a_clock_that_was_set_back_makes_no_earlier_association_a_comeback(db: Database) -> None:
+    first, cut = _open(db, 100), _open(db, 0)
+    for number, association_id in enumerate((first, cut), 1):
+        receive(db, incoming(number, association_id=association_id))
+    end_association(db, cut, end="aborted", now=after(2))
+    end_association(db, first, end="released", now=after(101))
+    assert _progress(db).last_association_end == "aborted"
+
+    back = _open(db, 3)
+    receive(db, incoming(3, association_id=back))
+    end_association(db, back, end="released", now=after(4))
+    assert _progress(db).last_association_end == "released"
