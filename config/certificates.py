@@ -79,6 +79,8 @@ def certificate_files(settings: Settings) -> Iterator[CertificateFiles]:
             yield CertificateFiles(key, *identity, destination.ca_file, revocation_lists=lists)
         elif isinstance(destination, DicomDestination | Hl7Destination):
             yield _of_client(f"{key}.tls", destination.tls)
+    web = settings.web
+    yield CertificateFiles("web", web.certificate_file, web.key_file, None)
 
 
 def _of_client(key: str, tls: ClientTls) -> CertificateFiles:

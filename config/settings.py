@@ -29,6 +29,7 @@ from config.setting_types import is_ae_title as is_ae_title
 from config.sop_classes import SopClasses
 from config.stow_settings import StowDestination as StowDestination
 from config.tls_settings import ClientTls, Fingerprint, ServerTls
+from config.web_settings import WebSettings
 
 
 class NodeSettings(Frozen):
@@ -283,4 +284,5 @@ class Settings(Frozen):
     worker: WorkerSettings = WorkerSettings()
     pipelines: PipelineSettings = PipelineSettings()
     destinations: tuple[Destination, ...] = (FolderDestination(type="folder", name="fhir-folder"),)
+    web: WebSettings = WebSettings()
     log: LogSettings = LogSettings()

@@ -32,6 +32,7 @@ class StowDestination(ObjectProfile):
     key_file: Path | None = None
     verify_host_name: bool = True
     timeout_s: Seconds = 60
+    confirm: Literal["find", "none"] = "find"
     transfer_syntaxes: tuple[str, ...] = (EXPLICIT_VR_LITTLE_ENDIAN,)
     outcomes: Outcomes = ("findings", "no_findings")
     retry: RetrySettings = RetrySettings()

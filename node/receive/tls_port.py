@@ -10,6 +10,7 @@ import hashlib
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -42,17 +43,18 @@ class HandshakeFailed(Exception):
 class TlsPort:
     """Makes TLS connections of accepted ones; may be called from many threads.
 
-    Raises `ListenerFailed`, when it is made, where the files cannot be used.
+    `name` are the settings that it follows. Raises `ListenerFailed`, when it is made, where the
+    files cannot be used.
     """
 
-    def __init__(self, tls: ServerTls) -> None:
+    def __init__(self, tls: ServerTls, name: str = "receive.tls") -> None:
         self._tls = tls
         self._lock = threading.Lock()
         self._stamp = self._stamp_now()
         try:
             self._context = server_context(tls)
         except UnusableFile as error:
-            raise ListenerFailed(f"receive.tls cannot be used: {error}") from None
+            raise ListenerFailed(f"{name} cannot be used: {error}") from None
 
     def wrap(self, connection: socket.socket) -> ssl.SSLSocket:
         """Return what takes the connection's place, before its handshake.
@@ -67,6 +69,16 @@ class TlsPort:
         except OSError as error:
             connection.close()
             raise HandshakeFailed(failure_of(error)) from None
+
+    def following_context(self) -> ssl.SSLContext:
+        """Return a context for a server that takes one for good; renewed files are followed."""
+
+        def renew(connection: Any, _name: str | None, _context: ssl.SSLContext) -> None:
+            connection.context = self._current()
+
+        context = self._current()
+        context.sni_callback = renew
+        return context
 
     def _current(self) -> ssl.SSLContext:
         """Return the context of the files as they are; the last good one while they are not."""
@@ -113,12 +125,13 @@ def _stamp(path: Path) -> tuple[int, int, int]:
     return status.st_mtime_ns, status.st_ino, status.st_size
 
 
-def _close_softly(connection: ssl.SSLSocket) -> None:
-    """Close so that the alert that says why still arrives: bytes unread would tear it away."""
+def _close_softly(connection: socket.socket) -> None:
+    """Close so that the last word still arrives: bytes unread would tear it away."""
+    until = time.monotonic() + _LAST_WORD_S
     with suppress(OSError):
         socket.socket.shutdown(connection, socket.SHUT_WR)
         connection.settimeout(_LAST_WORD_S)
-        while socket.socket.recv(connection, _READ_AT_ONCE):
+        while socket.socket.recv(connection, _READ_AT_ONCE) and time.monotonic() < until:
             pass
     connection.close()
 
