@@ -7,7 +7,14 @@ from dataclasses import dataclass
 
 from node.receive.dataset_structure import DeflatedWalk, walk_over
 from node.receive.dimse_status import StoreFailure, StoreRefused
-from node.receive.instance_header import IDENTITY_TAGS, InstanceHeader, header_of
+from node.receive.instance_header import (
+    IDENTITY_TAGS,
+    STUDY_INSTANCE_UID,
+    InstanceHeader,
+    header_of,
+)
+from storage.errors import InvalidUid
+from storage.instance_files import validated_uid
 
 _GROUP_2 = b"\2\0"
 """A data set that begins so would go on with File Meta Information (PS3.7 6.3, PS3.10 7.1): in the
@@ -40,6 +47,17 @@ class ArrivingInstance:
     def inflated_bytes(self) -> int:
         """Size of a deflated data set so far, once inflated; 0 for others."""
         return self._walk.inflated if isinstance(self._walk, DeflatedWalk) else 0
+
+    @property
+    def study_instance_uid(self) -> str | None:
+        """Study Instance UID (0020,000D) if it has come, and is one."""
+        raw = self._walk.elements.get(STUDY_INSTANCE_UID)
+        if raw is None:
+            return None
+        try:
+            return validated_uid(raw.value.rstrip(b"\0 ").decode("ascii", "replace"))
+        except InvalidUid:
+            return None
 
     def take(self, fragment: memoryview) -> None:
         """Take the next bytes of the data set.
