@@ -50,6 +50,8 @@ class RefusalCode(StrEnum):
     NOT_A_PROJECTION = "not_a_projection"
     FOR_PROCESSING = "for_processing"
     WRONG_VIEW = "wrong_view"
+    WRONG_LATERALITY = "wrong_laterality"
+    MISSING_VIEW = "missing_view"
     SEVERAL_IMAGES = "several_images"
     NON_SQUARE_PIXELS = "non_square_pixels"
     SEVERAL_VOLUMES = "several_volumes"

@@ -27,7 +27,7 @@ from pipelines.pixel_values import (
     slice_values,
     unturned_values,
 )
-from pipelines.projection_criteria import image_failures, taken_at
+from pipelines.projection_criteria import NOT_TOLD, image_failures, taken_at
 from pipelines.reading_policy import ReadingPolicy
 from pipelines.series_volume import SeriesVolume
 
@@ -104,13 +104,17 @@ def _is_number(value: object) -> bool:
 
 
 def _fitting(images: Sequence[ImageFile], policy: ReadingPolicy) -> list[ImageFile]:
-    judged = [(one, list(image_failures(one[1], policy.where, policy.views))) for one in images]
+    judged = [(one, list(image_failures(one[1], policy))) for one in images]
     fitting = [one for one, failures in judged if not failures]
     if fitting:
         return fitting
     told = "; ".join(dict.fromkeys(text for _, failures in judged for _, text in failures))
-    by_view = all(about == "view" for _, failures in judged for about, _ in failures)
-    code = RefusalCode.WRONG_VIEW if by_view else RefusalCode.NO_PIPELINE_MATCHES
+    abouts = {about for _, failures in judged for about, _ in failures}
+    code = RefusalCode.NO_PIPELINE_MATCHES
+    if abouts <= {"view"}:
+        code = RefusalCode.WRONG_VIEW
+    elif abouts <= {"view", "laterality", NOT_TOLD}:
+        code = RefusalCode.WRONG_LATERALITY
     raise Refused(code, f"none of {len(images)} images is the wanted one: {told}")
 
 

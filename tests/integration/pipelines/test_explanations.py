@@ -18,9 +18,10 @@ from pydicom.dataset import Dataset
 
 import pipelines.gradcam
 import pipelines.results
+from pipelines.class_cases import class_cases
 from pipelines.classifying import Judge
-from pipelines.common_grid import on_one_grid
 from pipelines.errors import InvalidBundle, ProofFailed
+from pipelines.explaining import placed_map
 from pipelines.explanation_schema import Explanation
 from pipelines.gradcam import Explainer, found_layer, map_shapes
 from pipelines.model_check import checked_model
@@ -32,7 +33,6 @@ from pipelines.reading_policy import ReadingPolicy
 from pipelines.registry import RegisteredPipeline, register
 from pipelines.run import run_study
 from pipelines.series_volume import SeriesVolume, read_series
-from pipelines.tilt import slice_by_slice
 from storage.records import JobResult, ObjectKind
 from tests.peers.dicom_checkers import dciodvfy
 from tests.unit.pipelines.bright_spot import BRIGHT, explained_classes, write_bright_spot
@@ -74,10 +74,10 @@ def offered(folder: Path, changes: dict[str, Any], **bundle: Any) -> RegisteredP
 
 def map_of(registered: RegisteredPipeline, volume: SeriesVolume) -> NDArray[np.float32]:
     bundle = load_model(registered, CPU)
-    upright = on_one_grid({"image": volume})
-    data = preprocessed(upright, bundle)
-    explainer = Explainer(data, Judge(bundle), registered.definition.explanation or Explanation())
-    return slice_by_slice(explainer.source_map(1, upright["image"]), volume)
+    definition = registered.definition
+    (case,) = class_cases(definition, {"image": volume}, bundle, registered.channel_roles)
+    explainer = Explainer(case.data, Judge(bundle), definition.explanation or Explanation())
+    return placed_map(explainer, 1, case.pictures[0], bundle)
 
 
 @pytest.mark.parametrize("orientation", ORIENTATIONS.values(), ids=list(ORIENTATIONS))
@@ -125,7 +125,7 @@ def test_a_planted_fault_in_the_way_back_is_seen(
         monkeypatch.setattr(
             pipelines.gradcam.Explainer,
             "network_map",
-            lambda self, output, axes=fault: torch.flip(was(self, output), axes),
+            lambda self, output, channels, axes=fault: torch.flip(was(self, output), axes),
         )
         assert np.abs(map_of(registered, volume) - right).max() > 0.5
 
