@@ -27,7 +27,7 @@ Colour = Annotated[int, Field(ge=0, le=255)]
 LabelValue = Annotated[int, Field(ge=1, le=65535)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 OF_PROJECTIONS = frozenset({"views", "laterality", "allow_view_modifiers"}) | frozenset(
-    {"several_images", "values", "allow_for_processing"}
+    {"several_images", "values", "allow_for_processing", "allow_contradictory_polarity"}
 )
 OF_VOLUMES = frozenset(
     {"slices", "orientation", "several_volumes", "allow_tilt", "allow_no_frame_of_reference"}
@@ -99,6 +99,7 @@ class InputCriteria(Frozen):
     views: tuple[View, ...] = ()
     laterality: Laterality | None = None
     allow_view_modifiers: bool = False
+    allow_contradictory_polarity: bool = False
     several_images: SeveralImages = "refuse"
     values: Values = "modality"
     allow_for_processing: bool = False

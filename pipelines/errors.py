@@ -53,6 +53,7 @@ class RefusalCode(StrEnum):
     WRONG_LATERALITY = "wrong_laterality"
     MISSING_VIEW = "missing_view"
     SEVERAL_IMAGES = "several_images"
+    TOO_SMALL = "too_small"
     NON_SQUARE_PIXELS = "non_square_pixels"
     SEVERAL_VOLUMES = "several_volumes"
     NOT_GREYSCALE = "not_greyscale"

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from pipelines.criteria import attribute_values
@@ -33,6 +34,9 @@ from pipelines.series_volume import SeriesVolume
 
 PLANE = "projection"
 UNKNOWN_MM = 1.0
+SMALLEST_EDGE = 16
+"""Of less, a model would answer all the same: its preprocessing makes any size of any other."""
+
 LARGEST_MAGNIFICATION = 10.0
 """A factor below 1 or above is a slip of the pen: the body lies between tube and detector."""
 
@@ -51,11 +55,14 @@ def read_projection(paths: Sequence[Path], policy: ReadingPolicy) -> SeriesVolum
     path, header = _one_of(_fitting(kept, policy), policy)
     if is_lossy(header) and not policy.allow_lossy:
         refuse_lossy()
+    if not policy.allow_contradictory_polarity:
+        _refuse_polarity(header)
     if policy.values == "displayed":
         image = read_file(path, with_pixels=True)
         pixels = displayed(unturned_values(image), image)
     else:
         pixels = slice_values(path)
+    _refuse_small(pixels)
     refuse_blank(pixels)
     spacing = pixel_spacing_mm(header) or _aspect(header)
     geometry = VolumeGeometry((0,), np.diag([1.0, *spacing, 1.0]), (1.0, *spacing), PLANE)
@@ -80,6 +87,31 @@ def pixel_spacing_mm(header: Dataset) -> tuple[float, float] | None:
     factor = stated[0] if stated and isinstance(stated[0], int | float) else 1.0
     factor = factor if 1.0 <= factor <= LARGEST_MAGNIFICATION else 1.0
     return at_detector[0] / factor, at_detector[1] / factor
+
+
+def _refuse_small(pixels: NDArray[np.float32]) -> None:
+    if min(pixels.shape) < SMALLEST_EDGE:
+        rows, columns = pixels.shape
+        text = (
+            f"{rows} x {columns} pixels; a picture has at least {SMALLEST_EDGE} x {SMALLEST_EDGE}"
+        )
+        raise Refused(RefusalCode.TOO_SMALL, text)
+
+
+def _refuse_polarity(header: Dataset) -> None:
+    """Black and white must not hang on which of two attributes somebody looks at.
+
+    MONOCHROME1 goes with Presentation LUT Shape INVERSE, MONOCHROME2 with IDENTITY (PS3.3
+    C.8.11.3.1.2); of another pair, some viewers follow the one and some the other.
+    """
+    kind = "".join(map(str, attribute_values(header, "PhotometricInterpretation")))
+    shape = "".join(map(str, attribute_values(header, "PresentationLUTShape"))).strip().upper()
+    if (kind, shape) in (("MONOCHROME1", "IDENTITY"), ("MONOCHROME2", "INVERSE")):
+        text = (
+            f"{kind} with Presentation LUT Shape {shape}: black and white may be exchanged; the "
+            "definition can follow the former (allow_contradictory_polarity)"
+        )
+        raise Refused(RefusalCode.INVERTED_VALUES, text)
 
 
 def _aspect(header: Dataset) -> tuple[float, float]:

@@ -41,6 +41,7 @@ class ReadingPolicy:
     views: tuple[View, ...] = ()
     laterality: Laterality | None = None
     allow_view_modifiers: bool = False
+    allow_contradictory_polarity: bool = False
     several_images: SeveralImages = "refuse"
     values: Values = "modality"
     allow_for_processing: bool = False
@@ -62,6 +63,7 @@ class ReadingPolicy:
             views=criteria.views,
             laterality=criteria.laterality,
             allow_view_modifiers=criteria.allow_view_modifiers,
+            allow_contradictory_polarity=criteria.allow_contradictory_polarity,
             several_images=criteria.several_images,
             values=criteria.values,
             allow_for_processing=criteria.allow_for_processing,

@@ -16,7 +16,12 @@ from pydicom.dataset import Dataset
 from pipelines.criteria import attribute_values
 from pipelines.definition_schema import InputCriteria, PipelineDefinition, Preference
 from pipelines.errors import RefusalCode
-from pipelines.image_kinds import is_derived, is_for_processing, is_made_of_another
+from pipelines.image_kinds import (
+    is_derived,
+    is_for_processing,
+    is_made_of_another,
+    strange_kinds,
+)
 from pipelines.orientation import plane_of
 from pipelines.projection_criteria import NOT_TOLD, image_failures, taken_at
 from storage.dicom_records import SeriesRecord
@@ -182,6 +187,8 @@ def _failures(criteria: InputCriteria, candidate: SeriesCandidate) -> Iterable[F
 def _projection_failures(criteria: InputCriteria, image: Dataset) -> Iterable[Failure]:
     for about, told in image_failures(image, criteria):
         yield Failure(about, told)
+    for told in strange_kinds(image):
+        yield Failure("kind of image", f"its images {told}")
     if is_made_of_another(image) and not criteria.allow_derived:
         yield Failure("ImageType", "ImageType is DERIVED, which allow_derived does not allow")
     if is_for_processing(image) and not criteria.allow_for_processing:

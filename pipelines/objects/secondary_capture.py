@@ -1,6 +1,6 @@
 """The key images as Secondary Capture (PS3.3 A.8.1), for viewers that know nothing else.
 
-One true-colour image. No patient is named in the pixels; that it is AI and unreviewed is.
+One true-colour image. We name no patient in the pixels; that it is AI and unreviewed, we do.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def capture(
     origin: Origin,
     further: Sequence[SourceSeries] = (),
 ) -> Dataset:
-    """Give the object; Burned In Annotation is NO, for nothing in it tells whose it is.
+    """Give the object; nothing is burnt in that tells whose it is, but what the images have.
 
     `further` are other series whose images it shows.
     """
@@ -47,6 +47,8 @@ def capture(
         remarks=[*_remarks(measurements), *images.remarks],
     )
     picture = captured_picture(sheet, source, range(source.shape[0]), identity, origin)
+    if any(_burnt_in(other) for other in further):
+        picture.BurnedInAnnotation = "YES"
     for other in further:
         picture.SourceImageSequence.extend(_source_images(other, range(other.shape[0])))
     if further and "Laterality" in picture:
@@ -75,12 +77,18 @@ def captured_picture(
     picture.InstanceNumber = 1
     picture.PatientOrientation = ""
     picture.ImageType = ["DERIVED", "SECONDARY"]
-    picture.BurnedInAnnotation = "NO"
+    picture.BurnedInAnnotation = "YES" if _burnt_in(source) else "NO"
     picture.SourceImageSequence = _source_images(source, indices)
     _take_over(picture, source)
     _set_pixels(picture, sheet)
     mark_result(picture, source, identity, origin)
     return picture
+
+
+def _burnt_in(source: SourceSeries) -> bool:
+    """Whether the images that are shown say that their pixels tell whose they are."""
+    stated = (taken_over(header, "BurnedInAnnotation") for header in source.headers)
+    return any(one is not None and str(one.value).upper() == "YES" for one in stated)
 
 
 def _remarks(measurements: Sequence[MeasurementRecord]) -> list[str]:

@@ -325,3 +325,13 @@ def test_a_torchscript_network_is_told_to_be_opaque(tmp_path: Path) -> None:
     saved(x_ray(np.arange(900, dtype=np.uint16).reshape(30, 30)), tmp_path / "in" / "1.dcm")
     with pytest.raises(InvalidBundle, match="TorchScript network cannot be looked into"):
         run(register(definition(**changes), tmp_path), tmp_path)
+
+
+def test_what_is_burnt_into_an_x_ray_stays_marked_in_its_pictures(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(3).integers(0, 1200, (30, 26)).astype(np.uint16)
+    saved(x_ray(pixels, BurnedInAnnotation="YES"), tmp_path / "in" / "1.dcm")
+    changes = {**explained_classes(0.1, 0.9), "inputs": {"image": DX}}
+    result = run(offered(tmp_path, changes, dimensions=2), tmp_path)
+    made = [one for one in result.objects if one.kind in (ObjectKind.HEAT, ObjectKind.SC)]
+    marks = {dcmread(tmp_path / "out" / one.path).BurnedInAnnotation for one in made}
+    assert (len(made), marks) == (2, {"YES"})

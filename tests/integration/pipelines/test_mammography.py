@@ -18,7 +18,7 @@ import pipelines.results
 from pipelines.errors import InvalidBundle, ProofFailed, RefusalCode, Refused
 from pipelines.model_check import checked_model
 from pipelines.objects.write import write_object
-from pipelines.pages import Wanted
+from pipelines.pages import NOTHING_MORE, Wanted
 from pipelines.registry import RegisteredPipeline, register
 from pipelines.run import run_study
 from storage.quantities import CERTAINTY, CERTAINTY_HIGHEST
@@ -59,10 +59,12 @@ def stacked(tmp_path: Path, *roles: str, **changes: Any) -> RegisteredPipeline:
     return register(definition(several_projections="stacked", **told), tmp_path)
 
 
-def run(registered: RegisteredPipeline, tmp_path: Path, out: str = "out") -> JobResult:
+def run(
+    registered: RegisteredPipeline, tmp_path: Path, out: str = "out", wanted: Wanted = NOTHING_MORE
+) -> JobResult:
     at = datetime(2024, 1, 15, tzinfo=UTC)
     return run_study(
-        registered, tmp_path / "in", tmp_path / out, device="cpu", wanted=PAGES, content_time=at
+        registered, tmp_path / "in", tmp_path / out, device="cpu", wanted=wanted, content_time=at
     )
 
 
@@ -408,7 +410,7 @@ def test_a_report_that_names_another_view_is_not_sent(
 def test_the_same_job_writes_the_same_bytes(tmp_path: Path) -> None:
     write_mammography(tmp_path / "in", {"rmlo": SPOT})
     registered = per_view(tmp_path, explanation={})
-    one, other = (run(registered, tmp_path, out) for out in ("one", "two"))
+    one, other = (run(registered, tmp_path, out, PAGES) for out in ("one", "two"))
     assert [made.sha256 for made in one.objects] == [made.sha256 for made in other.objects]
 
 
@@ -424,7 +426,7 @@ def test_a_check_runs_all_views_and_tells_of_the_map(tmp_path: Path) -> None:
 @pytest.mark.peer("dicom3tools")
 def test_dciodvfy_has_nothing_to_say_about_report_pictures_and_pages(tmp_path: Path) -> None:
     write_mammography(tmp_path / "in", {"rmlo": SPOT})
-    result = run(per_view(tmp_path, explanation={}), tmp_path)
+    result = run(per_view(tmp_path, explanation={}), tmp_path, wanted=PAGES)
     assert {made.kind for made in result.objects} == {
         ObjectKind.SR,
         ObjectKind.PDF,
