@@ -61,6 +61,52 @@ BREAST = "MG"
 OPPOSITE = {"L": "R", "R": "L", "A": "P", "P": "A", "H": "F", "F": "H"}
 
 
+class Side(StrEnum):
+    """Which of a pair a projection shows, as its header says it."""
+
+    RIGHT = "R"
+    LEFT = "L"
+    BOTH = "B"
+    UNSTATED = ""
+    CONTRADICTORY = "?"
+
+
+LATERALITIES = ("ImageLaterality", "FrameLaterality", "Laterality")
+
+
+def side_of(header: Dataset) -> Side:
+    """The side by Image Laterality (0020,0062), Frame Laterality or Laterality (0020,0060).
+
+    Two that contradict each other tell nothing: one of them was typed in error.
+    """
+    stated = (
+        "".join(map(str, _values(header, keyword))).strip().upper() for keyword in LATERALITIES
+    )
+    told = {value for value in stated if value in ("R", "L", "B")}
+    if len(told) > 1:
+        return Side.CONTRADICTORY
+    return Side(told.pop()) if told else Side.UNSTATED
+
+
+def modifiers_of(header: Dataset) -> tuple[str, ...]:
+    """What is said to be particular about the view (View Modifier Code Sequence (0054,0222)).
+
+    Spot compression, magnification, implant displaced and the like, by the codes' values.
+    """
+    return tuple(
+        str(modifier.get("CodeValue") or "without a code")
+        for item in _items(header, "ViewCodeSequence")
+        for modifier in _items(item, "ViewModifierCodeSequence")
+    )
+
+
+def _items(header: Dataset, keyword: str) -> Iterator[Dataset]:
+    found = header.get(keyword)
+    for item in found if isinstance(found, Sequence) and not isinstance(found, str) else ():
+        if isinstance(item, Dataset):
+            yield item
+
+
 def view_of(header: Dataset) -> View | None:
     """The view, None when nothing in the header tells it, or its words contradict each other."""
     told = (_by_code, _by_position, _by_orientation, _by_description)
@@ -132,10 +178,7 @@ def _by_code(header: Dataset) -> View | None:
     # Here: its tables of codes take a tenth of a second to import, and few headers need them.
     from pydicom.sr.coding import Code
 
-    coded = header.get("ViewCodeSequence")
-    for item in coded if isinstance(coded, Sequence) and not isinstance(coded, str) else ():
-        if not isinstance(item, Dataset):
-            continue
+    for item in _items(header, "ViewCodeSequence"):
         found = Code(str(item.get("CodeValue")), str(item.get("CodingSchemeDesignator")), "")
         if found.value == POSTERO_ANTERIOR:
             return View.FRONTAL

@@ -43,8 +43,8 @@ class Listener:
 
     `on_change` is called, from any thread, when an association that brought instances has
     ended: then completeness is worth a look. What is limited is counted in `limits`, which the
-    processes of a node share; the rows of associations say `receiver`. Every `housekeeping_s`
-    what can wait is written.
+    processes of a node share; the rows of associations say `receiver`. Every `housekeeping_s` what
+    can wait is written.
     """
 
     def __init__(

@@ -156,6 +156,10 @@ class Orthanc:
         """Delete a study by Orthanc's identifier of it."""
         self._http.delete(f"{self.http_url}/studies/{study_id}", timeout=60).raise_for_status()
 
+    def delete_instance(self, instance_id: str) -> None:
+        """Delete an instance by Orthanc's identifier of it."""
+        httpx.delete(f"{self.http_url}/instances/{instance_id}", timeout=60).raise_for_status()
+
     def study_id(self, study_instance_uid: str) -> str | None:
         """Return Orthanc's identifier of a study, or None while it has none of it."""
         found = self._find("Study", study_instance_uid)
