@@ -18,7 +18,13 @@ from storage.job_tables import Delivery, Job
 from storage.records import DeliveryState, DestinationKind, JobState, Outcome, Purpose
 from storage.rejection_notes import note_rows, rejected_counts
 from storage.rejection_records import NoteRow
-from storage.sent_objects import FALLBACK_KEY, UNCONFIRMED_KEY, SentObject, sent_objects
+from storage.sent_objects import (
+    FALLBACK_KEY,
+    LEFT_OUT_KEY,
+    UNCONFIRMED_KEY,
+    SentObject,
+    sent_objects,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +33,7 @@ class DeliveryRow:
 
     `unconfirmed` is why the receiver of a sent delivery has not confirmed it, where it is asked:
     `asking`, `awaited` (its report), or the reason of the last try. `sent` is what a PACS got,
-    `fallback` why it got that in place of segmentations.
+    `fallback` why it got that in place of segmentations, `left_out` what it did not take and why.
     """
 
     delivery_id: int
@@ -41,6 +47,7 @@ class DeliveryRow:
     unconfirmed: str = ""
     sent: tuple[SentObject, ...] = ()
     fallback: str = ""
+    left_out: str = ""
     purpose: Purpose = Purpose.TELL
 
 
@@ -176,6 +183,7 @@ def _delivery_row(delivery: Delivery, confirmation: Confirmation | None) -> Deli
         unconfirmed=_unconfirmed(delivery, confirmation),
         sent=sent_objects(delivery.receipt),
         fallback=delivery.receipt.get(FALLBACK_KEY, ""),
+        left_out=delivery.receipt.get(LEFT_OUT_KEY, ""),
         purpose=delivery.purpose,
     )
 

@@ -68,7 +68,9 @@ def captured_picture(
     picture.ImageType = ["DERIVED", "SECONDARY"]
     picture.BurnedInAnnotation = "NO"
     picture.SourceImageSequence = _source_images(source, indices)
-    _take_over(picture, source)
+    take_over_body_part(picture, source)
+    # What was lost stays lost (PS3.3 C.7.6.1.1.5).
+    _take_over(picture, source, _LOSSY)
     _set_pixels(picture, sheet)
     mark_result(picture, source, identity, origin)
     return picture
@@ -95,15 +97,19 @@ def _source_images(source: SourceSeries, indices: Iterable[int]) -> list[Dataset
     return items
 
 
-def _take_over(picture: Dataset, source: SourceSeries) -> None:
-    """Take over the part of the body, and what was lost: that stays lost (PS3.3 C.7.6.1.1.5)."""
-    for keyword in (*_BODY_PART, *_LOSSY):
+def take_over_body_part(result: Dataset, source: SourceSeries) -> None:
+    """Take over which part of the body the series shows (General Series, PS3.3 C.7.3.1)."""
+    _take_over(result, source, _BODY_PART)
+    if not any(keyword in result for keyword in _BODY_PART):
+        # Type 2C: whether a part is one of a pair is unknown with the part.
+        result.Laterality = ""
+
+
+def _take_over(picture: Dataset, source: SourceSeries, keywords: Iterable[str]) -> None:
+    for keyword in keywords:
         element = taken_over(source.first, keyword)
         if element is not None and not element.is_empty:
             picture.add(element)
-    if not any(keyword in picture for keyword in _BODY_PART):
-        # Type 2C: whether a part is one of a pair is unknown with the part.
-        picture.Laterality = ""
 
 
 def _set_pixels(picture: Dataset, sheet: Any) -> None:
