@@ -95,9 +95,9 @@ def scu_section() -> list[str]:
         "there is a choice, an association with all alternatives is opened first and released; "
         "LABELMAP gives way to Segmentation Storage where it is not accepted, and that to "
         "what `fallback` says, with a report that refers to no segmentation. Results of KOS (key "
-        "images, Of Interest) and PR (their outlines) are left out where they are not accepted, and "
-        "HEAT results with the references to them in the report. `radnode send` proposes the SOP "
-        "Classes and transfer syntaxes of the files that it is given.",
+        "images, Of Interest) and PR (their outlines) are left out where they are not accepted, "
+        "and HEAT results with the references to them in the report. `radnode send` proposes the "
+        "SOP Classes and transfer syntaxes of the files that it is given.",
     ]
 
 

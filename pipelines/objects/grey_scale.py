@@ -21,6 +21,10 @@ from pipelines.series_volume import SeriesVolume
 from pipelines.suv import suv_factor
 
 _CT_CENTRE_HU, _CT_WIDTH_HU = 40.0, 400.0
+_WIDEST = 5.0
+"""A window so many times wider than the values shows next to nothing: that of an image from which a
+crop was made, say."""
+
 _LINEAR = "LINEAR"
 _FUNCTIONS = frozenset({_LINEAR, "LINEAR_EXACT", "SIGMOID"})
 _MALFORMED = (AttributeError, LookupError, OverflowError, TypeError, ValueError)
@@ -67,15 +71,15 @@ class GreyScale:
 def grey_scale(volume: SeriesVolume, slices: Sequence[int]) -> GreyScale:
     """Give the grey scale of these slices (0-based).
 
-    The window is the image's own first one; a CT without has one of soft tissue, others show what
-    the key images show.
+    The window is the image's own first one; a CT without has one of soft tissue, others, and
+    those whose window is far too wide, show what the key images show.
 
     Raises:
         NotGrey: the images are no grey ones, or their values follow from a table.
     """
     rescales = [_rescale(volume.source, index) for index in slices]
     windows = [
-        _stated_window(volume.source, index) or _made_window(volume, slices, index, rescale)
+        _window(volume, slices, index, rescale)
         for index, rescale in zip(slices, rescales, strict=True)
     ]
     stated = [rescale or Rescale() for rescale in rescales]
@@ -109,6 +113,16 @@ def _rescale(source: SourceSeries, index: int) -> Rescale | None:
     is_ct = source.first.get("Modality") == "CT"
     kind = str(item.get("RescaleType") or "") or ("HU" if is_ct else "US")
     return Rescale(1.0 if slope is None else slope, intercept or 0.0, kind)
+
+
+def _window(
+    volume: SeriesVolume, slices: Sequence[int], index: int, rescale: Rescale | None
+) -> GreyWindow:
+    stated = _stated_window(volume.source, index)
+    if stated is not None and volume.source.first.get("Modality") == "CT":
+        return stated
+    made = _made_window(volume, slices, index, rescale)
+    return stated if stated is not None and stated.width <= _WIDEST * made.width else made
 
 
 def _stated_window(source: SourceSeries, index: int) -> GreyWindow | None:

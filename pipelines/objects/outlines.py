@@ -7,8 +7,6 @@ left corner of the first pixel, so that its centre is 0.5\\0.5.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +22,8 @@ MOST_POINTS = 8191
 """Graphic Data is FL with a length of 16 bits in Explicit VR (PS3.5 7.1.2), two values a point."""
 
 _FEW_POINTS = 10
+_MOST_DECIMATED = 20_000
+"""Points of one mask: noise has more, and to smooth it takes long and helps nobody."""
 
 
 def outlines(mask: Mask) -> tuple[Points, ...]:
@@ -42,7 +42,10 @@ def outlines(mask: Mask) -> tuple[Points, ...]:
     found = find_contours(np.pad(cut, 1).astype(np.float32), 0.5, fully_connected="low")
     # The padding took one pixel away, the centre of the first one gives a half back.
     shift = np.asarray([columns[0], rows[0]], dtype=np.float32) - 0.5
-    return tuple(_decimated(line[:, ::-1]) + shift for line in found)
+    lines = [_straightened(line[:, ::-1].astype(np.float32)) for line in found]
+    if sum(map(len, lines)) <= _MOST_DECIMATED:
+        lines = [_decimated(line) for line in lines]
+    return tuple(line + shift for line in lines)
 
 
 def pieces(outline: Points) -> Iterator[Points]:
@@ -68,21 +71,30 @@ def filled(lines: Iterable[Points], shape: tuple[int, int]) -> Mask:
 
 def _cross(crossings: NDArray[np.int64], line: NDArray[np.float64]) -> None:
     """Count, at the first pixel to the right, where a line crosses the middles of the rows."""
-    for (x0, y0), (x1, y1) in pairwise(line):
-        first, last = sorted((y0, y1))
-        rows = np.arange(int(np.ceil(first - 0.5)), int(np.ceil(last - 0.5)))
-        if not rows.size:
-            continue
-        places = x0 + (rows + 0.5 - y0) * (x1 - x0) / (y1 - y0)
-        np.add.at(crossings, (rows, np.ceil(places - 0.5).astype(np.int64)), 1)
+    (x0, y0), (x1, y1) = line[:-1].T, line[1:].T
+    first = np.ceil(np.minimum(y0, y1) - 0.5).astype(np.int64)
+    counts = np.ceil(np.maximum(y0, y1) - 0.5).astype(np.int64) - first
+    edges = np.repeat(np.arange(len(counts)), counts)
+    rows = first[edges] + np.arange(len(edges)) - np.repeat(np.cumsum(counts) - counts, counts)
+    share = (rows + 0.5 - y0[edges]) / (y1 - y0)[edges]
+    places = x0[edges] + share * (x1 - x0)[edges]
+    np.add.at(crossings, (rows, np.ceil(places - 0.5).astype(np.int64)), 1)
 
 
-def _decimated(line: NDArray[Any]) -> Points:
-    """Leave out points of a closed line; halves, since a line needs two ends."""
+def _straightened(line: Points) -> Points:
+    """Leave out points between two others on a straight line; the ends stay."""
+    (before, after) = np.diff(line[:-1], axis=0), np.diff(line[1:], axis=0)
+    turns = before[:, 0] * after[:, 1] != before[:, 1] * after[:, 0]
+    kept: Points = line[np.concatenate([[True], turns, [True]])]
+    return kept
+
+
+def _decimated(line: Points) -> Points:
+    """Leave out points of a closed line; of halves, since that needs two ends."""
     from skimage.measure import approximate_polygon
 
     if len(line) < _FEW_POINTS:
-        return line.astype(np.float32)
+        return line
     middle = int(np.hypot(*(line - line[0]).T).argmax())
     there = approximate_polygon(line[: middle + 1], DECIMATION_PX)
     back = approximate_polygon(line[middle:], DECIMATION_PX)

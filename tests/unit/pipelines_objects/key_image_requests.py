@@ -1,0 +1,61 @@
+"""Key images of a made-up series: what they are made of, and the objects."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+
+from pipelines.objects.decoded_segmentation import DecodedSegmentation, decode_segmentation
+from pipelines.objects.identity import ResultIdentity
+from pipelines.objects.key_object_selection import SelectionRequest, build_key_object_selection
+from pipelines.objects.key_slices import key_slices
+from pipelines.objects.presentation_state import PresentationRequest, build_presentation_state
+from pipelines.objects.source_series import SourceSeries
+from pipelines.objects.write import write_object
+from pipelines.series_volume import SeriesVolume
+from tests.unit.pipelines_objects.page_requests import made_pages
+from tests.unit.pipelines_objects.result_requests import ORIGIN, STRUCTURES, UIDS, label_map
+
+KOS_IDENTITY = ResultIdentity(UIDS.kos_instance, UIDS.kos_series, 9006, "AI hippocampus key images")
+PR_IDENTITY = ResultIdentity(UIDS.pr_instance, UIDS.pr_series, 9007, "AI hippocampus outlines")
+SHOWN = tuple(each.label for each in STRUCTURES)
+
+
+@dataclass(frozen=True, eq=False)
+class MadeKeyImages:
+    """A result with the slices that are its key images."""
+
+    volume: SeriesVolume
+    decoded: DecodedSegmentation
+    slices: tuple[int, ...]
+
+    def selection(self) -> Dataset:
+        source = self.volume.source
+        return build_key_object_selection(
+            SelectionRequest(source, self.slices, SHOWN, KOS_IDENTITY, ORIGIN)
+        )
+
+    def state(self) -> Dataset:
+        return build_presentation_state(
+            PresentationRequest(self.volume, self.decoded, self.slices, PR_IDENTITY, ORIGIN)
+        )
+
+    def written(self, folder: Path) -> tuple[Path, Path]:
+        """Write both; gives the paths of KOS and PR."""
+        paths = folder / "key_objects.dcm", folder / "presentation.dcm"
+        write_object(self.selection(), paths[0])
+        write_object(self.state(), paths[1])
+        return paths
+
+
+def made_key_images(
+    folder: Path, source: SourceSeries, labels: NDArray[np.uint8] | None = None
+) -> MadeKeyImages:
+    """Write the series and its SEG, and choose the key images."""
+    volume = made_pages(folder, source, label_map() if labels is None else labels).volume
+    decoded = decode_segmentation(folder / "seg.dcm")
+    return MadeKeyImages(volume, decoded, key_slices(volume, decoded))
