@@ -14,11 +14,19 @@ from pipelines.objects.identity import ResultIdentity
 from pipelines.objects.key_object_selection import SelectionRequest, build_key_object_selection
 from pipelines.objects.key_slices import key_slices
 from pipelines.objects.presentation_state import PresentationRequest, build_presentation_state
+from pipelines.objects.segmentation import build_segmentation
 from pipelines.objects.source_series import SourceSeries
 from pipelines.objects.write import write_object
-from pipelines.series_volume import SeriesVolume
-from tests.unit.pipelines_objects.page_requests import made_pages
-from tests.unit.pipelines_objects.result_requests import ORIGIN, STRUCTURES, UIDS, label_map
+from pipelines.reading_policy import ReadingPolicy
+from pipelines.series_volume import SeriesVolume, read_series
+from tests.unit.pipelines_objects.result_requests import (
+    ORIGIN,
+    STRUCTURES,
+    UIDS,
+    label_map,
+    segmentation_request,
+)
+from tests.unit.pipelines_objects.synthetic_series import write_series
 
 KOS_IDENTITY = ResultIdentity(UIDS.kos_instance, UIDS.kos_series, 9006, "AI hippocampus key images")
 PR_IDENTITY = ResultIdentity(UIDS.pr_instance, UIDS.pr_series, 9007, "AI hippocampus outlines")
@@ -56,6 +64,10 @@ def made_key_images(
     folder: Path, source: SourceSeries, labels: NDArray[np.uint8] | None = None
 ) -> MadeKeyImages:
     """Write the series and its SEG, and choose the key images."""
-    volume = made_pages(folder, source, label_map() if labels is None else labels).volume
-    decoded = decode_segmentation(folder / "seg.dcm")
+    labels = label_map(source.shape) if labels is None else labels
+    policy = ReadingPolicy(allow_derived=True, allow_tilt=True)
+    volume = read_series(write_series(source, folder / "images"), policy)
+    seg = folder / "seg.dcm"
+    write_object(build_segmentation(segmentation_request(source, labels)), seg)
+    decoded = decode_segmentation(seg)
     return MadeKeyImages(volume, decoded, key_slices(volume, decoded))
