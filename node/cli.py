@@ -29,6 +29,7 @@ from node.make_certificates import made_certificates
 from node.model_commands import model_app
 from node.offered_pipelines import pipeline_problems
 from node.quarantine_cli import quarantine_app, quarantine_json, quarantine_told
+from node.revocation_list_maker import made_revocation_list
 from node.run_command import run
 from node.send_target import SendTarget
 from node.status_gate import MOST_ROWS, certificate_warnings, gate_json, rejections_table
@@ -241,6 +242,19 @@ def make_certificates(
     for line in made_certificates(
         folder, name, peer or [], days=days, key_type=key_type, renew=renew
     ):
+        typer.echo(line)
+
+
+@app.command()
+def make_revocation_list(
+    folder: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="Of the CA.")],
+    revoke: Annotated[
+        list[str] | None, typer.Option(help="Peer, or certificate file, to withdraw.")
+    ] = None,
+    days: Annotated[int, typer.Option(min=1, max=3650, help="Until the next update.")] = 30,
+) -> None:
+    """Withdraw certificates of that CA, or renew its list of those that are withdrawn."""
+    for line in made_revocation_list(folder, revoke or [], days=days):
         typer.echo(line)
 
 

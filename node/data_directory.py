@@ -20,6 +20,7 @@ DATABASE_FILE = "radnode.sqlite"
 LOCK_FILE = "radnode.lock"
 PORT_FILE = "receive.port"
 TLS_PORT_FILE = "receive-tls.port"
+WEB_PORT_FILE = "web.port"
 
 
 def make_private(data_dir: Path) -> None:

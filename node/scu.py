@@ -20,9 +20,10 @@ from pydicom.filereader import read_file_meta_info
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from config.settings import DicomDestination
-from node.errors import PermanentDelivery, TransientDelivery
+from node.errors import DeliveryError, FormRefused, PermanentDelivery, TransientDelivery
 from node.store_association import open_association, place, refused
-from node.store_status import failure_of
+from node.store_status import failure_of, is_of_form
+from pipelines.objects.encoding import sop_class_name
 from storage.instance_files import uid_tag
 
 _REPORT_CLASSES = "1.2.840.10008.5.1.4.1.1.88."
@@ -57,7 +58,7 @@ class _StoredObject:
     is_needed: bool = True
 
 
-def note_nothing(_sop_instance_uid: str, _may_be_there: bool) -> None:
+def note_nothing(_sop_instance_uid: str, _may_be_there: bool = True) -> None:
     """Keep nothing."""
 
 
@@ -66,16 +67,18 @@ def store_objects(
     calling_ae_title: str,
     paths: Sequence[Path],
     note: Note = note_nothing,
+    on_stored: Callable[[str], None] = note_nothing,
     may_be_refused: Collection[str] = (),
 ) -> Mapping[str, Stored]:
     """Send objects, segmentations before the reports that refer to them.
 
     Returns what came of each SOP Instance UID. `note` is called with it and True before each is
-    sent, and with False where the destination has refused it. Those in `may_be_refused` go last,
-    and hold nothing up.
+    sent, and with False where the destination has refused it; `on_stored` where it is stored.
+    Those in `may_be_refused` go last, and hold nothing up.
 
     Raises:
         TransientDelivery: connection, resources or a busy PACS; send all of them again later.
+        FormRefused: the PACS refused an object in this form; what went before it is there.
         PermanentDelivery: the PACS will never take it; the text says what a person can do.
     """
     known = map(_stored_object, paths)
@@ -86,7 +89,13 @@ def store_objects(
     assoc = open_association(destination, calling_ae_title, _proposals(destination, objects))
     try:
         _check_contexts(assoc, destination, [item for item in objects if item.is_needed])
-        return {item.sop_instance_uid: _tried(assoc, destination, item, note) for item in objects}
+        stored = {}
+        for item in objects:
+            one = _tried(assoc, destination, item, note)
+            stored[item.sop_instance_uid] = one
+            if not one.refusal:
+                on_stored(item.sop_instance_uid)
+        return stored
     finally:
         if assoc.is_established:
             assoc.release()
@@ -160,11 +169,9 @@ def _store(assoc: Any, destination: DicomDestination, item: _StoredObject, note:
         text = f"{place(destination)} ended the association"
         raise TransientDelivery("aborted", text) from error
     status = answer.get("Status")
-    failure = failure_of(status, item.sop_class_uid.name, place(destination))
+    failure = failure_of(status, sop_class_name(item.sop_class_uid), place(destination))
     if failure is not None:
-        if status is not None:
-            note(item.sop_instance_uid, False)
-        raise failure
+        raise _refusal(failure, status, item, note)
     _log.info(
         "object_sent",
         destination=destination.name,
@@ -172,6 +179,17 @@ def _store(assoc: Any, destination: DicomDestination, item: _StoredObject, note:
         status=f"0x{status:04X}",
     )
     return Stored(f"0x{status:04X}", str(used))
+
+
+def _refusal(
+    failure: DeliveryError, status: int | None, item: _StoredObject, note: Note
+) -> DeliveryError:
+    if status is None:
+        return failure
+    note(item.sop_instance_uid, False)
+    if is_of_form(status):
+        return FormRefused(failure.code, failure.text, [item.sop_class_uid])
+    return failure
 
 
 def _transfer_syntax(assoc: Any, item: _StoredObject) -> UID:

@@ -16,7 +16,8 @@ from pipelines.input_check import InputStatistics
 from pipelines.network_schema import NetworkDefinition
 from pipelines.projection_views import View
 from pipelines.reading_policy import Kind, SeveralImages, SeveralVolumes, Values
-from pipelines.uncertainty_schema import FlipUncertainty, Uncertainty
+from pipelines.uncertainty_rules import refuse_unfit
+from pipelines.uncertainty_schema import Uncertainty
 from storage.dicom_records import CodedConcept
 
 Orientation = Literal["axial", "coronal", "sagittal", "oblique"]
@@ -169,6 +170,7 @@ class PipelineDefinition(Frozen):
     segments: tuple[SegmentDefinition, ...] = ()
     classes: tuple[ClassDefinition, ...] = ()
     temperature: Annotated[float, Field(gt=0)] = 1.0
+    windows: Literal["max", "mean"] | None = None
     left_right: tuple[PairedStructures, ...] = ()
     uncertainty: Uncertainty | None = None
     explanation: Explanation | None = None
@@ -187,10 +189,10 @@ class PipelineDefinition(Frozen):
     def _one_kind(self) -> Self:
         if bool(self.segments) == bool(self.classes):
             raise ValueError("give either segments or classes, and at least one")
-        if self.classes and (self.uncertainty or self.left_right):
-            raise ValueError("classes: uncertainty and left_right are for segments only")
-        if not self.classes and (self.explanation or self.temperature != 1.0):
-            raise ValueError("explanation and temperature: for classes only")
+        if self.classes and self.left_right:
+            raise ValueError("classes: left_right is for segments only")
+        if not self.classes and (self.explanation or self.windows or self.temperature != 1.0):
+            raise ValueError("explanation, temperature and windows: for classes only")
         return self
 
     @model_validator(mode="after")
@@ -220,11 +222,13 @@ class PipelineDefinition(Frozen):
         return self
 
     @model_validator(mode="after")
-    def _flippable(self) -> Self:
-        how = self.uncertainty
-        if self.left_right and isinstance(how, FlipUncertainty) and "left_right" in how.axes:
-            raise ValueError(
-                "uncertainty: a model that tells left from right cannot be flipped left_right"
+    def _measurable(self) -> Self:
+        if self.uncertainty is not None:
+            refuse_unfit(
+                self.uncertainty,
+                classes=[(one.label, one.type.meaning, one.tracking_id) for one in self.classes],
+                is_flat=self.is_of_projections,
+                has_pairs=bool(self.left_right),
             )
         return self
 

@@ -24,6 +24,7 @@ class Findings:
     `measurements` has one volume for every structure of the definition, absent ones with 0.
     `review` says why somebody should look at the result; empty where nothing calls for it.
     `heat_maps` say what the classes that are present hang on, where the definition asks for it.
+    `remark` says what is missing beside them.
     """
 
     outcome: Outcome
@@ -32,6 +33,7 @@ class Findings:
     measurements: tuple[MeasurementRecord, ...]
     review: str = ""
     heat_maps: tuple[HeatMap, ...] = ()
+    remark: str = ""
 
 
 def find(

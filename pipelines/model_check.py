@@ -11,7 +11,7 @@ from time import perf_counter
 import torch
 
 from pipelines.bundle import LoadedBundle
-from pipelines.classifying import classified
+from pipelines.class_run import judge_of
 from pipelines.common_grid import on_one_grid
 from pipelines.device import chosen_device, forget_peak, peak_memory_mib
 from pipelines.errors import PipelineError, RefusalCode, Refused
@@ -90,8 +90,9 @@ def _tried(
     data = preprocessed(volumes, bundle, registered.channel_roles)
     shape = tuple(data[bundle.metadata.input_key].shape)
     if registered.definition.classes:
-        classified(data, bundle, registered.definition.precision, registered.definition.temperature)
-        explanation = told_explanation(registered.definition, data, bundle)
+        judge = judge_of(registered.definition, bundle)
+        judge.of(data)
+        explanation = told_explanation(registered.definition, data, judge)
         return CheckedModel(
             failure="",
             spacing_mm=spacing,

@@ -55,6 +55,7 @@ class Pages:
     measurements: tuple[MeasurementRecord, ...]
     decoded: DecodedSegmentation | None
     heat_maps: tuple[HeatMap, ...] = ()
+    review: str = ""
 
     def pdf(self) -> Dataset:
         """Make the Encapsulated PDF; raises `InferenceFailed` when a font cannot be used."""
@@ -66,6 +67,7 @@ class Pages:
             priors=self.wanted.priors,
             origin=self.origin,
             letters=letters_with(self.wanted.fonts),
+            review=self.review,
         )
         sources = [volume.source for volume in self.volumes.values()]
         identity = self._identity(self.uids.pdf_instance, self.uids.pdf_series, 1)

@@ -118,6 +118,7 @@ class ResultWriter:
             findings.measurements,
             decoded,
             findings.heat_maps,
+            findings.review,
         )
         if ObjectKind.PDF in self.wanted.objects:
             yield self._kept(pages.pdf(), ObjectKind.PDF, PDF_FILE)
@@ -188,6 +189,7 @@ class ResultWriter:
             origin=self.origin,
             further_sources=tuple(volume.source for volume in further),
             review=findings.review,
+            remark=findings.remark,
         )
 
     def _kept(self, dataset: Dataset, kind: ObjectKind, name: str) -> ResultObject:

@@ -15,10 +15,9 @@ import structlog
 
 import pipelines.first_imports  # noqa: F401 -- before all that imports torch
 from config.settings import PipelineSettings
-from pipelines.answer_passes import AnswerPasses
+from pipelines.answer_passes import AnswerPasses, seed_of
 from pipelines.bundle import LoadedBundle
-from pipelines.class_findings import find_classes
-from pipelines.classifying import classified
+from pipelines.class_run import class_findings
 from pipelines.common_grid import on_one_grid
 from pipelines.definition import load_definition
 from pipelines.device import (
@@ -29,7 +28,6 @@ from pipelines.device import (
     prepare_torch,
 )
 from pipelines.errors import RefusalCode, Refused
-from pipelines.explaining import explained
 from pipelines.findings import Findings, find
 from pipelines.input_check import refuse_unlike
 from pipelines.input_reading import read_input
@@ -108,7 +106,7 @@ def run_pipeline(request: RunRequest) -> JobResult:
     with times.stage("read"):
         volumes = _read_inputs(request)
     source = next(iter(volumes.values()))
-    judged = _class_findings if request.registered.definition.classes else _findings
+    judged = _judged_whole if request.registered.definition.classes else _findings
     findings, device_told = with_smaller_means(
         device, lambda used, batch: judged(request, volumes, times, used, batch)
     )
@@ -139,35 +137,15 @@ def _read_inputs(request: RunRequest) -> dict[str, SeriesVolume]:
     return volumes
 
 
-def _class_findings(
+def _judged_whole(
     request: RunRequest,
     volumes: Mapping[str, SeriesVolume],
     times: StageTimes,
     device: torch.device,
     window_batch: int | None,
 ) -> Findings:
-    del window_batch  # a classifier sees the whole image
-    registered = request.registered
-    with times.stage("load_model"):
-        bundle = loaded_model(registered, device)
-    with times.stage("preprocess"):
-        upright = on_one_grid(volumes)
-        data = preprocessed(upright, bundle, registered.channel_roles)
-    with times.stage("inference"):
-        probabilities = classified(
-            data, bundle, registered.definition.precision, registered.definition.temperature
-        )
-    source, main = next(iter(volumes.values())), next(iter(upright.values()))
-    with times.stage("measure"):
-        found = find_classes(
-            registered.definition,
-            probabilities,
-            source.voxels.shape,
-            input_digest=request.input_digest,
-            pipeline_digest=registered.pipeline_digest,
-        )
-    with times.stage("explanation"):
-        return explained(found, registered.definition, data, bundle, (source, main))
+    del window_batch  # windows of a classifier go one by one
+    return class_findings(request.registered, request.input_digest, volumes, times, device)
 
 
 def _findings(
@@ -216,7 +194,7 @@ def _labels_and_spreads(
         return segmented(data, bundle, main, times, effort), {}
     watch = UncertaintyWatch(definition, bundle)
     labels = segmented(data, bundle, main, times, replace(effort, watched=watch.own))
-    seed = int(request.input_digest[:8].encode().hex(), 16) % 2**63
+    seed = seed_of(request.input_digest)
     passes = AnswerPasses(data, bundle, effort.precision, effort.window_batch, seed)
     with times.stage("uncertainty"):
         return labels, measured_uncertainty(watch, passes, definition)

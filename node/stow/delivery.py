@@ -20,6 +20,7 @@ from node.made_objects import PreparedObject
 from node.object_negotiation import wanted_encodings
 from node.outcome_report import header_source, outcome_objects
 from node.prepared_objects import prepared_objects
+from node.settled_form import form_of
 from node.stow.posting import Posting, as_on_disk
 from node.stow.progress import StoredSoFar
 from node.superseding import carried_over, revised_objects, taken_back
@@ -107,13 +108,13 @@ class StowDelivery:
         for encoding in wanted_encodings(
             self.destination, {ObjectKind[k.upper()] for k in offer.kinds}
         ):
-            if so_far.form not in ("", _form(encoding)):
+            if so_far.form not in ("", form_of(encoding)):
                 continue
             try:
                 return self._delivered(offer, encoding, so_far)
             except FormRefused as error:
                 refusal = error
-                _log.warning("form_refused", form=_form(encoding), reason=error.text)
+                _log.warning("form_refused", form=form_of(encoding), reason=error.text)
         if refusal is None:
             raise PermanentDelivery("not_encodable", "the profile allows no encoding any more")
         raise refusal
@@ -127,7 +128,7 @@ class StowDelivery:
         segmentations = [each for each in objects if each.told.kind is ObjectKind.SEG]
         posting.send(segmentations)
         if segmentations:
-            so_far.settle_on(_form(encoding))
+            so_far.settle_on(form_of(encoding))
         try:
             posting.send([each for each in objects if each.told.kind is ObjectKind.HEAT])
         except FormRefused as refusal:
@@ -170,7 +171,3 @@ class StowDelivery:
         objects = prepared_objects(self.files, self.finished, offer, [encoding])
         receipt = self.progress.receipt
         return tuple(map(as_on_disk, revised_objects(self.files, self.finished, objects, receipt)))
-
-
-def _form(encoding: Encoding) -> str:
-    return f"{encoding.form} {encoding.segmentation_transfer_syntax}"

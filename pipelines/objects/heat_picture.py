@@ -67,7 +67,7 @@ class HeatPicture:
         picture = captured_picture(
             self._sheet(), self.volume.source, (self.slice_index,), identity, origin
         )
-        told = f"{self.heat.method} of {self.heat.label} at layer {self.heat.layer}"
+        told = f"{self.heat.method} of {self.heat.label} {self.heat.means}"
         picture.DerivationDescription = f"{told}, burnt into the image. {REMARK}"[:1024]
         picture.ImageComments = long_string(f"{self.heat.label}: {told}")
         picture.InstanceNumber = self.number
@@ -112,7 +112,7 @@ def heat_images(volume: SeriesVolume, maps: Sequence[HeatMap], most: int) -> Key
         caption = f"{heat.label} {heat.certainty_percent:.0f} %, {caption_of(volume, index)}"
         write_captions(picture, caption, letters_of(volume, index))
         pictures.append(picture)
-    methods = ", ".join(dict.fromkeys(f"{heat.method} at {heat.layer}" for heat in maps))
+    methods = ", ".join(dict.fromkeys(f"{heat.method} {heat.means}" for heat in maps))
     shown = tuple(index for _, index in chosen)
     return KeyImages(tuple(pictures), shown, (), remarks=(f"{methods}.", REMARK))
 

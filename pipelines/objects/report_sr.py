@@ -39,7 +39,8 @@ class ReportRequest:
     `segmentation` is the SEG as it was written, None when no structure is present. Every
     structure that was looked for has at least one measurement, absent ones too. `further_sources`
     are the other series that the model read. `review` says why somebody should look at the result.
-    `explanations` are pictures by the Tracking UID of the class that they explain.
+    `explanations` are pictures by the Tracking UID of the class that they explain; `remark` says
+    what else a reader should know.
     """
 
     source: SourceSeries
@@ -51,6 +52,7 @@ class ReportRequest:
     further_sources: tuple[SourceSeries, ...] = ()
     review: str = ""
     explanations: Mapping[str, Sequence[Dataset]] = field(default_factory=dict)
+    remark: str = ""
 
     def __post_init__(self) -> None:
         if not self.measurements:
@@ -118,7 +120,9 @@ def _content(request: ReportRequest) -> Dataset:
     if request.segmentation is not None or request.is_of_classes:
         items.append(_imaging_measurements(request))
     items.append(
-        qualitative_evaluations(request.measurements, request.origin.algorithm, request.review)
+        qualitative_evaluations(
+            request.measurements, request.origin.algorithm, request.review, request.remark
+        )
     )
     root.ContentSequence = hd.sr.ContentSequence(items)
     return root

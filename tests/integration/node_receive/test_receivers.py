@@ -31,6 +31,7 @@ from tests.peers.raw_dicom import A_ASSOCIATE_RJ, RawPeer, associate_request
 EXPLICIT_MR = 3
 SUCCESS = 0x0000
 MOST = 4
+FEW = b"TWO_AT_ONCE"
 
 
 class Node:
@@ -42,7 +43,7 @@ class Node:
         self.db: Database = open_database(sqlite_url(data_dir / DATABASE_FILE))
         migrate(self.db)
         config = folder / "node.yaml"
-        senders = [{"ae_title": "PACS"}]
+        senders = [{"ae_title": "PACS"}, {"ae_title": FEW.decode(), "max_associations": 2}]
         receive = {"port": 0, "processes": 2, "max_associations": MOST, "senders": senders}
         content = {"node": {"data_dir": str(data_dir)}, "receive": receive}
         config.write_text(yaml.safe_dump(content | {"storage": {"disk_low_mib": 0}}))
@@ -119,6 +120,29 @@ def test_the_limit_of_associations_is_one_for_all_processes(node: Node) -> None:
             with RawPeer(node.port) as one_more:
                 one_more.send(associate_request())
                 assert one_more.receive() == (A_ASSOCIATE_RJ, bytes([0, 2, 3, 2]))
+
+
+def test_the_limit_of_a_sender_is_one_for_all_processes_and_survives_their_death(
+    node: Node,
+) -> None:
+    with ExitStack() as stack:
+        owners: list[int] = []
+        for study in (1, 2):
+            peer = stack.enter_context(RawPeer(node.port))
+            peer.associate(associate_request(calling=FEW))
+            assert _store(peer, study, 1) == SUCCESS
+            owners += _serving(node) - set(owners)
+        with RawPeer(node.port) as one_more:
+            one_more.send(associate_request(calling=FEW))
+            assert one_more.receive() == (A_ASSOCIATE_RJ, bytes([0, 2, 3, 2]))
+
+        for pid in owners:
+            os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not _serving(node) & set(owners), what="lost associations")
+    for _ in range(3):
+        with RawPeer(node.port) as again:
+            again.associate(associate_request(calling=FEW))
+            again.release()
 
 
 def test_a_killed_receiver_loses_its_own_associations_and_is_replaced(node: Node) -> None:

@@ -17,7 +17,7 @@ from pydicom.uid import (
 from pynetdicom import AE, evt
 
 from config.settings import DicomDestination
-from node.errors import DeliveryError, PermanentDelivery, TransientDelivery
+from node.errors import DeliveryError, FormRefused, PermanentDelivery, TransientDelivery
 from node.scu import Stored, store_objects
 from tests.integration.node_receive.mr_study import STUDY, dataset_bytes
 from tests.integration.node_receive.result_files import SEG_UID, SR_UID, result_files
@@ -215,9 +215,9 @@ def test_a_warning_is_a_success_and_stands_in_the_receipt(results: list[Path], s
     ("status", "kind"),
     [
         (0xA700, TransientDelivery),
-        (0xA900, PermanentDelivery),
-        (0xC001, PermanentDelivery),
-        (0x0122, PermanentDelivery),
+        (0xA900, FormRefused),
+        (0xC001, FormRefused),
+        (0x0122, FormRefused),
     ],
 )
 def test_a_failure_in_the_second_object_is_a_failure(

@@ -22,7 +22,8 @@ from config.settings import DicomDestination, RetrySettings, SenderSettings, Set
 from node.commitment_association import Peer, ask_commitment
 from node.commitment_reports import CommitmentReports, reported_sender
 from node.commitment_result import INSTANCE_UID, CommitmentResult, read_result, report_dataset
-from node.confirmation import CommitmentResults, Confirmation
+from node.commitment_results import CommitmentResults
+from node.confirmation import Confirmation
 from node.dimse_policy import prepare_requestor
 from node.errors import CommitmentUnavailable
 from node.receive.commitment_service import CommitmentService

@@ -18,7 +18,7 @@ from pydicom.dataset import Dataset
 
 import pipelines.gradcam
 import pipelines.results
-from pipelines.classifying import classified
+from pipelines.classifying import Judge
 from pipelines.common_grid import on_one_grid
 from pipelines.errors import InvalidBundle, ProofFailed
 from pipelines.explanation_schema import Explanation
@@ -76,7 +76,7 @@ def map_of(registered: RegisteredPipeline, volume: SeriesVolume) -> NDArray[np.f
     bundle = load_model(registered, CPU)
     upright = on_one_grid({"image": volume})
     data = preprocessed(upright, bundle)
-    explainer = Explainer(data, bundle, registered.definition.explanation or Explanation())
+    explainer = Explainer(data, Judge(bundle), registered.definition.explanation or Explanation())
     return slice_by_slice(explainer.source_map(1, upright["image"]), volume)
 
 
@@ -282,11 +282,12 @@ def test_the_warm_network_stays_as_it_was(tmp_path: Path) -> None:
     registered = offered(tmp_path, explained_classes(0.1, 0.9))
     volume = read_series(write_series(tmp_path / "in", spots()))
     bundle = load_model(registered, CPU)
-    before = classified(preprocessed({"image": volume}, bundle), bundle, "full")
+    before = Judge(bundle).of(preprocessed({"image": volume}, bundle))
     map_of(registered, volume)
-    Explainer(preprocessed({"image": volume}, bundle), bundle, Explanation()).network_map(1)
+    data = preprocessed({"image": volume}, bundle)
+    Explainer(data, Judge(bundle), Explanation()).network_map(1)
     assert not any(module._forward_hooks for module in bundle.network.modules())
-    after = classified(preprocessed({"image": volume}, bundle), bundle, "full")
+    after = Judge(bundle).of(preprocessed({"image": volume}, bundle))
     assert np.array_equal(before, after)
 
 
