@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from pipelines.heat_map import HeatMap
-from pipelines.objects.decoded_segmentation import DecodedSegmentation, SegmentationFrame
+from pipelines.objects.decoded_segmentation import DecodedSegmentation
 from pipelines.objects.key_images import frames_by_slice, spread
 from pipelines.series_volume import SeriesVolume
+
+_Areas = Mapping[int, int]
+"""Pixels of each segment that a slice shows."""
 
 MOST_SPREAD = 8
 """As many as the captured key images have; more only for structures that none of these shows."""
@@ -18,13 +21,16 @@ def key_slices(volume: SeriesVolume, segmentation: DecodedSegmentation) -> tuple
 
     Raises ValueError when the SEG lies on other images.
     """
-    by_slice = frames_by_slice(volume, segmentation)
-    chosen = set(spread(sorted(by_slice), MOST_SPREAD))
-    missing = _segments(by_slice, by_slice) - _segments(by_slice, chosen)
+    areas = {
+        index: {frame.segment_number: int(frame.mask.sum()) for frame in frames}
+        for index, frames in frames_by_slice(volume, segmentation).items()
+    }
+    chosen = set(spread(sorted(areas), MOST_SPREAD))
+    missing = _segments(areas, areas) - _segments(areas, chosen)
     while missing:
-        best = max(by_slice, key=lambda index: _shown(by_slice[index], missing))
+        best = max(areas, key=lambda index: _shown(areas[index], missing))
         chosen.add(best)
-        missing -= _segments(by_slice, [best])
+        missing -= areas[best].keys()
     return tuple(sorted(chosen))
 
 
@@ -35,13 +41,11 @@ def heated_slices(volume: SeriesVolume, maps: Sequence[HeatMap]) -> tuple[int, .
     return tuple(sorted({index for heat in maps for index in heat.shown_slices(MOST_SPREAD)}))
 
 
-def _segments(
-    by_slice: Mapping[int, Sequence[SegmentationFrame]], slices: Iterable[int]
-) -> set[int]:
-    return {frame.segment_number for index in slices for frame in by_slice[index]}
+def _segments(areas: Mapping[int, _Areas], slices: Iterable[int]) -> set[int]:
+    return {number for index in slices for number in areas[index]}
 
 
-def _shown(frames: Sequence[SegmentationFrame], wanted: set[int]) -> tuple[int, int]:
+def _shown(areas: _Areas, wanted: Collection[int]) -> tuple[int, int]:
     """How many of the wanted segments a slice shows, and how much of them."""
-    masks = [frame.mask for frame in frames if frame.segment_number in wanted]
-    return len(masks), sum(int(mask.sum()) for mask in masks)
+    found = [area for number, area in areas.items() if number in wanted]
+    return len(found), sum(found)

@@ -54,6 +54,14 @@ class PresentationRequest:
         return {index: placed.get(index, ()) for index in self.slices}
 
     @cached_property
+    def images(self) -> list[Dataset]:
+        """What the library asks of the images that hold the slices."""
+        images = referenced_headers(self.volume.source, self.slices)
+        for image in images:
+            image.SamplesPerPixel = 1
+        return images
+
+    @cached_property
     def segments(self) -> Mapping[int, Dataset]:
         """The items of the Segment Sequence that are seen on the slices, by number."""
         seen = {frame.segment_number for frames in self.frames.values() for frame in frames}
@@ -72,7 +80,7 @@ def build_presentation_state(request: PresentationRequest) -> Dataset:
     note = hd.pr.GraphicLayer(NOTE_LAYER, max(layers) + 1, "AI result, not reviewed")
     setattr(note, _GREY_VALUE, _WHITE)
     state: Dataset = hd.pr.GrayscaleSoftcopyPresentationState(
-        referenced_images=_images(request),
+        referenced_images=request.images,
         series_instance_uid=request.identity.series_instance_uid,
         series_number=request.identity.series_number,
         sop_instance_uid=request.identity.sop_instance_uid,
@@ -117,7 +125,7 @@ def _annotations(request: PresentationRequest, layers: Mapping[int, Dataset]) ->
             item = request.segments[frame.segment_number]
             label = [_text(str(item.SegmentLabel), place)] if place < _MOST_LABELS else None
             annotation = hd.pr.GraphicAnnotation(
-                referenced_images=_images(request)[:1],
+                referenced_images=request.images[:1],
                 graphic_layer=layers[frame.segment_number],
                 graphic_objects=list(_polylines(frame, item)),
                 text_objects=label,
@@ -154,17 +162,10 @@ def _note(request: PresentationRequest, layer: Dataset) -> Dataset:
     algorithm = request.origin.algorithm
     words = f"AI, not reviewed: {algorithm.name} {algorithm.version}"
     note: Dataset = hd.pr.GraphicAnnotation(
-        referenced_images=_images(request)[:1], graphic_layer=layer, text_objects=[_text(words, -1)]
+        referenced_images=request.images[:1], graphic_layer=layer, text_objects=[_text(words, -1)]
     )
     note.ReferencedImageSequence = image_references(request.volume.source, request.slices)
     return note
-
-
-def _images(request: PresentationRequest) -> list[Dataset]:
-    images = referenced_headers(request.volume.source, request.slices)
-    for image in images:
-        image.SamplesPerPixel = 1
-    return images
 
 
 def _set_creation(state: Dataset) -> None:
