@@ -17,7 +17,7 @@ from pipelines.objects.heat_picture import heat_pictures
 from pipelines.objects.identity import Origin, ResultIdentity
 from pipelines.objects.proof import prove_segmentation
 from pipelines.objects.proof_anatomy import LeftRight, prove_in_body, prove_sides
-from pipelines.objects.proof_report import prove_explanations, prove_report
+from pipelines.objects.proof_report import prove_explanations, prove_pictures, prove_report
 from pipelines.objects.report_sr import ReportRequest, build_report
 from pipelines.objects.segmentation import SegmentationRequest, build_segmentation
 from pipelines.objects.uids import ResultUids, heat_uid
@@ -87,6 +87,7 @@ class ResultWriter:
         with self.times.stage("proof"):
             prove_report(self.out_dir / SR_FILE, self._main.source, findings.measurements, decoded)
             prove_explanations(self.out_dir / SR_FILE, explanations)
+            prove_pictures(self.out_dir / SR_FILE, request.class_sources)
         if self.wanted.objects:
             with self.times.stage("pages"):
                 objects += self._pages(findings, decoded)
@@ -99,8 +100,8 @@ class ResultWriter:
         """Each heat map on its images; what was made is put into `explanations`."""
         series = self.uids.heat_series
         number = self.definition.report_series_number + BEHIND_REPORT
-        for one in heat_pictures(self._main, maps, MOST_HEAT_SLICES):
-            uid = heat_uid(series, one.heat.output, one.slice_index)
+        for one in heat_pictures(self.volumes, maps, MOST_HEAT_SLICES):
+            uid = heat_uid(series, one.heat.output, one.heat.role, one.slice_index)
             text = f"{self.definition.series_description} heat map"
             picture = one.dataset(ResultIdentity(uid, series, number, text), self.origin)
             explanations.setdefault(one.heat.tracking_uid, []).append(picture)
@@ -128,7 +129,7 @@ class ResultWriter:
     def _key_objects(
         self, findings: Findings, decoded: DecodedSegmentation | None
     ) -> Iterator[ResultObject]:
-        key = KeyObjects(self.definition, self._main, self.uids, self.origin, findings, decoded)
+        key = KeyObjects(self.definition, self.volumes, self.uids, self.origin, findings, decoded)
         if ObjectKind.KOS in self.wanted.objects and (selection := key.selection()):
             yield self._kept(selection, ObjectKind.KOS, KOS_FILE)
             key.prove_selection(self.out_dir / KOS_FILE)
@@ -190,6 +191,10 @@ class ResultWriter:
             further_sources=tuple(volume.source for volume in further),
             review=findings.review,
             remark=findings.remark,
+            class_sources={
+                uid: tuple(self.volumes[role].source for role in roles)
+                for uid, roles in findings.pictures.items()
+            },
         )
 
     def _kept(self, dataset: Dataset, kind: ObjectKind, name: str) -> ResultObject:

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from pydicom.dataset import Dataset
 
 from pipelines.objects.source_header import bare_reference
 from pipelines.objects.source_series import SourceSeries
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenSlices:
+    """Slices (0-based) of one source, at least one."""
+
+    source: SourceSeries
+    slices: tuple[int, ...]
 
 
 def referenced_headers(source: SourceSeries, slices: Sequence[int]) -> list[Dataset]:

@@ -14,10 +14,13 @@ from pydicom.dataset import Dataset
 
 from pipelines.objects.codes import OF_INTEREST, coded
 from pipelines.objects.identity import Origin, ResultIdentity
-from pipelines.objects.image_references import image_references, referenced_headers
+from pipelines.objects.image_references import (
+    ChosenSlices,
+    image_references,
+    referenced_headers,
+)
 from pipelines.objects.observer import observing_device
 from pipelines.objects.result_header import mark_result
-from pipelines.objects.source_series import SourceSeries
 from pipelines.objects.station import MANUFACTURER
 
 _MOST_NAMES = 20
@@ -25,10 +28,9 @@ _MOST_NAMES = 20
 
 @dataclass(frozen=True)
 class SelectionRequest:
-    """Slices (0-based) of a source, and the labels of what they show."""
+    """Images, and the labels of what they show; the first one gives patient and study."""
 
-    source: SourceSeries
-    slices: tuple[int, ...]
+    chosen: tuple[ChosenSlices, ...]
     shown: tuple[str, ...]
     identity: ResultIdentity
     origin: Origin
@@ -36,7 +38,9 @@ class SelectionRequest:
 
 def build_key_object_selection(request: SelectionRequest) -> Dataset:
     """Build the object; the same request gives the same dataset, byte for byte."""
-    images = referenced_headers(request.source, request.slices)
+    images = [
+        image for each in request.chosen for image in referenced_headers(each.source, each.slices)
+    ]
     content = hd.ko.KeyObjectSelection(
         document_title=coded(OF_INTEREST),
         referenced_objects=images,
@@ -54,7 +58,7 @@ def build_key_object_selection(request: SelectionRequest) -> Dataset:
     )
     leave_references_unnamed(selection)
     _name_frames(selection, request)
-    mark_result(selection, request.source, request.identity, request.origin)
+    mark_result(selection, request.chosen[0].source, request.identity, request.origin)
     return selection
 
 
@@ -67,7 +71,9 @@ def leave_references_unnamed(document: Dataset) -> None:
 
 def _name_frames(selection: Dataset, request: SelectionRequest) -> None:
     """Say which frames of an enhanced image are meant, which the library does not."""
-    references = image_references(request.source, request.slices)
+    references = [
+        item for each in request.chosen for item in image_references(each.source, each.slices)
+    ]
     items = [item for item in selection.ContentSequence if item.ValueType == "IMAGE"]
     for item, reference in zip(items, references, strict=True):
         item.ReferencedSOPSequence = [reference]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 
-from pipelines.heat_map import HeatMap
 from pipelines.objects.decoded_segmentation import DecodedSegmentation
 from pipelines.objects.key_images import frames_by_slice, spread
 from pipelines.series_volume import SeriesVolume
@@ -32,13 +31,6 @@ def key_slices(volume: SeriesVolume, segmentation: DecodedSegmentation) -> tuple
         chosen.add(best)
         missing -= areas[best].keys()
     return tuple(sorted(chosen))
-
-
-def heated_slices(volume: SeriesVolume, maps: Sequence[HeatMap]) -> tuple[int, ...]:
-    """Give the slices on which heat maps are shown; of a projection, its only one."""
-    if volume.is_projection:
-        return (0,)
-    return tuple(sorted({index for heat in maps for index in heat.shown_slices(MOST_SPREAD)}))
 
 
 def _segments(areas: Mapping[int, _Areas], slices: Iterable[int]) -> set[int]:

@@ -16,6 +16,7 @@ from pydicom.dataset import Dataset
 from pipelines.errors import ProofFailed
 from pipelines.objects.codes import OF_INTEREST
 from pipelines.objects.decoded_segmentation import DecodedSegmentation, SegmentationFrame
+from pipelines.objects.image_references import ChosenSlices
 from pipelines.objects.outlines import Points, filled
 from pipelines.objects.proof import differing_attribute, readable
 from pipelines.objects.source_series import SourceSeries
@@ -24,15 +25,14 @@ _Place = tuple[str, int | None]
 _Outlined = tuple[_Place, str]
 
 
-def prove_key_object_selection(path: Path, source: SourceSeries, slices: Sequence[int]) -> None:
-    """Prove that the document at `path` selects these slices (0-based), and no more.
+def prove_key_object_selection(path: Path, chosen: Sequence[ChosenSlices]) -> None:
+    """Prove that the document at `path` selects these slices, and no more.
 
     Raises `ProofFailed`.
     """
     with readable("KOS"):
         document = dcmread(path)
-        _prove_header(document, source, "KOS")
-        wanted = _places(source, slices)
+        _prove_header(document, chosen[0].source, "KOS")
         named = [place for item in document.ContentSequence for place in _named(item)]
         evidence = {
             str(item.ReferencedSOPInstanceUID)
@@ -40,10 +40,12 @@ def prove_key_object_selection(path: Path, source: SourceSeries, slices: Sequenc
             for series in study.ReferencedSeriesSequence
             for item in series.ReferencedSOPSequence
         }
+        wanted = {place for each in chosen for place in _places(each.source, each.slices)}
         title = str(document.ConceptNameCodeSequence[0].CodeValue)
         if title != OF_INTEREST.value or evidence != {uid for uid, _ in wanted}:
             raise ProofFailed("KOS has another title or other evidence than it should")
-        if _whole(named, source) != wanted or len(set(named)) != len(named):
+        found = {place for each in chosen for place in _whole(named, each.source)}
+        if found != wanted or len(set(named)) != len(named):
             raise ProofFailed("KOS selects other images than it should")
 
 
@@ -110,13 +112,14 @@ def _places(source: SourceSeries, slices: Sequence[int]) -> set[_Place]:
 
 
 def _whole(named: Sequence[_Place], source: SourceSeries) -> set[_Place]:
-    """Give all frames in place of an image that is named without any."""
-    frames = source.frame_numbers
-    return {
-        (uid, number)
-        for uid, told in named
-        for number in (frames if source.is_multiframe and told is None else (told,))
-    }
+    """Give what is named, all frames of the source in place of the source without any."""
+    if not source.is_multiframe:
+        return set(named)
+    own = str(source.first.SOPInstanceUID)
+    frames = {(own, number) for number in source.frame_numbers}
+    return {place for place in named if place != (own, None)} | (
+        frames if (own, None) in named else set()
+    )
 
 
 def _named(item: Dataset) -> Iterator[_Place]:

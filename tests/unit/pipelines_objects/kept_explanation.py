@@ -25,7 +25,7 @@ from tests.unit.pipelines_objects.synthetic_series import classic_series, write_
 
 def kept_explanation(folder: Path) -> Kept:
     source, judged = classic_series(), classified().measurements
-    uid = heat_uid(UIDS.heat_series, 1, 2)
+    uid = heat_uid(UIDS.heat_series, 1, "image", 2)
     identity = ResultIdentity(uid, UIDS.heat_series, 9005, "AI classes heat map")
     sheet = Image.fromarray(np.zeros((24, 32, 3), dtype=np.uint8))
     picture = captured_picture(sheet, source, [2], identity, ORIGIN)

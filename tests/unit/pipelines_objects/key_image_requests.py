@@ -11,6 +11,7 @@ from pydicom.dataset import Dataset
 
 from pipelines.objects.decoded_segmentation import DecodedSegmentation, decode_segmentation
 from pipelines.objects.identity import ResultIdentity
+from pipelines.objects.image_references import ChosenSlices
 from pipelines.objects.key_object_selection import SelectionRequest, build_key_object_selection
 from pipelines.objects.key_slices import key_slices
 from pipelines.objects.presentation_state import PresentationRequest, build_presentation_state
@@ -41,10 +42,13 @@ class MadeKeyImages:
     decoded: DecodedSegmentation
     slices: tuple[int, ...]
 
+    @property
+    def chosen(self) -> tuple[ChosenSlices, ...]:
+        return (ChosenSlices(self.volume.source, self.slices),)
+
     def selection(self) -> Dataset:
-        source = self.volume.source
         return build_key_object_selection(
-            SelectionRequest(source, self.slices, SHOWN, KOS_IDENTITY, ORIGIN)
+            SelectionRequest(self.chosen, SHOWN, KOS_IDENTITY, ORIGIN)
         )
 
     def state(self) -> Dataset:

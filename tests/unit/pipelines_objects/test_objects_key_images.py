@@ -16,6 +16,7 @@ from pydicom.dataset import Dataset
 
 from pipelines.errors import ProofFailed
 from pipelines.objects.grey_scale import GreyWindow, NotGrey, Rescale, grey_scale
+from pipelines.objects.image_references import ChosenSlices
 from pipelines.objects.presentation_state import layer_name
 from pipelines.objects.proof_key_images import (
     prove_key_object_selection,
@@ -247,7 +248,7 @@ def test_images_without_a_grey_scale_of_a_line_have_no_state(
 def test_what_was_written_is_proved(tmp_path: Path, source: Any) -> None:
     made = made_key_images(tmp_path, source)
     selection, state = made.written(tmp_path)
-    prove_key_object_selection(selection, source, made.slices)
+    prove_key_object_selection(selection, (ChosenSlices(source, made.slices),))
     prove_presentation_state(state, source, made.slices, made.decoded)
 
 
@@ -310,4 +311,4 @@ def test_a_faulty_selection_is_not_sent(tmp_path: Path, fault: Callable[[Dataset
     fault(selection)
     selection.save_as(path)
     with pytest.raises(ProofFailed, match=r"^KOS "):
-        prove_key_object_selection(path, made.volume.source, made.slices)
+        prove_key_object_selection(path, made.chosen)
