@@ -89,6 +89,7 @@ class SenderSettings(Frozen):
     commitment_tls: ClientTls = ClientTls()
     identity_changed: Literal["hold", "rebuild", "ignore"] = "hold"
     rejection_notes: Literal["own_studies", "all_studies", "ignored"] = "own_studies"
+    rejected_results: Literal["withdraw", "stand"] = "withdraw"
 
 
 class ReceiveSettings(Frozen):
