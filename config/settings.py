@@ -84,6 +84,7 @@ class SenderSettings(Frozen):
     qido_url: HttpUrl | None = None
     qido_bearer_token: SecretStr | None = None
     qido_ca_file: Path | None = None
+    qido_revocation_lists: tuple[Path, ...] = ()
     commitment_host: str | None = None
     commitment_port: Port | None = None
     commitment_tls: ClientTls = ClientTls()
@@ -202,6 +203,7 @@ class FhirDestination(FhirContent):
     bearer_token: SecretStr | None = None
     smart: SmartBackend = SmartBackend()
     ca_file: Path | None = None
+    revocation_lists: tuple[Path, ...] = ()
     certificate_file: Path | None = None
     key_file: Path | None = None
     timeout_s: Seconds = 30

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -44,7 +45,6 @@ from node.stop_signals import stop_signals
 from node.supervisor import Supervisor, worker_command
 from node.sweeps import Sweeps
 from node.time_limits import TimeLimits
-from node.web_server import WebServer
 from pipelines.registry import Registry
 from storage.database import Database
 from storage.errors import DatabaseInUse, StorageError
@@ -65,6 +65,9 @@ _LEASE_SWEEP_S = 10.0
 _HOUSEKEEPING_S = 60.0
 _PURGE_S = 3600.0
 _DAILY_S = 86_400.0
+
+if TYPE_CHECKING:
+    from node.web.server import WebServer
 
 log = structlog.get_logger()
 
@@ -91,6 +94,15 @@ def serve(settings: Settings, config_path: Path | None) -> None:
         with running(Service(settings, config_path, db, offered_pipelines(settings), hold)):
             log.info("stopping", signal=arrived.wait())
     log.info("stopped")
+
+
+def _web_server(settings: Settings) -> WebServer | None:
+    """The server of the web port, where one is asked for."""
+    if settings.web.port is None:
+        return None
+    from node.web.server import WebServer  # FastAPI takes half a second, and memory
+
+    return WebServer(settings)
 
 
 @contextmanager
@@ -136,7 +148,7 @@ class Service:
             worker_command(config_path), on_death=lambda _: self._take_back()
         )
         self._receivers = Receivers(settings, config_path, db, self._assembly.wake)
-        self._web = WebServer(settings)
+        self._web = _web_server(settings)
         self._rejection_notes = RejectionNotes(
             settings,
             db,
@@ -153,7 +165,8 @@ class Service:
         self._note(AuditEvent.APPLICATION_START)
         forget_ports(self._data_dir)
         sockets = self._receivers.start()
-        self._web.start()
+        if self._web is not None:
+            self._web.start()
         self._outbox.start()
         for each in self._confirmations:
             each.start()
@@ -182,7 +195,8 @@ class Service:
         for each in self._confirmations:
             each.ask_to_stop()
         self._receivers.stop(RECEIVERS_GRACE_S)
-        self._web.stop()
+        if self._web is not None:
+            self._web.stop()
         self._assembly.stop()
         self._scheduler.stop()
         self._outbox.stop(until - time.monotonic())

@@ -18,11 +18,11 @@ import httpx
 from config.certificates import UnusableFile
 from config.settings import StowDestination
 from config.tls_context import client_context
+from config.tls_failure import EXPLANATIONS, failure_of
 from fhir.time_limit import TimeLimit
 from fhir.transport import retry_after_s
 from node.errors import TransientDelivery
 from node.stow.multipart import MultipartBody
-from node.tls_failure import EXPLANATIONS, failure_of
 
 LONGEST_EXCHANGE: Final = 4
 """The whole exchange may last this many times `timeout_s`, which limits each single wait, and"""

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from config.settings import DicomDestination, SenderSettings, Settings
-from node.confirmation import CommitmentResults, Confirmation
+from node.commitment_results import CommitmentResults
+from node.confirmation import Confirmation
 from node.receive.commitment_service import CommitmentService
 from node.receive.listener import Listener
 from storage.database import Database, open_database, sqlite_url

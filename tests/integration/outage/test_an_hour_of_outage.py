@@ -12,16 +12,16 @@ import hl7
 import pytest
 
 from node.outbox import Outbox
-from storage.database import Database, open_database, sqlite_url
+from storage.database import Database
 from storage.deliveries import retry_delivery
 from storage.instance_files import InstanceFiles
-from storage.migrate import migrate
 from tests.integration.outage.hospital import (
     PATIENT,
     Deliveries,
     addresses,
     server_tls,
 )
+from tests.migrated_database import migrated_database
 from tests.peers.certificates import Site, make_site
 from tests.peers.fhir_server import FhirServer
 from tests.peers.gateway import WELL, Gateway, Mood
@@ -88,8 +88,7 @@ def lines(
 
 @pytest.fixture
 def db(tmp_path: Path) -> Iterator[Database]:
-    database = open_database(sqlite_url(tmp_path / "radnode.sqlite"))
-    migrate(database)
+    database = migrated_database(tmp_path / "radnode.sqlite")
     yield database
     database.close()
 
