@@ -89,7 +89,9 @@ class SenderSettings(Frozen):
     commitment_port: Port | None = None
     commitment_tls: ClientTls = ClientTls()
     identity_changed: Literal["hold", "rebuild", "ignore"] = "hold"
+    identity_recheck_h: Annotated[int, Field(ge=0, le=1024)] = 64
     rejection_notes: Literal["own_studies", "all_studies", "ignored"] = "own_studies"
+    rejected_results: Literal["withdraw", "stand"] = "withdraw"
 
 
 class ReceiveSettings(Frozen):

@@ -117,6 +117,8 @@ def _notes(delivery: DeliveryRow, now: datetime) -> Iterator[str]:
         yield f"left out: {delivery.left_out}"
     if delivery.unconfirmed:
         yield f"unconfirmed: {delivery.unconfirmed}"
+    if delivery.outdated:
+        yield f"told under another {', '.join(delivery.outdated)}"
 
 
 def _until(wait: timedelta) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -14,6 +14,7 @@ from storage.database import Database
 from storage.dicom_records import StudyState
 from storage.dicom_tables import Instance, ReplacedInstance, Series, Study
 from storage.evidence_tables import Confirmation
+from storage.identity import outdated_keywords, told_identity
 from storage.job_tables import Delivery, Job
 from storage.records import DeliveryState, DestinationKind, JobState, Outcome, Purpose
 from storage.rejection_notes import note_rows, rejected_counts
@@ -26,6 +27,8 @@ from storage.sent_objects import (
     sent_objects,
 )
 
+_TOLD = (DeliveryState.SENT, DeliveryState.CONFIRMED)
+
 
 @dataclass(frozen=True, slots=True)
 class DeliveryRow:
@@ -34,6 +37,8 @@ class DeliveryRow:
     `unconfirmed` is why the receiver of a sent delivery has not confirmed it, where it is asked:
     `asking`, `awaited` (its report), or the reason of the last try. `sent` is what a PACS got,
     `fallback` why it got that in place of segmentations, `left_out` what it did not take and why.
+    `outdated`: a report that was told under another patient or order than the PACS lists the study
+    under by now, by keyword.
     """
 
     delivery_id: int
@@ -49,6 +54,7 @@ class DeliveryRow:
     fallback: str = ""
     left_out: str = ""
     purpose: Purpose = Purpose.TELL
+    outdated: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,14 +165,17 @@ def _job_row(job: Job, deliveries: Iterable[DeliveryRow]) -> JobRow:
 
 def _deliveries(session: Session, job_ids: list[int]) -> dict[int, list[DeliveryRow]]:
     statement = (
-        select(Delivery, Confirmation)
+        select(Delivery, Confirmation, Study.listed_identity)
+        .join(Job, Job.id == Delivery.job_id)
+        .join(Study, Study.study_instance_uid == Job.study_instance_uid)
         .outerjoin(Confirmation, Confirmation.delivery_id == Delivery.id)
         .where(Delivery.job_id.in_(job_ids))
         .order_by(Delivery.id)
     )
     rows: dict[int, list[DeliveryRow]] = defaultdict(list)
-    for delivery, confirmation in session.execute(statement):
-        rows[delivery.job_id].append(_delivery_row(delivery, confirmation))
+    for delivery, confirmation, listed in session.execute(statement):
+        row = _delivery_row(delivery, confirmation)
+        rows[delivery.job_id].append(replace(row, outdated=_outdated(delivery, listed or {})))
     return rows
 
 
@@ -186,6 +195,13 @@ def _delivery_row(delivery: Delivery, confirmation: Confirmation | None) -> Deli
         left_out=delivery.receipt.get(LEFT_OUT_KEY, ""),
         purpose=delivery.purpose,
     )
+
+
+def _outdated(delivery: Delivery, listed: Mapping[str, str]) -> tuple[str, ...]:
+    is_told = delivery.state in _TOLD and delivery.purpose is Purpose.TELL
+    if not is_told or delivery.kind is DestinationKind.DICOM:
+        return ()
+    return outdated_keywords(told_identity(delivery.receipt), listed)
 
 
 def _unconfirmed(delivery: Delivery, confirmation: Confirmation | None) -> str:
