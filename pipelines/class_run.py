@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,21 +10,20 @@ import numpy as np
 
 from pipelines.answer_passes import seed_of
 from pipelines.bundle import LoadedBundle
+from pipelines.class_cases import ClassCase, class_cases
 from pipelines.class_findings import calibrated, find_classes
+from pipelines.class_groups import ClassGroup, combined_groups
 from pipelines.class_passes import ClassPasses, Probabilities, class_spread
 from pipelines.class_review import Spreads, review_of, with_spreads
 from pipelines.classifying import Judge
-from pipelines.common_grid import on_one_grid
 from pipelines.definition_schema import PipelineDefinition
 from pipelines.explaining import explained
 from pipelines.findings import Findings
 from pipelines.model_cache import loaded_model
-from pipelines.preprocessing import preprocessed
+from pipelines.objects.uids import tracking_uid
 from pipelines.registry import RegisteredPipeline
 from pipelines.series_volume import SeriesVolume
 from pipelines.stages import StageTimes
-from storage.quantities import CERTAINTY
-from storage.records import MeasurementRecord
 
 if TYPE_CHECKING:
     import torch
@@ -43,26 +42,33 @@ def class_findings(
         bundle = loaded_model(registered, device)
         judge = judge_of(definition, bundle)
     with times.stage("preprocess"):
-        upright = on_one_grid(volumes)
-        data = preprocessed(upright, bundle, registered.channel_roles)
-    passes = ClassPasses(data, judge, seed_of(input_digest))
+        cases = class_cases(definition, volumes, bundle, registered.channel_roles)
+    passes = [ClassPasses(case.data, judge, seed_of(input_digest)) for case in cases]
     with times.stage("inference"):
-        probabilities = passes.own()
-    source, main = next(iter(volumes.values())), next(iter(upright.values()))
+        own = [one.own()[np.newaxis] for one in passes]
+    groups = _groups(definition, cases, own)
     with times.stage("measure"):
         found = find_classes(
             definition,
-            probabilities,
-            source.voxels.shape,
+            groups,
+            next(iter(volumes.values())).voxels.shape,
             input_digest=input_digest,
             pipeline_digest=registered.pipeline_digest,
         )
     if definition.uncertainty is not None:
         with times.stage("uncertainty"):
-            further = list(passes.of(definition.uncertainty))
-            found = _qualified(found, definition, np.stack([probabilities, *further]))
+            all_passes = [
+                np.concatenate([first, *(p[np.newaxis] for p in one.of(definition.uncertainty))])
+                for first, one in zip(own, passes, strict=True)
+            ]
+            spreads = _spreads(
+                definition,
+                _groups(definition, cases, all_passes),
+                (input_digest, registered.pipeline_digest),
+            )
+            found = _qualified(found, definition, spreads)
     with times.stage("explanation"):
-        return explained(found, definition, data, judge, (source, main))
+        return explained(found, definition, cases, judge)
 
 
 def judge_of(definition: PipelineDefinition, bundle: LoadedBundle) -> Judge:
@@ -70,13 +76,21 @@ def judge_of(definition: PipelineDefinition, bundle: LoadedBundle) -> Judge:
     return Judge(bundle, definition.precision, definition.temperature, definition.windows)
 
 
-def _qualified(
-    findings: Findings, definition: PipelineDefinition, probabilities: Probabilities
-) -> Findings:
-    """The findings with what all passes [pass, output] say of each class."""
+def _groups(
+    definition: PipelineDefinition, cases: Sequence[ClassCase], found: Sequence[Probabilities]
+) -> tuple[ClassGroup, ...]:
+    """What is told of the answers [pass, output] to each case."""
+    if definition.several_projections == "per_view":
+        roles = [case.pictures[0].role for case in cases]
+        return combined_groups(definition.inputs, dict(zip(roles, found, strict=True)))
+    (case,), (probabilities,) = cases, found
+    return (ClassGroup("", tuple(one.role for one in case.pictures), probabilities),)
+
+
+def _qualified(findings: Findings, definition: PipelineDefinition, spreads: Spreads) -> Findings:
+    """The findings with what all passes say of each class."""
     if definition.uncertainty is None:
         return findings
-    spreads = _spreads(findings.measurements, definition, probabilities)
     return replace(
         findings,
         measurements=with_spreads(findings.measurements, spreads),
@@ -85,20 +99,17 @@ def _qualified(
 
 
 def _spreads(
-    measurements: tuple[MeasurementRecord, ...],
-    definition: PipelineDefinition,
-    probabilities: Probabilities,
+    definition: PipelineDefinition, groups: Sequence[ClassGroup], digests: tuple[str, str]
 ) -> Spreads:
-    by_output = {one.output: one.calibration for one in definition.classes}
     return {
-        one.tracking_uid: class_spread(
+        tracking_uid(*digests, one.output, group.name): class_spread(
             np.asarray(
                 [
-                    calibrated(float(each), by_output[one.label_value])
-                    for each in probabilities[:, one.label_value]
+                    calibrated(float(each), one.calibration)
+                    for each in group.probabilities[:, one.output]
                 ]
             )
         )
-        for one in measurements
-        if one.quantity == CERTAINTY
+        for one in definition.classes
+        for group in groups
     }

@@ -1,4 +1,4 @@
-"""Grad-CAM of a classifier (monai.visualize), on the network's own grid or that of the source."""
+"""Grad-CAM of a classifier (monai.visualize), on the network's own grid."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
 
-import numpy as np
 import torch
 from monai.inferers import SimpleInferer, SlidingWindowInferer
 from monai.visualize import GradCAM, GradCAMpp
 from monai.visualize.visualizer import default_upsampler
-from numpy.typing import NDArray
 from torch import nn
 
 from pipelines.bundle import LoadedBundle
@@ -20,9 +18,8 @@ from pipelines.classifying import Judge
 from pipelines.errors import InferenceFailed, InvalidBundle
 from pipelines.explanation_schema import Explanation
 from pipelines.inference import NOT_FINITE
-from pipelines.map_on_source import TEXT, on_source, told_explaining
+from pipelines.map_on_source import TEXT, told_explaining
 from pipelines.network_call import contiguous
-from pipelines.series_volume import SeriesVolume
 
 METHODS = {"auto": GradCAM, "gradcam": GradCAM, "gradcam++": GradCAMpp}
 NAMES = {"auto": "Grad-CAM", "gradcam": "Grad-CAM", "gradcam++": "Grad-CAM++"}
@@ -39,7 +36,7 @@ class Explainer:
     def __init__(self, data: dict[str, Any], judge: Judge, how: Explanation) -> None:
         bundle = judge.bundle
         _refuse_opaque(bundle)
-        self._data, self._judge, self._how = data, judge, how
+        self._judge, self._how = judge, how
         # A copy: MONAI leaves its hooks on the network.
         self._network = contiguous(deepcopy(bundle.network))
         for module in self._network.modules():
@@ -67,17 +64,17 @@ class Explainer:
         """Where in the network it looked, for people."""
         return f"at layer {self.layer}"
 
-    def network_map(self, output: int) -> torch.Tensor:
-        """What the network's `output` hangs on, [x, y(, z)] of its own grid, 0 to 1."""
+    def network_map(self, output: int, channels: slice | None = None) -> torch.Tensor:
+        """What the network's `output` hangs on, [x, y(, z)] of its own grid, 0 to 1.
+
+        All channels have one map: layers that look at places have put them together.
+        """
+        del channels
         with told_explaining(self._judge.bundle, "the gradients break"), torch.enable_grad():
             values = self._of_windows(output) if self._windows else self._raw(self._batch, output)
         if not bool(torch.isfinite(values).all()):
             raise InferenceFailed(NOT_FINITE)
         return values / float(values.max().clamp(min=torch.finfo(torch.float32).tiny))
-
-    def source_map(self, output: int, source: SeriesVolume) -> NDArray[np.float32]:
-        """The same on the grid of the (upright) `source`, [slice, row, column]."""
-        return on_source(self.network_map(output), self._data, self._judge.bundle, source)
 
     def _raw(self, batch: torch.Tensor, output: int) -> torch.Tensor:
         """The map of one image or window [x, y(, z)], at the size that the gradients have."""

@@ -34,15 +34,20 @@ BROKEN = (
 
 
 def on_source(
-    values: torch.Tensor, data: Mapping[str, Any], bundle: LoadedBundle, source: SeriesVolume
+    values: torch.Tensor,
+    data: Mapping[str, Any],
+    bundle: LoadedBundle,
+    source: SeriesVolume,
+    *,
+    key: str,
 ) -> NDArray[np.float32]:
     """Values of the network's grid [x, y(, z)] on that of `source`, [slice, row, column].
 
-    Voxels that the network never saw are 0. Raises `InvalidBundle` where there is no way back.
+    `data[key]` is what the bundle's preprocessing made of the source. Voxels that the network never
+    saw are 0. Raises `InvalidBundle` where there is no way back.
     """
     if not isinstance(bundle.preprocessing, Compose):
         raise InvalidBundle(f"{TEXT}the bundle's preprocessing cannot be undone (no Compose)")
-    key = bundle.metadata.input_key
     image: MetaTensor = data[key]
     back = Invertd(keys=MAP, transform=bundle.preprocessing, orig_keys=key, nearest_interp=False)
     with told_explaining(bundle, "the bundle's preprocessing cannot be undone"):

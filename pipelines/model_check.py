@@ -11,10 +11,11 @@ from time import perf_counter
 import torch
 
 from pipelines.bundle import LoadedBundle
+from pipelines.class_cases import class_cases, refuse_same_picture
 from pipelines.class_run import judge_of
 from pipelines.common_grid import on_one_grid
 from pipelines.device import chosen_device, forget_peak, peak_memory_mib
-from pipelines.errors import PipelineError, RefusalCode, Refused
+from pipelines.errors import PipelineError, Refused
 from pipelines.explaining import told_explanation
 from pipelines.input_reading import read_input
 from pipelines.labels import Labels, slice_counts
@@ -87,22 +88,10 @@ def _tried(
 ) -> CheckedModel:
     forget_peak(bundle.device)
     started = perf_counter()
+    if registered.definition.classes:
+        return _tried_whole(registered, bundle, volumes, spacing)
     data = preprocessed(volumes, bundle, registered.channel_roles)
     shape = tuple(data[bundle.metadata.input_key].shape)
-    if registered.definition.classes:
-        judge = judge_of(registered.definition, bundle)
-        judge.of(data)
-        explanation = told_explanation(registered.definition, data, judge)
-        return CheckedModel(
-            failure="",
-            spacing_mm=spacing,
-            memory=memory_estimate(bundle, prod(shape[1:])),
-            left_right=CLASSES_HAVE_NO_SIDE,
-            network_shape=shape,
-            seconds=perf_counter() - started,
-            peak_mib=peak_memory_mib(),
-            explanation=explanation,
-        )
     labels = _labels(registered, bundle, volumes)
     seconds = perf_counter() - started
     names = {item.label_value: item.label for item in registered.definition.segments}
@@ -119,6 +108,31 @@ def _tried(
     )
 
 
+def _tried_whole(
+    registered: RegisteredPipeline,
+    bundle: LoadedBundle,
+    volumes: Mapping[str, SeriesVolume],
+    spacing: tuple[float, ...],
+) -> CheckedModel:
+    started = perf_counter()
+    judge = judge_of(registered.definition, bundle)
+    cases = class_cases(registered.definition, volumes, bundle, registered.channel_roles)
+    for case in cases:
+        judge.of(case.data)
+    shape = tuple(cases[0].data[bundle.metadata.input_key].shape)
+    explanation = told_explanation(registered.definition, cases[0], judge)
+    return CheckedModel(
+        failure="",
+        spacing_mm=spacing,
+        memory=memory_estimate(bundle, prod(shape[1:])),
+        left_right=CLASSES_HAVE_NO_SIDE,
+        network_shape=shape,
+        seconds=perf_counter() - started,
+        peak_mib=peak_memory_mib(),
+        explanation=explanation,
+    )
+
+
 def _labels(
     registered: RegisteredPipeline, bundle: LoadedBundle, volumes: Mapping[str, SeriesVolume]
 ) -> Labels:
@@ -131,7 +145,7 @@ def case_volumes(registered: RegisteredPipeline, dicom_dir: Path) -> dict[str, S
     series = series_of_folder(dicom_dir)
     selection = select_inputs(registered.definition, [item.candidate for item in series])
     if isinstance(selection, NoMatch):
-        raise Refused(RefusalCode.NO_PIPELINE_MATCHES, " | ".join(selection.reasons))
+        raise Refused(selection.code, " | ".join(selection.reasons))
     paths = {id(item.candidate): item.paths for item in series}
     volumes = {
         role: read_input(
@@ -139,7 +153,8 @@ def case_volumes(registered: RegisteredPipeline, dicom_dir: Path) -> dict[str, S
         )
         for role, chosen in selection.inputs.items()
     }
-    return on_one_grid(volumes)
+    refuse_same_picture(volumes)
+    return volumes if registered.definition.several_projections else on_one_grid(volumes)
 
 
 def network_spacing_mm(bundle: LoadedBundle) -> tuple[float, ...]:

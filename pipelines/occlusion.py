@@ -10,19 +10,16 @@ from __future__ import annotations
 from time import monotonic
 from typing import Any
 
-import numpy as np
 import torch
 from monai.data import MetaTensor
 from monai.visualize import OcclusionSensitivity
-from numpy.typing import NDArray
 from torch import nn
 
 from pipelines.classifying import Judge
 from pipelines.errors import InferenceFailed, InvalidBundle
 from pipelines.explanation_schema import Explanation
 from pipelines.inference import NOT_FINITE, told_errors
-from pipelines.map_on_source import TEXT, on_source
-from pipelines.series_volume import SeriesVolume
+from pipelines.map_on_source import TEXT
 
 OVERLAP = 0.5
 STEPS_OF_PICTURES, STEPS_OF_VOLUMES = 16, 7
@@ -40,37 +37,39 @@ class Occluder:
     method = METHOD
 
     def __init__(self, data: dict[str, Any], judge: Judge, how: Explanation) -> None:
-        self._data, self._judge, self._how = data, judge, how
+        self._judge, self._how = judge, how
         image: MetaTensor = data[judge.bundle.metadata.input_key]
         batch = torch.as_tensor(image.as_tensor(), dtype=torch.float32)[None]
         self._batch = batch.to(judge.bundle.device)
         self.boxes = box_edges(tuple(batch.shape[2:]), how.steps)
-        self._maps: torch.Tensor | None = None
+        self._maps: dict[tuple[int, int], torch.Tensor] = {}
 
     @property
     def means(self) -> str:
         """What was covered, for people."""
         return f"in boxes of {' x '.join(map(str, self.boxes))}"
 
-    def network_map(self, output: int) -> torch.Tensor:
+    @property
+    def box_count(self) -> int:
+        """How many answers of the network the boxes take."""
+        return box_count(tuple(self._batch.shape[2:]), self.boxes)
+
+    def network_map(self, output: int, channels: slice | None = None) -> torch.Tensor:
         """What the network's `output` hangs on, [x, y(, z)] of its own grid, 0 to 1.
 
-        Raises `TooLong` and `InferenceFailed`.
+        Only `channels` of the image are covered, None: all. Raises `TooLong`, `InferenceFailed`.
         """
-        if self._maps is None:
-            self._maps = self._lost()
-        values = self._maps[output].clamp(min=0.0)
+        place = (channels.start, channels.stop) if channels else (0, self._batch.shape[1])
+        if place not in self._maps:
+            self._maps[place] = self._lost(slice(*place))
+        values = self._maps[place][output].clamp(min=0.0)
         return values / float(values.max().clamp(min=torch.finfo(torch.float32).tiny))
 
-    def source_map(self, output: int, source: SeriesVolume) -> NDArray[np.float32]:
-        """The same on the grid of the (upright) `source`, [slice, row, column]."""
-        return on_source(self.network_map(output), self._data, self._judge.bundle, source)
-
-    def _lost(self) -> torch.Tensor:
+    def _lost(self, channels: slice) -> torch.Tensor:
         """How far the log-odds of each class fall, [class, x, y(, z)], where it is covered."""
         seen = self._judge.log_odds(self._batch)[0]
         covered = OcclusionSensitivity(
-            _Timed(self._judge, self._how.time_limit_s),
+            _Timed(self._judge, self._batch, channels, self._how.time_limit_s),
             mask_size=self.boxes,
             n_batch=AT_ONCE,
             mode="mean_img",
@@ -79,7 +78,7 @@ class Occluder:
             activate=False,
         )
         with told_errors(self._judge.bundle, self._batch), torch.inference_mode():
-            found, _ = covered(self._batch)
+            found, _ = covered(self._batch[:, channels])
         values: torch.Tensor = torch.as_tensor(found)[0].float().cpu()
         if not bool(torch.isfinite(values).all()):
             raise InferenceFailed(NOT_FINITE)
@@ -88,16 +87,21 @@ class Occluder:
 
 
 class _Timed(nn.Module):
-    """The classifier as OcclusionSensitivity calls it: log-odds, until the time is over."""
+    """The classifier as OcclusionSensitivity calls it, until the time is over.
 
-    def __init__(self, judge: Judge, limit_s: float) -> None:
+    It is given the channels that are covered, and puts them into the image.
+    """
+
+    def __init__(self, judge: Judge, image: torch.Tensor, channels: slice, limit_s: float) -> None:
         super().__init__()
-        self._judge, self._limit_s = judge, limit_s
-        self._started = monotonic()
+        self._judge, self._image, self._channels = judge, image, channels
+        self._limit_s, self._started = limit_s, monotonic()
 
-    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+    def forward(self, covered: torch.Tensor) -> torch.Tensor:
         if monotonic() - self._started > self._limit_s:
             raise TooLong(f"covering the image box by box took longer than {self._limit_s:g} s")
+        batch = self._image.repeat(len(covered), *[1] * (self._image.ndim - 1))
+        batch[:, self._channels] = covered
         return self._judge.log_odds(batch).to(batch)
 
 

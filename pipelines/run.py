@@ -17,6 +17,7 @@ import pipelines.first_imports  # noqa: F401 -- before all that imports torch
 from config.settings import PipelineSettings
 from pipelines.answer_passes import AnswerPasses, seed_of
 from pipelines.bundle import LoadedBundle
+from pipelines.class_cases import refuse_same_picture
 from pipelines.class_run import class_findings
 from pipelines.common_grid import on_one_grid
 from pipelines.definition import load_definition
@@ -27,7 +28,7 @@ from pipelines.device import (
     peak_memory_mib,
     prepare_torch,
 )
-from pipelines.errors import RefusalCode, Refused
+from pipelines.errors import Refused
 from pipelines.findings import Findings, find
 from pipelines.input_check import refuse_unlike
 from pipelines.input_reading import read_input
@@ -84,8 +85,10 @@ class RunRequest:
     wanted: Wanted = NOTHING_MORE
 
     def __post_init__(self) -> None:
-        roles = set(self.registered.definition.inputs)
-        if set(self.inputs) != roles:
+        definition = self.registered.definition
+        roles, given = set(definition.inputs), set(self.inputs)
+        may_lack = definition.missing_views == "leave_out" and bool(given)
+        if given != roles and not (may_lack and given < roles):
             raise ValueError(
                 f"inputs are {sorted(self.inputs)}, the pipeline takes {sorted(roles)}"
             )
@@ -131,9 +134,12 @@ def run_pipeline(request: RunRequest) -> JobResult:
 def _read_inputs(request: RunRequest) -> dict[str, SeriesVolume]:
     volumes = {}
     for role, criteria in request.registered.definition.inputs.items():
+        if role not in request.inputs:
+            continue
         volumes[role] = volume = read_input(request.inputs[role], ReadingPolicy.of(criteria))
         if criteria.input_statistics is not None:
             refuse_unlike(criteria.input_statistics, volume.voxels, volume.spacing_mm, role)
+    refuse_same_picture(volumes)
     return volumes
 
 
@@ -248,7 +254,7 @@ def run_study(
     series = series_of_folder(dicom_dir)
     selection = select_inputs(registered.definition, [item.candidate for item in series])
     if isinstance(selection, NoMatch):
-        raise Refused(RefusalCode.NO_PIPELINE_MATCHES, " | ".join(selection.reasons))
+        raise Refused(selection.code, " | ".join(selection.reasons))
     paths = {id(item.candidate): item.paths for item in series}
     inputs = {role: paths[id(chosen.candidate)] for role, chosen in selection.inputs.items()}
     out_dir.mkdir(parents=True, exist_ok=True)

@@ -41,7 +41,8 @@ class ReportRequest:
     structure that was looked for has at least one measurement, absent ones too. `further_sources`
     are the other series that the model read. `review` says why somebody should look at the result.
     `explanations` are pictures by the Tracking UID of the class that they explain; `remark` says
-    what else a reader should know.
+    what else a reader should know. `class_sources` are the images that a class was found on, by its
+    Tracking UID, where they are not `source`.
     """
 
     source: SourceSeries
@@ -54,6 +55,7 @@ class ReportRequest:
     review: str = ""
     explanations: Mapping[str, Sequence[Dataset]] = field(default_factory=dict)
     remark: str = ""
+    class_sources: Mapping[str, Sequence[SourceSeries]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.measurements:
@@ -132,7 +134,12 @@ def _content(request: ReportRequest) -> Dataset:
 def _imaging_measurements(request: ReportRequest) -> Dataset:
     algorithm = request.origin.algorithm
     if request.segmentation is None:
-        groups = class_groups(request.measurements, request.source, algorithm, request.explanations)
+        groups = class_groups(
+            request.measurements,
+            lambda uid: request.class_sources.get(uid, (request.source,)),
+            algorithm,
+            request.explanations,
+        )
     else:
         groups = measurement_groups(
             request.measurements,

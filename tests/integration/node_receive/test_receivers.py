@@ -20,12 +20,12 @@ from node.errors import ListenerFailed
 from node.receive.receiver_process import process_count
 from node.receivers import Receivers
 from storage.associations import open_association, serving_receivers
-from storage.database import Database, open_database, sqlite_url
+from storage.database import Database
 from storage.instances import instances_of_series
-from storage.migrate import migrate
 from storage.studies import StudyProgress, open_studies
 from tests.integration.node_receive.mr_study import ROOT, mr_instance
 from tests.integration.node_receive.sender import encoded
+from tests.migrated_database import migrated_database
 from tests.peers.ports import wait_until
 from tests.peers.raw_dicom import A_ASSOCIATE_RJ, RawPeer, associate_request
 
@@ -41,8 +41,7 @@ class Node:
     def __init__(self, folder: Path) -> None:
         data_dir = folder / "data"
         data_dir.mkdir(mode=0o700)
-        self.db: Database = open_database(sqlite_url(data_dir / DATABASE_FILE))
-        migrate(self.db)
+        self.db: Database = migrated_database(data_dir / DATABASE_FILE)
         config = folder / "node.yaml"
         senders = [{"ae_title": "PACS"}, {"ae_title": FEW.decode(), "max_associations": 2}]
         receive = {"port": 0, "processes": 2, "max_associations": MOST, "senders": senders}

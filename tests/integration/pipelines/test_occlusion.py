@@ -17,16 +17,15 @@ from pydicom.dataset import Dataset
 
 import pipelines.explaining
 import pipelines.occlusion
+from pipelines.class_cases import class_cases
 from pipelines.class_run import judge_of
-from pipelines.common_grid import on_one_grid
 from pipelines.errors import InvalidBundle
-from pipelines.explaining import explainer_of
+from pipelines.explaining import explainer_of, placed_map
 from pipelines.explanation_schema import Explanation
 from pipelines.gradcam import Explainer
 from pipelines.model_check import checked_model
 from pipelines.model_loading import load_model
 from pipelines.occlusion import Occluder, box_count, box_edges
-from pipelines.preprocessing import preprocessed
 from pipelines.registry import RegisteredPipeline, register
 from pipelines.run import run_study
 from pipelines.series_volume import SeriesVolume, read_series
@@ -91,11 +90,11 @@ def scripted(
 
 def map_of(registered: RegisteredPipeline, volume: SeriesVolume) -> NDArray[np.float32]:
     bundle = load_model(registered, CPU)
-    upright = on_one_grid({"image": volume})
-    data = preprocessed(upright, bundle)
-    how = registered.definition.explanation or Explanation()
-    explainer = explainer_of(data, judge_of(registered.definition, bundle), how)
-    return explainer.source_map(1, upright["image"])
+    definition = registered.definition
+    (case,) = class_cases(definition, {"image": volume}, bundle, registered.channel_roles)
+    how = definition.explanation or Explanation()
+    explainer = explainer_of(case, judge_of(definition, bundle), how)
+    return placed_map(explainer, 1, case.pictures[0], bundle)
 
 
 def assert_hottest_inside(heat: NDArray[Any], place: Sequence[slice]) -> None:
@@ -144,7 +143,7 @@ def test_a_flip_that_is_planted_in_the_map_is_seen(
     monkeypatch.setattr(
         pipelines.occlusion.Occluder,
         "network_map",
-        lambda self, output: torch.flip(was(self, output), axes),
+        lambda self, output, channels: torch.flip(was(self, output, channels), axes),
     )
     with pytest.raises(AssertionError):
         assert_hottest_inside(map_of(scripted(tmp_path, 3), volume), SPOT)
@@ -311,6 +310,6 @@ def test_single_slices_are_windows_too(tmp_path: Path) -> None:
     heat = map_of(registered, volume)
     assert np.array_equal(heat > 0, volume.voxels > BRIGHT)
     bundle = load_model(registered, CPU)
-    data = preprocessed({"image": volume}, bundle)
-    explainer = explainer_of(data, judge_of(registered.definition, bundle), Explanation())
+    (case,) = class_cases(registered.definition, {"image": volume}, bundle, ("image",))
+    explainer = explainer_of(case, judge_of(registered.definition, bundle), Explanation())
     assert isinstance(explainer, Explainer)

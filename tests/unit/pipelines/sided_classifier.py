@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tests.unit.pipelines.bright_spot import write_bright_spot
 
-ROWS, COLUMNS = 8, 6
+ROWS, COLUMNS = 20, 16
 SCALE = 0.01
 
 
