@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from pipelines.answer_chain import ANSWER_KEY
 from pipelines.bundle import LoadedBundle
+from pipelines.definition_schema import Precision
 from pipelines.errors import InferenceFailed
 from pipelines.inference import infer
-from pipelines.network_call import Precision
 
 WITHIN = 1e-4
 """How far outside of 0 to 1 roundings may lead."""
