@@ -46,7 +46,8 @@ def test_the_structure_that_agrees_least_is_what_counts() -> None:
     reduced[0, 9, :2] = 0
     found = labels_agreement(exact, reduced, {1: "large", 2: "small", 3: "absent"})
     assert found is not None
-    assert (found.share, found.worst) == (pytest.approx(2 / 3), "small")
+    assert found.worst == "small"
+    assert found.share == pytest.approx(2 / 3)
     assert labels_agreement(exact, reduced, {3: "absent"}) is None
     told = classes_agreement(np.asarray([0.2, 0.8]), np.asarray([0.25, 0.75]))
     assert told.share == pytest.approx(0.95)
