@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from pipelines.answer_chain import ANSWER_KEY
 from pipelines.bundle import LoadedBundle
 from pipelines.class_windows import Combined, class_windows, goes_in_windows
+from pipelines.definition_schema import Precision
 from pipelines.errors import InferenceFailed, InvalidBundle
 from pipelines.inference import NOT_FINITE, infer, told_errors
-from pipelines.network_call import NetworkCall, Precision
+from pipelines.network_call import NetworkCall
 
 WITHIN = 1e-4
 """How far outside of 0 to 1 roundings may lead."""
@@ -38,7 +39,7 @@ class Judge:
     """
 
     bundle: LoadedBundle
-    precision: Precision = "full"
+    precision: Precision = "float32"
     temperature: float = 1.0
     windows: Combined | None = None
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
 from time import perf_counter
 
+import numpy as np
 import torch
 
+from pipelines.agreement import EXACT, Agreement, classes_agreement, labels_agreement
 from pipelines.bundle import LoadedBundle
 from pipelines.class_cases import class_cases, refuse_same_picture
 from pipelines.class_run import judge_of
 from pipelines.common_grid import on_one_grid
+from pipelines.definition_schema import Precision
 from pipelines.device import chosen_device, forget_peak, peak_memory_mib
 from pipelines.errors import PipelineError, Refused
 from pipelines.explaining import told_explanation
@@ -22,10 +25,11 @@ from pipelines.labels import Labels, slice_counts
 from pipelines.left_right import LeftRightResult, Verdict, left_right_test
 from pipelines.model_loading import load_model
 from pipelines.model_memory import MemoryEstimate, memory_estimate
+from pipelines.network_call import is_reduced
 from pipelines.preprocessing import preprocessed
 from pipelines.reading_policy import ReadingPolicy
 from pipelines.registry import RegisteredPipeline
-from pipelines.segmenting import segmented
+from pipelines.segmenting import Effort, segmented
 from pipelines.selection import NoMatch, select_inputs
 from pipelines.series_volume import SeriesVolume
 from pipelines.stages import StageTimes
@@ -40,7 +44,8 @@ class CheckedModel:
     """What loading, and a case if there was one, have shown.
 
     `failure` says why it does not run, '' when it does. `voxels` counts each label's on the case.
-    `explanation` says which layer a classifier's heat maps look at.
+    `explanation` says which layer a classifier's heat maps look at. `agreements` holds, by reduced
+    precision, how far it agreed with float32, 0 to 1.
     """
 
     failure: str
@@ -52,6 +57,7 @@ class CheckedModel:
     peak_mib: float | None = None
     voxels: Mapping[str, int] | None = None
     explanation: str = ""
+    agreements: Mapping[str, Agreement] = field(default_factory=dict)
 
 
 NOT_RUN = LeftRightResult(Verdict.NOT_RUN, "no case was given", {})
@@ -62,9 +68,15 @@ BROKE_OFF = LeftRightResult(Verdict.NOT_RUN, "it did not run on the case", {})
 
 
 def checked_model(
-    registered: RegisteredPipeline, dicom_dir: Path | None, device: str
+    registered: RegisteredPipeline,
+    dicom_dir: Path | None,
+    device: str,
+    precisions: Collection[Precision] = (),
 ) -> CheckedModel:
-    """Load the model and try it on a case (a folder of one study). Loading runs its code."""
+    """Load the model and try it on a case (a folder of one study). Loading runs its code.
+
+    It is tried in float32, and compared with that in each of the reduced `precisions`.
+    """
     try:
         bundle = load_model(registered, chosen_device(device))
     except PipelineError as error:
@@ -75,7 +87,8 @@ def checked_model(
         return CheckedModel("", spacing, estimate, NOT_RUN)
     try:
         volumes = case_volumes(registered, dicom_dir)
-        return _tried(registered, bundle, volumes, spacing)
+        checked = _tried(registered, bundle, volumes, spacing)
+        return replace(checked, agreements=_agreements(registered, bundle, volumes, precisions))
     except PipelineError as error:
         return CheckedModel(str(error), spacing, estimate, BROKE_OFF)
 
@@ -115,7 +128,7 @@ def _tried_whole(
     spacing: tuple[float, ...],
 ) -> CheckedModel:
     started = perf_counter()
-    judge = judge_of(registered.definition, bundle)
+    judge = replace(judge_of(registered.definition, bundle), precision=EXACT)
     cases = class_cases(registered.definition, volumes, bundle, registered.channel_roles)
     for case in cases:
         judge.of(case.data)
@@ -133,11 +146,59 @@ def _tried_whole(
     )
 
 
+def _agreements(
+    registered: RegisteredPipeline,
+    bundle: LoadedBundle,
+    volumes: Mapping[str, SeriesVolume],
+    precisions: Collection[Precision],
+) -> dict[str, Agreement]:
+    wanted = [one for one in precisions if is_reduced(one, bundle.device)]
+    compare = _compared_classes if registered.definition.classes else _compared_labels
+    return compare(registered, bundle, volumes, wanted) if wanted else {}
+
+
+def _compared_classes(
+    registered: RegisteredPipeline,
+    bundle: LoadedBundle,
+    volumes: Mapping[str, SeriesVolume],
+    precisions: Sequence[Precision],
+) -> dict[str, Agreement]:
+    judge = judge_of(registered.definition, bundle)
+    cases = class_cases(registered.definition, volumes, bundle, registered.channel_roles)
+    exact, *others = (
+        np.concatenate([replace(judge, precision=one).of(case.data) for case in cases])
+        for one in (EXACT, *precisions)
+    )
+    figures = (classes_agreement(exact, other) for other in others)
+    return dict(zip(precisions, figures, strict=True))
+
+
+def _compared_labels(
+    registered: RegisteredPipeline,
+    bundle: LoadedBundle,
+    volumes: Mapping[str, SeriesVolume],
+    precisions: Sequence[Precision],
+) -> dict[str, Agreement]:
+    names = {item.label_value: item.label for item in registered.definition.segments}
+    exact = _labels(registered, bundle, volumes)
+    found = {}
+    for precision in precisions:
+        reduced = _labels(registered, bundle, volumes, precision)
+        figure = labels_agreement(exact, reduced, names)
+        if figure is not None:
+            found[str(precision)] = figure
+    return found
+
+
 def _labels(
-    registered: RegisteredPipeline, bundle: LoadedBundle, volumes: Mapping[str, SeriesVolume]
+    registered: RegisteredPipeline,
+    bundle: LoadedBundle,
+    volumes: Mapping[str, SeriesVolume],
+    precision: Precision = EXACT,
 ) -> Labels:
     data = preprocessed(volumes, bundle, registered.channel_roles)
-    return segmented(data, bundle, next(iter(volumes.values())), StageTimes())
+    source = next(iter(volumes.values()))
+    return segmented(data, bundle, source, StageTimes(), Effort(precision))
 
 
 def case_volumes(registered: RegisteredPipeline, dicom_dir: Path) -> dict[str, SeriesVolume]:
