@@ -23,7 +23,7 @@ from pipelines.registry import RegisteredPipeline, register
 from pipelines.run import run_study
 from storage.quantities import CERTAINTY, CERTAINTY_HIGHEST
 from storage.records import JobResult, ObjectKind, Outcome
-from tests.peers.dicom_checkers import dciodvfy
+from tests.peers.dicom_checkers import dciodvfy, tid1500reader
 from tests.unit.pipelines.definitions import definition
 from tests.unit.pipelines.mammograms import (
     GRID,
@@ -70,7 +70,7 @@ def run(
 
 def certainties(result: JobResult, label: str = "Cyst") -> dict[str, float]:
     return {
-        m.structure.removeprefix(label).removeprefix(", "): m.value
+        m.structure.removeprefix(label).strip(" ()"): m.value
         for m in result.measurements
         if m.quantity == CERTAINTY and m.structure.startswith(label)
     }
@@ -138,7 +138,7 @@ def test_each_view_each_breast_and_the_patient_get_an_answer(tmp_path: Path) -> 
     assert found["left"] == found["LCC"] == found["LMLO"] == pytest.approx(100 / 3)
     assert result.outcome is Outcome.FINDINGS
     sides = {m.structure: m.type_modifier for m in result.measurements}
-    assert [getattr(sides[f"Cyst, {n}"], "meaning", "") for n in ("right", "LMLO")] == [
+    assert [getattr(sides[f"Cyst ({n})"], "meaning", "") for n in ("right", "LMLO")] == [
         "Right",
         "Left",
     ]
@@ -436,3 +436,15 @@ def test_dciodvfy_has_nothing_to_say_about_report_pictures_and_pages(tmp_path: P
     for made in result.objects:
         told = dciodvfy(tmp_path / "out" / made.path)
         assert [one for one in told if "<99RADNODE>" not in one] == [], made.path.name
+
+
+@pytest.mark.peer("dcmqi")
+def test_another_program_reads_every_group_with_its_side(tmp_path: Path) -> None:
+    write_mammography(tmp_path / "in", {"rmlo": SPOT})
+    run(per_view(tmp_path), tmp_path)
+    read = tid1500reader(tmp_path / "out" / "sr.dcm", tmp_path)["Measurements"]
+    sides = {
+        one["TrackingIdentifier"]: one.get("Laterality", {}).get("CodeMeaning") for one in read
+    }
+    assert len(sides) == 14
+    assert (sides["cyst"], sides["cyst right"], sides["mass LMLO"]) == (None, "Right", "Left")

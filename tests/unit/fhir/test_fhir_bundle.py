@@ -19,7 +19,7 @@ from config.settings import FhirContent, PatientSystem
 from fhir.bundle import build_bundle, bundle_json
 from fhir.errors import PermanentFhirError
 from fhir.references import References, literal, logical_references
-from storage.dicom_records import PatientIdentity, SeriesHeader, SeriesRecord
+from storage.dicom_records import CodedConcept, PatientIdentity, SeriesHeader, SeriesRecord
 from storage.records import FinishedJob, JobState
 from tests.unit.fhir.finished_jobs import (
     FINISHED_AT,
@@ -361,6 +361,16 @@ def test_a_result_for_review_says_so_in_conclusion_and_narrative() -> None:
     assert "Marked for review: a <b> c." in report["conclusion"]
     assert "<b>Marked for review</b>: a &lt;b&gt; c" in report["text"]["div"]
     assert "review:" not in as_json(only(told(with_findings()), DiagnosticReport))["conclusion"]
+
+
+def test_a_class_of_one_side_tells_the_side_as_a_component() -> None:
+    left = CodedConcept("7771000", "SCT", "Left")
+    finished = classified()
+    sided = tuple(replace(one, type_modifier=left) for one in finished.measurements)
+    found, _ = map(as_json, every(told(replace(finished, measurements=sided)), Observation))
+    coded = [one for one in found["component"] if "coding" in one["code"]]
+    sides = [one for one in coded if one["code"]["coding"][0]["code"] == "272741003"]
+    assert [one["valueCodeableConcept"]["coding"][0]["code"] for one in sides] == ["7771000"]
 
 
 def test_a_class_is_told_with_its_certainty_whether_found_or_not() -> None:
