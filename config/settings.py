@@ -216,6 +216,7 @@ class FolderDestination(FhirContent):
     type: Literal["folder"]
     name: Name
     folder: Path = Path("fhir-out")
+    most_entries: Annotated[int, Field(ge=2)] | None = None
     wait_for_dicom_s: Annotated[float, Field(ge=0)] = 300
     retry: RetrySettings = RetrySettings()
 

@@ -38,7 +38,6 @@ from pipelines.errors import InvalidBundle, InvalidDefinition, PipelineError
 from storage.deliveries import retry_delivery as retry_delivery_now
 from storage.errors import StorageError
 from storage.jobs import get_job, retry_job
-from storage.migrate import migrate as migrate_database
 from storage.overview import study_rows
 from storage.quarantine import list_quarantine, quarantine_count
 from storage.rejections import list_rejections
@@ -223,6 +222,8 @@ def check_config(config: ConfigOption = None) -> None:
 @app.command()
 def migrate(config: ConfigOption = None) -> None:
     """Bring the database to this version; `radnode serve` does it by itself."""
+    from storage.migrate import migrate as migrate_database
+
     settings = command_settings(config, "migrate")
     make_private(settings.node.data_dir)
     with kept_data(settings) as db:

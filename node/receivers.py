@@ -23,8 +23,8 @@ from node.receive.listening_sockets import ListeningSockets, listening_sockets
 from node.receive.receiver_process import NONE, Descriptors, process_count, receiver_id
 from node.receive.shared_file import new_shared_file
 from node.receive.tls_port import TlsPort
-from node.receive.wake_pipe import WakeReader
 from node.supervisor import Supervisor
+from node.wake_pipe import WakePipe
 from storage.associations import lose_associations_of, serving_receivers
 from storage.database import Database
 from storage.errors import StorageError
@@ -52,7 +52,7 @@ class Receivers:
         self._run_id = f"{settings.node.name}/{secrets.token_hex(4)}"
         self._supervisors: list[Supervisor] = []
         self._sockets: ListeningSockets | None = None
-        self._wake: WakeReader | None = None
+        self._wake: WakePipe | None = None
         self._limits = NONE
 
     def start(self) -> ListeningSockets:
@@ -64,7 +64,7 @@ class Receivers:
         if self._settings.receive.tls.enabled:
             TlsPort(self._settings.receive.tls)  # told here, and not by each child
         sockets = self._sockets = listening_sockets(self._settings.receive)
-        self._wake = WakeReader(self._on_change)
+        self._wake = WakePipe(self._on_change)
         self._limits = new_shared_file()
         descriptors = Descriptors(
             _descriptor(sockets.plain), _descriptor(sockets.tls), self._wake.writer, self._limits

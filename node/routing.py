@@ -75,7 +75,7 @@ def route_ready_studies(
             made += _route(db, files, registry, settings, study, now)
         except StorageError:
             raise  # the database or the disk: the round is done again
-        except Exception as error:  # noqa: BLE001 -- one study must not stop the others
+        except Exception as error:  # noqa: BLE001 -- the study's outermost edge; its refusal
             _log.error("routing_failed", study=uid_tag(_uid(study)), exc_info=True)
             _give_up(db, study, error, settings, now)
     return made

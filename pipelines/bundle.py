@@ -26,6 +26,7 @@ from pipelines.bundle_config import (
     adds_channel,
     checkpoint_path,
     image_keys,
+    joined_keys,
     place_of,
     prepared,
     prepares_by,
@@ -56,7 +57,8 @@ class LoadedBundle:
 
     `adds_channel` says that the bundle's own transforms give the image its channel axis, as
     they would after its loader. `load_keys` are the keys that its loader fills; the network's
-    input lies under `metadata.input_key`. `chain` is its postprocessing as configured.
+    input lies under `metadata.input_key`; `joined_keys` are those that become its channels, in
+    this order, where a transform joins them. `chain` is its postprocessing as configured.
     `repeats_channel` says that its transforms make colour of grey, `resamples_to_mm` that they
     bring images to a voxel size.
     """
@@ -70,6 +72,7 @@ class LoadedBundle:
     adds_channel: bool
     load_keys: tuple[str, ...]
     chain: Chain
+    joined_keys: tuple[str, ...] = ()
     repeats_channel: bool = False
     resamples_to_mm: bool = False
 
@@ -132,6 +135,7 @@ def made_bundle(
             postprocessing=_callable(recipe, "postprocessing", _unchanged),
             adds_channel=adds_channel(config),
             load_keys=keys,
+            joined_keys=joined_keys(config),
             chain=postprocessing_chain(config, place_of(config, "postprocessing") or ""),
             repeats_channel=prepares_by(config, "RepeatChannel"),
             resamples_to_mm=prepares_by(config, "Spacing"),

@@ -19,7 +19,7 @@ from pipelines.errors import InvalidBundle
 
 CHECKPOINT = "CheckpointLoader"
 DISCRETE, INVERTER = "AsDiscrete", "Invert"
-LOADER, SAVER = "LoadImage", "SaveImage"
+LOADER, SAVER, JOINER = "LoadImage", "SaveImage", "ConcatItems"
 CHANNEL_MAKERS = ("EnsureChannelFirst", "AddChannel", "AsChannelFirst")
 REMOVED: Mapping[str, Mapping[str, str | None]] = {
     "SwinUNETR": {"img_size": None},
@@ -154,13 +154,22 @@ def _follow(config: Mapping[str, Any], route: tuple[str, ...]) -> str | None:
 
 def image_keys(config: Mapping[str, Any]) -> tuple[str, ...]:
     """The keys that the preprocessing's loader fills, () where none can be read."""
+    return _keys_of(config, LOADER)
+
+
+def joined_keys(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """The keys that the preprocessing joins to the channels of one image, in their order."""
+    return _keys_of(config, JOINER)
+
+
+def _keys_of(config: Mapping[str, Any], transform: str) -> tuple[str, ...]:
     place = place_of(config, "preprocessing")
-    loaders = [
+    found = [
         component
         for component in components(plain(config, f"@{place}") if place else {})
-        if transform_name(component) == LOADER
+        if transform_name(component) == transform
     ]
-    keys = [_texts(plain(config, loader.get("keys"))) for loader in loaders]
+    keys = [_texts(plain(config, one.get("keys"))) for one in found]
     return tuple(dict.fromkeys(key for some in keys for key in some))
 
 

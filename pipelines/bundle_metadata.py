@@ -12,6 +12,7 @@ from pipelines.bundle_task import refuse_other_tasks
 from pipelines.errors import InvalidBundle
 
 BACKGROUND = 0
+VERSION_NOT_STATED = "not stated"
 CLASSES = ("class", "probabilit", "label_probs")
 Kind = Literal["segmentation", "classification"]
 
@@ -86,7 +87,7 @@ def _metadata(path: Path, values: Any) -> BundleMetadata:
         kind = _kind(output, str(values.get("task", "")))
         return BundleMetadata(
             name=str(values.get("name", "")),
-            version=str(values["version"]),
+            version=str(values.get("version") or VERSION_NOT_STATED),
             input_key=inputs[0].key,
             input_channels=sum(image.channels for image in inputs),
             channels=_channels(output, kind),
@@ -96,7 +97,7 @@ def _metadata(path: Path, values: Any) -> BundleMetadata:
         )
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise InvalidBundle(
-            f"{path}: no usable {error}; it must give version, network_data_format.inputs and "
+            f"{path}: no usable {error}; it must give network_data_format.inputs, and "
             "network_data_format.outputs.pred with channel_def or num_channels"
         ) from None
 

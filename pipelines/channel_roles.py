@@ -65,6 +65,20 @@ def roles_by_channel(roles: Mapping[str, str | None], metadata: BundleMetadata) 
     return tuple(found[key] for key in wanted)
 
 
+def keys_by_channel(
+    keys: Sequence[str], joined: Sequence[str], metadata: BundleMetadata
+) -> tuple[str, ...]:
+    """The keys of a bundle's loader in the order of the network's channels.
+
+    A key is its channel's by name; else by its place where a transform joins the keys.
+    """
+    by_name = {_plain(key): key for key in keys}
+    wanted = [_plain(name) for name in metadata.channel_names]
+    if len(by_name) == len(keys) and sorted(by_name) == sorted(wanted):
+        return tuple(by_name[name] for name in wanted)
+    return tuple(joined) if sorted(joined) == sorted(keys) else tuple(keys)
+
+
 def is_colour(metadata: BundleMetadata) -> bool:
     """Whether the network takes a colour picture, which a grey one can stand for."""
     if metadata.input_channels != COLOURS or len(metadata.inputs) != 1:

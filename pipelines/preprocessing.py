@@ -18,7 +18,7 @@ from monai.data import MetaTensor
 from numpy.typing import NDArray
 
 from pipelines.bundle import LoadedBundle
-from pipelines.channel_roles import is_colour
+from pipelines.channel_roles import is_colour, keys_by_channel
 from pipelines.device_errors import told_of_device
 from pipelines.errors import RefusalCode, Refused
 from pipelines.projection_tensor import projection_tensor, refuse_strange_pixels
@@ -87,9 +87,13 @@ def _loaded(volumes: Sequence[SeriesVolume], bundle: LoadedBundle) -> dict[str, 
     if len(volumes) == 1 and is_colour(bundle.metadata) and not bundle.repeats_channel:
         volumes = [volumes[0]] * bundle.metadata.input_channels
     if len(bundle.load_keys) == len(volumes):
-        pairs = zip(bundle.load_keys, volumes, strict=True)
+        pairs = zip(_keys_by_channel(bundle), volumes, strict=True)
         return {key: image_tensor([volume], with_channel=with_channel) for key, volume in pairs}
     return {key: image_tensor(volumes, with_channel=with_channel or len(volumes) > 1)}
+
+
+def _keys_by_channel(bundle: LoadedBundle) -> tuple[str, ...]:
+    return keys_by_channel(bundle.load_keys, bundle.joined_keys, bundle.metadata)
 
 
 def image_tensor(volumes: Sequence[SeriesVolume], *, with_channel: bool) -> MetaTensor:

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from pydicom.sr.coding import Code
 
 from pipelines.criteria import attribute_values
 
@@ -176,6 +175,9 @@ def _directions(header: Dataset) -> tuple[str, str] | None:
 
 
 def _by_code(header: Dataset) -> View | None:
+    # Here: its tables of codes take a tenth of a second to import, and few headers need them.
+    from pydicom.sr.coding import Code
+
     for item in _items(header, "ViewCodeSequence"):
         found = Code(str(item.get("CodeValue")), str(item.get("CodingSchemeDesignator")), "")
         if found.value == POSTERO_ANTERIOR:

@@ -16,6 +16,7 @@ from torch.nn.functional import embedding_bag
 from pipelines.answer_chain import Activation, AnswerChain
 from pipelines.axis_taps import AxisTaps
 from pipelines.grid_inverse import GridInverse
+from pipelines.mapped_zeros import mapped_zeros
 from pipelines.plane_corners import PlaneCorners
 
 PLANES_AT_ONCE = 8
@@ -88,7 +89,7 @@ class RestoredGrid:
         self._is_whole = chain.nearest or all(axis.is_single for axis in self._taps)
         self._bytes = _bytes_of(chain, channels)
         shape = tuple(len(axis) for axis in self._taps)
-        self._codes = torch.zeros((self._bytes, *shape), dtype=torch.uint8)
+        self._codes = mapped_zeros((self._bytes, *shape), torch.device("cpu"), torch.uint8)
         self._ready_at = torch.where(self._taps[0].scale > 0, self._taps[0].upper, -1)
         self._corners: PlaneCorners | None = None
         self._carry: torch.Tensor | None = None
@@ -103,7 +104,12 @@ class RestoredGrid:
             block = planes[start : start + step + 1]
             self._add_block(block, self._next_plane + start)
         self._next_plane += len(planes)
-        self._carry = planes[-1:].clone()
+        self._keep(planes[-1:])
+
+    def _keep(self, plane: torch.Tensor) -> None:
+        if self._carry is None:
+            self._carry = mapped_zeros(plane.shape, plane.device)
+        self._carry.copy_(plane)
 
     def finished(self) -> torch.Tensor:
         """The bytes of the codes, uint8 [byte, *source grid], lowest byte first."""

@@ -20,6 +20,8 @@ from monai.inferers.utils import _get_scan_interval as scan_interval
 from monai.utils import fall_back_tuple
 from torch.nn.functional import pad
 
+from pipelines.mapped_zeros import mapped_zeros
+
 Network = Callable[[torch.Tensor], Any]
 Window = tuple[slice, ...]
 AXES = 3
@@ -98,8 +100,7 @@ def finished_planes(
     for start, group in groupby(plan.windows, key=lambda window: window[0].start):
         yield from rolling.finished_before(start, inner)
         for batch in _batches(list(group), plan.batch):
-            for window, answer in zip(batch, answers.of(padded, batch), strict=True):
-                rolling.add(window, answer)
+            rolling.add_all(batch, answers.of(padded, batch))
     yield from rolling.finished_before(padded.shape[2], inner)
 
 
@@ -147,14 +148,19 @@ class _Rolling:
         self._importance = plan.importance
         self._depth = plan.roi[0]
         self._start = 0
-        self._weights = torch.zeros((self._depth, *shape[1:]), device=plan.importance.device)
+        self._weights = mapped_zeros((self._depth, *shape[1:]), plan.importance.device)
         self._sums: torch.Tensor | None = None
+
+    def add_all(self, windows: Sequence[Window], answers: Iterator[torch.Tensor]) -> None:
+        """Blend in the answers, of which none is held afterwards, while the next are made."""
+        for window, answer in zip(windows, answers, strict=True):
+            self.add(window, answer)
 
     def add(self, window: Window, answer: torch.Tensor) -> None:
         """Blend in an answer [x, y, z, channel]."""
         if self._sums is None:
             size = (*self._weights.shape, answer.shape[-1])
-            self._sums = torch.zeros(size, device=self._weights.device)
+            self._sums = mapped_zeros(size, self._weights.device)
         offset = window[0].start - self._start
         place = (slice(offset, offset + self._depth), *window[1:])
         self._sums[place].addcmul_(answer.to(self._sums), self._importance[..., None])

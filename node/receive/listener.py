@@ -43,7 +43,8 @@ class Listener:
 
     `on_change` is called, from any thread, when an association that brought instances has
     ended: then completeness is worth a look. What is limited is counted in `limits`, which the
-    processes of a node share; the rows of associations say `receiver`.
+    processes of a node share; the rows of associations say `receiver`. Every `housekeeping_s` what
+    can wait is written.
     """
 
     def __init__(
@@ -56,8 +57,10 @@ class Listener:
         services: tuple[Service, ...] = (),
         limits: SharedFile | None = None,
         receiver: str | None = None,
+        housekeeping_s: float = _HOUSEKEEPING_INTERVAL_S,
     ) -> None:
         self._settings = settings
+        self._housekeeping_s = housekeeping_s
         self._stopping = threading.Event()
         self._book = RejectionBook(db)
         self._tracker = AssociationTracker(db, on_change, receiver)
@@ -138,7 +141,7 @@ class Listener:
             _log.warning("rejections_not_written", reason=type(error).__name__)
 
     def _keep_house(self) -> None:
-        while not self._stop.wait(_HOUSEKEEPING_INTERVAL_S):
+        while not self._stop.wait(self._housekeeping_s):
             try:
                 self._tracker.tick()
                 self._recorder.settle()

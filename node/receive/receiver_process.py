@@ -21,8 +21,8 @@ from node.parent_watch import die_with_parent
 from node.receive.listener import Listener
 from node.receive.listening_sockets import ListeningSockets
 from node.receive.shared_file import SharedFile
-from node.receive.wake_pipe import WakeWriter
 from node.stop_signals import stop_signals
+from node.wake_pipe import WakeWriter
 from storage.instance_files import InstanceFiles
 
 NONE = -1
@@ -83,8 +83,8 @@ def run_receiver(
             settings,
             db,
             InstanceFiles(settings.node.data_dir, settings.storage.durability),
-            on_change=wake.change,
-            services=offered_services(settings, db, wake.change),
+            on_change=wake.wake,
+            services=offered_services(settings, db, wake.wake),
             limits=SharedFile(descriptors.limits),
             receiver=receiver_id(run_id, os.getpid()),
         )

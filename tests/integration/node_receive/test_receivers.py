@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,12 +20,12 @@ from node.errors import ListenerFailed
 from node.receive.receiver_process import process_count
 from node.receivers import Receivers
 from storage.associations import open_association, serving_receivers
-from storage.database import Database, open_database, sqlite_url
+from storage.database import Database
 from storage.instances import instances_of_series
-from storage.migrate import migrate
 from storage.studies import StudyProgress, open_studies
 from tests.integration.node_receive.mr_study import ROOT, mr_instance
 from tests.integration.node_receive.sender import encoded
+from tests.migrated_database import migrated_database
 from tests.peers.ports import wait_until
 from tests.peers.raw_dicom import A_ASSOCIATE_RJ, RawPeer, associate_request
 
@@ -40,8 +41,7 @@ class Node:
     def __init__(self, folder: Path) -> None:
         data_dir = folder / "data"
         data_dir.mkdir(mode=0o700)
-        self.db: Database = open_database(sqlite_url(data_dir / DATABASE_FILE))
-        migrate(self.db)
+        self.db: Database = migrated_database(data_dir / DATABASE_FILE)
         config = folder / "node.yaml"
         senders = [{"ae_title": "PACS"}, {"ae_title": FEW.decode(), "max_associations": 2}]
         receive = {"port": 0, "processes": 2, "max_associations": MOST, "senders": senders}
@@ -109,6 +109,39 @@ def test_associations_spread_over_the_processes_and_all_is_kept(node: Node) -> N
         assert node.changes.acquire(timeout=20)
         assert len(instances_of_series(node.db, f"{ROOT}.{study}.1")) == 2
     wait_until(lambda: not _serving(node), what="the end of all associations")
+
+
+def _on_both_processes(node: Node, stack: ExitStack) -> list[RawPeer]:
+    """Associations that both processes serve; none while only one of them listens."""
+    peers = [stack.enter_context(RawPeer(node.port)) for _ in range(MOST)]
+    for peer in peers:
+        peer.associate()
+        assert _store(peer, 1, 1) == SUCCESS
+    if len(_serving(node)) == 2:
+        return peers
+    for peer in peers:
+        peer.release()
+    wait_until(lambda: not _serving(node), what="the end of all associations")
+    return []
+
+
+def test_the_same_study_from_two_senders_at_once_is_kept_once(node: Node) -> None:
+    """Each of the two processes takes every instance, at about the same moment."""
+    with ExitStack() as stack:
+        peers = wait_until(lambda: _on_both_processes(node, stack), what="both processes")
+        with ThreadPoolExecutor(MOST) as threads:
+            for number in range(2, 22):
+                sent = [threads.submit(_store, peer, 1, number) for peer in peers]
+                assert [one.result() for one in sent] == [SUCCESS] * MOST
+        assert node.progress(1).running_associations == MOST
+        for peer in peers:
+            peer.release()
+
+    wait_until(lambda: not _serving(node), what="the end of all associations")
+    progress, data_dir = node.progress(1), node.settings.node.data_dir
+    assert (dict(progress.series_counts), progress.is_resent) == ({f"{ROOT}.1.1": 21}, False)
+    kept = {str(path.relative_to(data_dir)) for path in data_dir.rglob("*.dcm")}
+    assert kept == {str(row.path) for row in instances_of_series(node.db, f"{ROOT}.1.1")}
 
 
 def test_the_limit_of_associations_is_one_for_all_processes(node: Node) -> None:

@@ -24,6 +24,7 @@ from tests.integration.node_receive.result_files import SEG_UID, SR_UID, result_
 from tests.peers.dcmtk import IMPLICIT_ONLY, StoreScp
 from tests.peers.orthanc import Modality, Orthanc
 from tests.peers.ports import free_port
+from tests.peers.scp import start_scp
 
 
 @pytest.fixture
@@ -63,9 +64,7 @@ def _pacs(*statuses: int, abort: bool = False, ae_title: str = "PACS") -> Iterat
     ae.require_called_aet = True
     for sop_class in (ComprehensiveSRStorage, SegmentationStorage):
         ae.add_supported_context(sop_class, ExplicitVRLittleEndian)
-    ae.start_server(
-        ("127.0.0.1", pacs.port), block=False, evt_handlers=[(evt.EVT_C_STORE, pacs.store)]
-    )
+    start_scp(ae, ("127.0.0.1", pacs.port), [(evt.EVT_C_STORE, pacs.store)])
     yield pacs
     ae.shutdown()
 

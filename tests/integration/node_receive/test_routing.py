@@ -14,16 +14,16 @@ from node.routing import route_ready_studies
 from pipelines.definition_schema import PipelineDefinition
 from pipelines.registry import RegisteredPipeline
 from storage import jobs
-from storage.database import Database, open_database, sqlite_url
+from storage.database import Database
 from storage.dicom_records import IncomingInstance, StudyState
 from storage.errors import StorageError
 from storage.instance_files import InstanceFiles
 from storage.instances import record_instance
-from storage.migrate import migrate
 from storage.records import AlgorithmIdentity, JobRecord, JobState
 from storage.studies import get_study, mark_ready
 from tests.integration.node_receive.arrived_file import arrived
 from tests.integration.node_receive.mr_study import ROOT, SERIES, STUDY, mr_instance, write
+from tests.migrated_database import migrated_database
 from tests.unit.pipelines.definitions import definition
 from tests.unit.pipelines.mammograms import VIEWS, classes, inputs, mammogram
 
@@ -34,8 +34,7 @@ CODE = {"value": "1", "scheme": "99TEST", "meaning": "Test"}
 
 @pytest.fixture
 def db(tmp_path: Path) -> Iterator[Database]:
-    database = open_database(sqlite_url(tmp_path / "radnode.db"))
-    migrate(database)
+    database = migrated_database(tmp_path / "radnode.db")
     yield database
     database.close()
 
@@ -293,8 +292,7 @@ def test_the_same_data_in_another_order_has_the_same_digest(tmp_path: Path) -> N
     digests = set()
     for order in ((1, 2, 3, 4), (4, 2, 1, 3)):
         folder = tmp_path / str(order[0])
-        database = open_database(sqlite_url(folder / "radnode.db"))
-        migrate(database)
+        database = migrated_database(folder / "radnode.db")
         files = InstanceFiles(folder / "data")
         for number in order:
             _receive(database, files, mr_instance(number), folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 import pytest
@@ -111,3 +112,18 @@ def test_an_answer_on_another_grid_than_its_window_is_not_planned_for() -> None:
     assert plan is not None
     with pytest.raises(NotAsPlanned):
         list(finished_planes(torch.zeros((1, 1, 16, 16, 16)), torch.nn.MaxPool3d(2), plan))
+
+
+def test_no_answer_is_held_while_the_next_one_is_made() -> None:
+    given: list[weakref.ref[torch.UntypedStorage]] = []
+    held: list[int] = []
+
+    def network(batch: torch.Tensor) -> torch.Tensor:
+        held.append(sum(storage() is not None for storage in given))
+        answer = batch + 1
+        given.append(weakref.ref(answer.untyped_storage()))
+        return answer
+
+    image = torch.randn((1, 1, 24, 16, 16), generator=torch.Generator().manual_seed(1))
+    planes_of(image, network, SlidingWindowInferer((8, 8, 8), overlap=0.5))
+    assert (len(held) > 10, max(held)) == (True, 0)
