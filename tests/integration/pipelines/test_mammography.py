@@ -252,6 +252,15 @@ def test_a_side_that_is_not_told_is_refused_by_its_own_code(
     )
 
 
+def test_a_side_that_is_not_told_is_found_among_the_views_of_one_series(tmp_path: Path) -> None:
+    same: dict[str, dict[str, Any]] = {
+        role: {"SeriesInstanceUID": "2.25.3001", "SeriesNumber": 1} for role in VIEWS
+    }
+    same["lcc"] |= {"ImageLaterality": None}
+    write_mammography(tmp_path / "in", **same)
+    assert refused(per_view(tmp_path), tmp_path).code is RefusalCode.WRONG_LATERALITY
+
+
 def test_the_laterality_of_the_series_does_where_the_image_has_none(tmp_path: Path) -> None:
     write_mammography(tmp_path / "in", lcc={"ImageLaterality": None, "Laterality": "L"})
     assert len(certainties(run(per_view(tmp_path), tmp_path))) == 7
