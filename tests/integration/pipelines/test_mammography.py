@@ -15,6 +15,9 @@ from pydicom.dataset import Dataset
 from pydicom.uid import DigitalMammographyXRayImageStorageForProcessing
 
 import pipelines.results
+from pipelines.bundle_metadata import read_metadata
+from pipelines.definition_proposal import proposed_definition
+from pipelines.definition_schema import PipelineDefinition
 from pipelines.errors import InvalidBundle, ProofFailed, RefusalCode, Refused
 from pipelines.model_check import checked_model
 from pipelines.objects.write import write_object
@@ -430,6 +433,19 @@ def test_a_check_runs_all_views_and_tells_of_the_map(tmp_path: Path) -> None:
     checked = checked_model(stacked(tmp_path / "all"), tmp_path / "in", "cpu")
     assert (checked.failure, checked.network_shape) == ("", (4, *GRID))
     assert "Occlusion sensitivity" in checked.explanation
+
+
+def test_a_proposal_for_four_views_tells_them_apart_and_runs(tmp_path: Path) -> None:
+    bundle = write_four_views(tmp_path / "tiny", ORDER, WEIGHTS)
+    told = read_metadata(bundle / "configs" / "metadata.json")
+    values = proposed_definition("mine", "tiny", told)
+    assert {role: one["laterality"] for role, one in values["inputs"].items()} == {
+        role: VIEWS[role][0] for role in ORDER
+    }
+    write_mammography(tmp_path / "in", {"rcc": SPOT})
+    proposal = PipelineDefinition.model_validate(values)
+    result = run(register(proposal, tmp_path), tmp_path)
+    assert len([m for m in result.measurements if m.quantity == CERTAINTY]) == 3
 
 
 @pytest.mark.peer("dicom3tools")
