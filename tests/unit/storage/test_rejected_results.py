@@ -23,7 +23,7 @@ from storage.sent_objects import RECEIPT_KEY, TRIED_KEY, SentObject
 from storage.sent_objects import told as receipt_text
 from tests.unit.storage.samples import NOW, SERIES, WORKER, after, claim, claim_delivery, receive
 from tests.unit.storage.test_rejection_notes import note, own_studies, shown
-from tests.unit.storage.test_withdrawals import EHR, PACS, RIS, A, B, arrived, send, told
+from tests.unit.storage.withdrawn_deliveries import EHR, PACS, RIS, A, B, arrived, send, told
 
 SEG, SR, SC = "2.25.800.1", "2.25.800.2", "2.25.800.3"
 PACS2 = NewDelivery("pacs2", DestinationKind.DICOM, NOW, is_rejectable=True)
