@@ -126,7 +126,14 @@ class StowDelivery:
         objects = self._objects(offer, encoding)
         posting = Posting(self.destination, so_far, objects)
         segmentations = [each for each in objects if each.told.kind is ObjectKind.SEG]
-        posting.send(segmentations)
+        try:
+            posting.send(segmentations)
+        except FormRefused as refusal:
+            if all(so_far.lacks(each.told.sop_instance_uid) for each in segmentations):
+                raise
+            # Another form beside it would show the same structures twice.
+            text = f"{refusal.text}; a part of the result is there already"
+            raise PermanentDelivery(refusal.code, text) from refusal
         if segmentations:
             so_far.settle_on(form_of(encoding))
         try:
