@@ -18,8 +18,8 @@ from storage.overview import StudyRow, study_rows
 from storage.rejection_records import RejectionCode
 from storage.studies import get_study, mark_ready
 from tests.integration.node_receive.mr_study import STUDY, mr_instance, mr_series, write
+from tests.integration.node_receive.routed_studies import NOW, a_pipeline
 from tests.integration.node_receive.running_listener import CALLED, CALLING, Running, StartListener
-from tests.integration.node_receive.test_routing import NOW, _pipeline
 
 MEANINGS = {code: code.meaning for code in RejectionCode}
 
@@ -53,7 +53,7 @@ class Node:
         self.running = running
         self.db: Database = running.db
         self.killed: list[int] = []
-        self._registry = {"brain": _pipeline()}
+        self._registry = {"brain": a_pipeline()}
         self.notes = RejectionNotes(
             running.settings,
             running.db,

@@ -17,8 +17,8 @@ from storage.records import JobState
 from storage.rejection_records import NoteState
 from tests.integration.node_receive.mr_study import mr_instance, mr_series, write
 from tests.integration.node_receive.noted_node import Node, node, note, routed
+from tests.integration.node_receive.routed_studies import NOW
 from tests.integration.node_receive.running_listener import CALLED, CALLING, StartListener
-from tests.integration.node_receive.test_routing import NOW
 from tests.peers.orthanc import Modality, Orthanc
 
 __all__ = ["node", "routed"]
