@@ -17,11 +17,13 @@ from pydicom.dataset import Dataset
 from pipelines.errors import ProofFailed
 from pipelines.objects.grey_scale import GreyWindow, NotGrey, Rescale, grey_scale
 from pipelines.objects.image_references import ChosenSlices
+from pipelines.objects.outlines import MOST_POINTS
 from pipelines.objects.presentation_state import layer_name
 from pipelines.objects.proof_key_images import (
     prove_key_object_selection,
     prove_presentation_state,
 )
+from pipelines.objects.revision import Revision, prove_revision, revised
 from pipelines.objects.write import encoded_object
 from tests.unit.pipelines_objects.key_image_requests import MadeKeyImages, made_key_images
 from tests.unit.pipelines_objects.result_requests import STRUCTURES
@@ -312,3 +314,37 @@ def test_a_faulty_selection_is_not_sent(tmp_path: Path, fault: Callable[[Dataset
     selection.save_as(path)
     with pytest.raises(ProofFailed, match=r"^KOS "):
         prove_key_object_selection(path, made.chosen)
+
+
+def test_an_outline_longer_than_graphic_data_is_drawn_in_parts(tmp_path: Path) -> None:
+    comb = np.zeros((3, 12, 2200), dtype=np.uint8)
+    comb[:, 4:10, ::2] = 1
+    comb[:, 3] = 1
+    source = classic_series(comb.shape)
+    made = made_key_images(tmp_path, source, comb)
+    _, path = made.written(tmp_path)
+    lines = dcmread(path).GraphicAnnotationSequence[0].GraphicObjectSequence
+    assert len(lines) > 1
+    assert all(line["GraphicData"].VR == "FL" for line in lines)
+    assert max(line.NumberOfGraphicPoints for line in lines) == MOST_POINTS
+    prove_presentation_state(path, source, made.slices, made.decoded)
+
+
+def test_under_another_identity_they_show_the_same(tmp_path: Path) -> None:
+    made = made_key_images(tmp_path, classic_series())
+    kept = [dcmread(path) for path in made.written(tmp_path)]
+    revision = Revision(attributes=(("AccessionNumber", "A-2"), ("PatientID", "PID-8")))
+    for before, after in zip(kept, revised(kept, revision), strict=True):
+        prove_revision(before, after, revision)
+        assert before.SOPInstanceUID != after.SOPInstanceUID
+        assert (after.PatientID, after.AccessionNumber) == ("PID-8", "A-2")
+        shown = [references(item) for item in _holders(before)]
+        assert shown == [references(item) for item in _holders(after)] != []
+
+
+def _holders(dataset: Dataset) -> list[Dataset]:
+    """What refers to images: content items, or the series of a presentation state."""
+    items = [*dataset.get("ContentSequence", []), *dataset.get("ReferencedSeriesSequence", [])]
+    return [
+        item for item in items if "ReferencedSOPSequence" in item or "SeriesInstanceUID" in item
+    ]
