@@ -317,7 +317,7 @@ def test_a_faulty_selection_is_not_sent(tmp_path: Path, fault: Callable[[Dataset
 
 
 def test_an_outline_longer_than_graphic_data_is_drawn_in_parts(tmp_path: Path) -> None:
-    comb = np.zeros((3, 12, 2200), dtype=np.uint8)
+    comb = np.zeros((3, 12, 3000), dtype=np.uint8)
     comb[:, 4:10, ::2] = 1
     comb[:, 3] = 1
     source = classic_series(comb.shape)
