@@ -169,9 +169,13 @@ class StowDelivery:
         kinds = kinds_instead(self.destination, self.finished, refusal)
         objects = self._objects(Offer(kinds), Encoding()) if kinds else ()
         posting = Posting(self.destination, so_far, objects)
-        taken = [each for each in objects if not posting.refusal_of(each)]
+        pages = [each for each in objects if each.told.kind is not ObjectKind.KOS]
+        taken = [each for each in pages if not posting.refusal_of(each)]
         if not taken:
             raise refusal
+        # Key images alone are no result.
+        marks = (each for each in objects if each not in pages)
+        taken += [each for each in marks if not posting.refusal_of(each)]
         return {**so_far.receipt([each.told for each in taken]), **told_instead(refusal)}
 
     def _objects(self, offer: Offer, encoding: Encoding) -> tuple[PreparedObject, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from pydicom.uid import (
     GrayscaleSoftcopyPresentationStateStorage,
     ImplicitVRLittleEndian,
     KeyObjectSelectionDocumentStorage,
+    SecondaryCaptureImageStorage,
     SegmentationStorage,
 )
 from pynetdicom import AE, evt
@@ -40,10 +42,12 @@ from tests.integration.node_receive.finished_result import finished_of
 from tests.integration.node_receive.kept_pages import kept_with_key_images
 from tests.peers.orthanc import Modality, Orthanc
 from tests.peers.ports import free_port
+from tests.unit.pipelines_objects.kept_explanation import kept_explanation
 from tests.unit.pipelines_objects.kept_result import Kept
 from tests.unit.pipelines_objects.synthetic_series import STUDY
 
 SEG, SR = SegmentationStorage, Comprehensive3DSRStorage
+SC = SecondaryCaptureImageStorage
 KOS, PR = KeyObjectSelectionDocumentStorage, GrayscaleSoftcopyPresentationStateStorage
 ALL = ("seg", "sr", "kos", "pr")
 ANY = (DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian)
@@ -168,6 +172,19 @@ def test_a_pacs_that_is_busy_gets_them_later(kept: Kept) -> None:
         with pytest.raises(TransientDelivery):
             delivered(kept, pacs.port)
         assert pacs.came[:2] == ["SEG", "SR"]
+
+
+def test_heat_maps_that_are_refused_when_they_come_leave_a_report_without_them(
+    tmp_path: Path,
+) -> None:
+    explained = kept_explanation(tmp_path)
+    with running(Pacs((SR, SC), statuses={SC: 0x0122})) as pacs:
+        receipt = delivered(explained, pacs.port)
+    (report,) = pacs.taken
+    assert pacs.came == ["OT", "SR"]
+    assert dcmread(tmp_path / "heat-01.dcm").SOPInstanceUID not in str(report)
+    assert names(sent_objects(receipt)) == ["SR"]
+    assert receipt[LEFT_OUT_KEY].startswith("HEAT: ")
 
 
 def test_a_destination_of_key_images_alone_has_to_take_them(kept: Kept) -> None:

@@ -79,3 +79,16 @@ def test_key_images_alone_have_to_be_taken(tmp_path: Path) -> None:
     trying = tries(tmp_path / "data", kept_with_key_images)
     with answering(StowScript(refusing("KO"))) as url, pytest.raises(FormRefused):
         trying.send(url, objects=["kos"])
+
+
+def test_outlines_stand_in_for_a_segmentation_and_key_images_alone_do_not(tmp_path: Path) -> None:
+    script = StowScript(refusing("SEG"))
+    trying = tries(tmp_path / "data", kept_with_key_images)
+    with answering(script) as url:
+        sent = trying.send(url, objects=ALL, fallback=["pr"])
+        assert kinds(sent) == ["KOS", "PR", "SR"]
+    script = StowScript(refusing("SEG", "SR", "PR"))
+    trying = Tries(trying.kept)
+    with answering(script) as url, pytest.raises(FormRefused):
+        trying.send(url, objects=ALL, fallback=["pr"])
+    assert script.stored == {}

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
+import pipelines.objects.outlines
 from pipelines.errors import ProofFailed
 from pipelines.objects.grey_scale import GreyWindow, NotGrey, Rescale, grey_scale
 from pipelines.objects.image_references import ChosenSlices
@@ -22,6 +23,7 @@ from pipelines.objects.proof_key_images import (
     prove_key_object_selection,
     prove_presentation_state,
 )
+from pipelines.objects.revision import Revision, prove_revision, revised
 from pipelines.objects.write import encoded_object
 from tests.unit.pipelines_objects.key_image_requests import MadeKeyImages, made_key_images
 from tests.unit.pipelines_objects.result_requests import STRUCTURES
@@ -312,3 +314,36 @@ def test_a_faulty_selection_is_not_sent(tmp_path: Path, fault: Callable[[Dataset
     selection.save_as(path)
     with pytest.raises(ProofFailed, match=r"^KOS "):
         prove_key_object_selection(path, made.chosen)
+
+
+def test_an_outline_longer_than_graphic_data_is_drawn_in_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipelines.objects.outlines, "MOST_POINTS", 5)
+    made = made_key_images(tmp_path, classic_series())
+    _, path = made.written(tmp_path)
+    drawn = dcmread(path).GraphicAnnotationSequence
+    lines = [line for one in drawn for line in one.get("GraphicObjectSequence") or []]
+    assert len(lines) > len(drawn)
+    assert max(line.NumberOfGraphicPoints for line in lines) == 5
+    prove_presentation_state(path, made.volume.source, made.slices, made.decoded)
+
+
+def test_under_another_identity_they_show_the_same(tmp_path: Path) -> None:
+    made = made_key_images(tmp_path, classic_series())
+    kept = [dcmread(path) for path in made.written(tmp_path)]
+    revision = Revision(attributes=(("AccessionNumber", "A-2"), ("PatientID", "PID-8")))
+    for before, after in zip(kept, revised(kept, revision), strict=True):
+        prove_revision(before, after, revision)
+        assert before.SOPInstanceUID != after.SOPInstanceUID
+        assert (after.PatientID, after.AccessionNumber) == ("PID-8", "A-2")
+        shown = [references(item) for item in _holders(before)]
+        assert shown == [references(item) for item in _holders(after)] != []
+
+
+def _holders(dataset: Dataset) -> list[Dataset]:
+    """What refers to images: content items, or the series of a presentation state."""
+    items = [*dataset.get("ContentSequence", []), *dataset.get("ReferencedSeriesSequence", [])]
+    return [
+        item for item in items if "ReferencedSOPSequence" in item or "SeriesInstanceUID" in item
+    ]

@@ -12,6 +12,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
+import pipelines.objects.outlines
 from pipelines.objects.outlines import MOST_POINTS, filled, outlines, pieces
 
 MASKS = arrays(np.bool_, st.tuples(st.integers(1, 24), st.integers(1, 24)))
@@ -69,10 +70,20 @@ def test_a_long_outline_is_parted_where_graphic_data_end(count: int) -> None:
     assert np.array_equal(np.concatenate([parts[0], *rest]), line)
 
 
-def test_a_ragged_edge_in_parts_is_still_the_mask() -> None:
-    comb = np.zeros((64, 4200), dtype=np.bool_)
+def test_a_part_fits_into_the_length_of_its_value() -> None:
+    assert 2 * 4 * MOST_POINTS < 2**16
+
+
+def test_an_outline_in_parts_is_still_the_mask(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipelines.objects.outlines, "MOST_POINTS", 7)
+    comb = np.zeros((12, 60), dtype=np.bool_)
     comb[:, ::2] = True
     comb[0] = True
     lines = [part for line in outlines(comb) for part in pieces(line)]
-    assert len(lines) > 1
+    assert len(lines) > 20
     assert np.array_equal(filled(lines, comb.shape), comb)
+
+
+def test_noise_is_outlined_exactly_and_left_as_it_is() -> None:
+    noise = np.random.default_rng(1).random((200, 200)) > 0.5
+    assert np.array_equal(filled(outlines(noise), noise.shape), noise)
