@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
+# One more than the two cores it is made for: many tests wait for a peer or a child process.
+TEST_PROCESSES ?= 3
 CONSTRAINTS := docker/constraints.txt
 
 .PHONY: demo test check format install peers clean bench-receive bench-completeness bench-infer crash-test
@@ -11,7 +13,7 @@ demo: $(VENV)/.installed
 	$(BIN)/radnode demo
 
 test: $(VENV)/.installed-dev peers
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from stat import S_IMODE, S_IRWXG, S_IRWXO
 
@@ -28,8 +27,6 @@ from config.settings import (
 )
 from config.tls_settings import ClientTls
 
-EXPIRES_SOON = timedelta(days=30)
-
 
 class UnusableFile(Exception):
     """A file of certificates or a key cannot be used; the text says why and what to do."""
@@ -45,19 +42,8 @@ class CertificateFiles:
     ca_file: Path | None
     ca_key: str = "ca_file"
     is_enabled: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Expiry:
-    """When a certificate in use ends: the setting that names it, the file, and the moment."""
-
-    key: str
-    path: Path
-    not_after: datetime
-
-    def days_left(self, now: datetime) -> int:
-        """Whole days until it ends; negative when it has ended."""
-        return (self.not_after - now).days
+    revocation_lists: tuple[Path, ...] = ()
+    lists_key: str = "revocation_lists"
 
 
 def certificate_files(settings: Settings) -> Iterator[CertificateFiles]:
@@ -70,24 +56,41 @@ def certificate_files(settings: Settings) -> Iterator[CertificateFiles]:
         tls.client_ca_file,
         "client_ca_file",
         tls.enabled,
+        tls.revocation_lists,
     )
     for number, sender in enumerate(settings.receive.senders):
         key = f"receive.senders[{number}]"
         yield _of_client(f"{key}.find_tls", sender.find_tls)
         yield _of_client(f"{key}.commitment_tls", sender.commitment_tls)
-        yield CertificateFiles(key, None, None, sender.qido_ca_file, "qido_ca_file")
+        yield CertificateFiles(
+            key,
+            None,
+            None,
+            sender.qido_ca_file,
+            "qido_ca_file",
+            revocation_lists=sender.qido_revocation_lists,
+            lists_key="qido_revocation_lists",
+        )
     for number, destination in enumerate(settings.destinations):
         key = f"destinations[{number}]"
         if isinstance(destination, FhirDestination | StowDestination):
             identity = destination.certificate_file, destination.key_file
-            yield CertificateFiles(key, *identity, destination.ca_file)
+            lists = destination.revocation_lists
+            yield CertificateFiles(key, *identity, destination.ca_file, revocation_lists=lists)
         elif isinstance(destination, DicomDestination | Hl7Destination):
             yield _of_client(f"{key}.tls", destination.tls)
+    web = settings.web
+    yield CertificateFiles("web", web.certificate_file, web.key_file, None)
 
 
 def _of_client(key: str, tls: ClientTls) -> CertificateFiles:
     return CertificateFiles(
-        key, tls.certificate_file, tls.key_file, tls.ca_file, is_enabled=tls.enabled
+        key,
+        tls.certificate_file,
+        tls.key_file,
+        tls.ca_file,
+        is_enabled=tls.enabled,
+        revocation_lists=tls.revocation_lists,
     )
 
 
@@ -171,33 +174,3 @@ def ca_expiry(path: Path) -> datetime | None:
         raise UnusableFile(f"cannot be read: {reason}") from None
     ends = [ssl.cert_time_to_seconds(str(ca["notAfter"])) for ca in context.get_ca_certs()]
     return datetime.fromtimestamp(max(ends), UTC) if ends else None
-
-
-def expiries(settings: Settings) -> tuple[Expiry, ...]:
-    """When each certificate that is in use ends, the first one first.
-
-    Of a CA file the last to end counts: it may hold retired ones beside the new. Files that
-    cannot be read are left to the checks.
-    """
-    found = []
-    for files in certificate_files(settings):
-        if not files.is_enabled:
-            continue
-        for name, path, end_of in (
-            ("certificate_file", files.certificate_file, _identity_expiry),
-            (files.ca_key, files.ca_file, ca_expiry),
-        ):
-            with suppress(UnusableFile):
-                if path is not None and (not_after := end_of(path)) is not None:
-                    found.append(Expiry(f"{files.key}.{name}", path, not_after))
-    return tuple(sorted(found, key=lambda expiry: (expiry.not_after, expiry.key)))
-
-
-def _identity_expiry(path: Path) -> datetime | None:
-    return min(certificate.not_valid_after_utc for certificate in read_certificates(path))
-
-
-def expiring_soon(settings: Settings, now: datetime | None = None) -> tuple[Expiry, ...]:
-    """The certificates in use that end within 30 days, or have ended."""
-    at = now or datetime.now(UTC)
-    return tuple(expiry for expiry in expiries(settings) if expiry.not_after < at + EXPIRES_SOON)

@@ -31,6 +31,7 @@ from config.tls_checks import (
     the_tls_port_is_whole,
     tls_is_meant_where_it_is_set_up,
 )
+from config.web_checks import the_web_port_is_whole
 
 Check = Callable[[Settings], Iterable[Problem]]
 
@@ -228,9 +229,10 @@ CHECKS: Mapping[Check, tuple[str, ...]] = {
     database_can_be_addressed: ("storage",),
     folders_can_be_made: ("node", "destinations"),
     _senders_pipelines_are_enabled: ("receive", "pipelines"),
-    certificates_can_be_used: ("receive", "destinations"),
+    certificates_can_be_used: ("receive", "destinations", "web"),
     the_tls_port_is_whole: ("receive",),
     bound_senders_can_prove_themselves: ("receive",),
-    tls_is_meant_where_it_is_set_up: ("receive", "destinations"),
+    tls_is_meant_where_it_is_set_up: ("receive", "destinations", "web"),
     peers_are_verified: ("receive", "destinations"),
+    the_web_port_is_whole: ("receive", "destinations", "web"),
 }

@@ -29,6 +29,7 @@ from config.setting_types import is_ae_title as is_ae_title
 from config.sop_classes import SopClasses
 from config.stow_settings import StowDestination as StowDestination
 from config.tls_settings import ClientTls, Fingerprint, ServerTls
+from config.web_settings import WebSettings
 
 
 class NodeSettings(Frozen):
@@ -83,6 +84,7 @@ class SenderSettings(Frozen):
     qido_url: HttpUrl | None = None
     qido_bearer_token: SecretStr | None = None
     qido_ca_file: Path | None = None
+    qido_revocation_lists: tuple[Path, ...] = ()
     commitment_host: str | None = None
     commitment_port: Port | None = None
     commitment_tls: ClientTls = ClientTls()
@@ -200,6 +202,7 @@ class FhirDestination(FhirContent):
     bearer_token: SecretStr | None = None
     smart: SmartBackend = SmartBackend()
     ca_file: Path | None = None
+    revocation_lists: tuple[Path, ...] = ()
     certificate_file: Path | None = None
     key_file: Path | None = None
     timeout_s: Seconds = 30
@@ -213,6 +216,7 @@ class FolderDestination(FhirContent):
     type: Literal["folder"]
     name: Name
     folder: Path = Path("fhir-out")
+    most_entries: Annotated[int, Field(ge=2)] | None = None
     wait_for_dicom_s: Annotated[float, Field(ge=0)] = 300
     retry: RetrySettings = RetrySettings()
 
@@ -281,4 +285,5 @@ class Settings(Frozen):
     worker: WorkerSettings = WorkerSettings()
     pipelines: PipelineSettings = PipelineSettings()
     destinations: tuple[Destination, ...] = (FolderDestination(type="folder", name="fhir-folder"),)
+    web: WebSettings = WebSettings()
     log: LogSettings = LogSettings()

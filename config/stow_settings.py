@@ -27,10 +27,12 @@ class StowDestination(ObjectProfile):
     user: str | None = None
     password: SecretStr | None = None
     ca_file: Path | None = None
+    revocation_lists: tuple[Path, ...] = ()
     certificate_file: Path | None = None
     key_file: Path | None = None
     verify_host_name: bool = True
     timeout_s: Seconds = 60
+    confirm: Literal["find", "none"] = "find"
     transfer_syntaxes: tuple[str, ...] = (EXPLICIT_VR_LITTLE_ENDIAN,)
     outcomes: Outcomes = ("findings", "no_findings")
     retry: RetrySettings = RetrySettings()
@@ -48,6 +50,7 @@ class StowDestination(ObjectProfile):
         return ClientTls(
             enabled=self.url.startswith("https://"),
             ca_file=self.ca_file,
+            revocation_lists=self.revocation_lists,
             certificate_file=self.certificate_file,
             key_file=self.key_file,
             verify_host_name=self.verify_host_name,

@@ -15,6 +15,7 @@ from config.certificates import (
     read_private_key,
 )
 from config.errors import Problem
+from config.revocation_lists import read_revocation_lists
 from config.settings import (
     DicomDestination,
     FhirDestination,
@@ -36,6 +37,8 @@ def certificates_can_be_used(settings: Settings) -> Iterable[Problem]:
             yield from _identity_problems(files)
             if files.ca_file is not None:
                 yield from _ca_problems(f"{files.key}.{files.ca_key}", files.ca_file)
+            for path in files.revocation_lists:
+                yield from _list_problems(f"{files.key}.{files.lists_key}", path)
 
 
 def _identity_problems(files: CertificateFiles) -> Iterator[Problem]:
@@ -67,6 +70,14 @@ def _ca_problems(key: str, path: Path) -> Iterator[Problem]:
         yield _problem(key, path, f"the CA certificate expired on {last:%Y-%m-%d}: renew it")
 
 
+def _list_problems(key: str, path: Path) -> Iterator[Problem]:
+    """One that has expired is no problem here, but a warning: it is renewed without a restart."""
+    try:
+        read_revocation_lists(path)
+    except UnusableFile as error:
+        yield _problem(key, path, str(error))
+
+
 def the_tls_port_is_whole(settings: Settings) -> Iterable[Problem]:
     """The TLS port has what it needs, and is a port of its own."""
     receive, tls = settings.receive, settings.receive.tls
@@ -82,6 +93,9 @@ def the_tls_port_is_whole(settings: Settings) -> Iterable[Problem]:
     if tls.require_client_certificate and tls.client_ca_file is None:
         text = "name the CA that callers' certificates must come from"
         yield _problem("receive.tls.client_ca_file", "null", text)
+    elif tls.revocation_lists and tls.client_ca_file is None:
+        text = "nobody is asked for a certificate: name a client_ca_file, too"
+        yield _problem("receive.tls.revocation_lists", tls.revocation_lists[0], text)
     if tls.port and tls.port == receive.port:
         text = "this is receive.port: give TLS a port of its own, or set receive.port null"
         yield _problem("receive.tls.port", tls.port, text)
@@ -105,8 +119,8 @@ def bound_senders_can_prove_themselves(settings: Settings) -> Iterable[Problem]:
 def tls_is_meant_where_it_is_set_up(settings: Settings) -> Iterable[Problem]:
     """Who names certificates believes that the connection is encrypted."""
     for files in certificate_files(settings):
-        named = files.certificate_file or files.key_file or files.ca_file
-        if named is not None and not files.is_enabled:
+        named = (files.certificate_file, files.key_file, files.ca_file, *files.revocation_lists)
+        if any(named) and not files.is_enabled:
             switch = f"{files.key}.enabled"
             text = f"certificates are named, and TLS is off: set {switch} true"
             yield _problem(switch, "false", text)

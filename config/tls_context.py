@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from config.certificates import UnusableFile, check_identity
+from config.revocation_lists import ask_revocation_lists
 from config.tls_settings import ClientTls, ServerTls
 
 TLS_1_2_CIPHERS = (
@@ -31,6 +32,7 @@ def server_context(tls: ServerTls) -> ssl.SSLContext:
         context.verify_mode = ssl.CERT_REQUIRED if is_required else ssl.CERT_OPTIONAL
     elif tls.require_client_certificate:
         raise UnusableFile("no client_ca_file: nobody's certificate could be verified")
+    ask_revocation_lists(context, tls.revocation_lists)
     return context
 
 
@@ -45,6 +47,7 @@ def client_context(tls: ClientTls) -> ssl.SSLContext:
         context.load_default_certs(ssl.Purpose.SERVER_AUTH)
     else:
         _load_ca(context, tls.ca_file)
+    ask_revocation_lists(context, tls.revocation_lists)
     if tls.certificate_file is not None:
         _load_identity(context, tls.certificate_file, tls.key_file)
     return context

@@ -34,6 +34,7 @@ class ServerTls(Frozen):
     key_file: Path | None = None
     client_ca_file: Path | None = None
     require_client_certificate: bool = True
+    revocation_lists: tuple[Path, ...] = ()
 
 
 class ClientTls(Frozen):
@@ -41,6 +42,7 @@ class ClientTls(Frozen):
 
     enabled: bool = False
     ca_file: Path | None = None
+    revocation_lists: tuple[Path, ...] = ()
     certificate_file: Path | None = None
     key_file: Path | None = None
     verify_host_name: bool = True

@@ -14,9 +14,11 @@ from typing import Final
 import httpx
 
 from config.settings import FhirDestination
+from config.tls_failure import EXPLANATIONS, failure_of
 from fhir.client_certificate import ClientCertificate
 from fhir.errors import FhirError, PermanentFhirError, TransientFhirError
 from fhir.json_reading import Json, parse_object
+from fhir.server_trust import ServerTrust
 from fhir.time_limit import TimeLimit
 
 LONGEST_EXCHANGE: Final = 4
@@ -32,19 +34,15 @@ class HttpExchange:
         """Read the certificates.
 
         Raises:
-            PermanentFhirError: the CA certificates cannot be used.
+            PermanentFhirError: CA certificates or revocation lists cannot be used.
         """
+        self._destination = destination
         self._limit_s = LONGEST_EXCHANGE * destination.timeout_s
-        context = _tls_context(destination)
-        self._certificate = ClientCertificate(destination, context)
-        self._client = httpx.Client(
-            headers={"User-Agent": "radnode"},
-            timeout=destination.timeout_s,
-            verify=context,
-            follow_redirects=False,
-            # A connection for each exchange, for `TimeLimit` to end.
-            limits=httpx.Limits(max_keepalive_connections=0),
-        )
+        self._trust = ServerTrust(destination)
+        try:
+            self._client = self._new_client()
+        except TransientFhirError as error:
+            raise PermanentFhirError(error.code, error.text) from None
 
     def close(self) -> None:
         """Close the connections."""
@@ -63,12 +61,27 @@ class HttpExchange:
         Raises:
             TransientFhirError: no answer, not in time, or too large. `interaction` names it.
         """
+        if self._trust.has_changed():
+            older, self._client = self._client, self._new_client()
+            older.close()
         self._certificate.refresh()
         request = self._request(method, url, content, headers)
         with TimeLimit(self._limit_s) as limit:
             request.extensions["trace"] = limit.trace
             response, body = self._answer(interaction, request, limit)
         return response, parse_object(body)
+
+    def _new_client(self) -> httpx.Client:
+        context = self._trust.context()
+        self._certificate = ClientCertificate(self._destination, context)
+        return httpx.Client(
+            headers={"User-Agent": "radnode"},
+            timeout=self._destination.timeout_s,
+            verify=context,
+            follow_redirects=False,
+            # A connection for each exchange, for `TimeLimit` to end.
+            limits=httpx.Limits(max_keepalive_connections=0),
+        )
 
     def _request(
         self, method: str, url: str, content: bytes | None, headers: Mapping[str, str]
@@ -107,6 +120,10 @@ def _body(interaction: str, response: httpx.Response) -> bytes:
 def _no_answer(interaction: str, error: httpx.RequestError, limit: TimeLimit) -> FhirError:
     if limit.is_over or isinstance(error, httpx.TimeoutException):
         return _late(interaction)
+    told = _tls_error(error)
+    if told is not None:
+        text = f"{interaction}: {EXPLANATIONS[failure_of(told)]}"
+        return TransientFhirError("connection", text)
     # The error's own text may quote the URL; its kind says enough.
     return TransientFhirError("connection", f"{interaction}: {type(error).__name__}")
 
@@ -115,16 +132,8 @@ def _late(interaction: str) -> TransientFhirError:
     return TransientFhirError("timeout", f"{interaction}: no answer in time")
 
 
-def _tls_context(destination: FhirDestination) -> ssl.SSLContext:
-    """Verifies always: against the system's CAs, or against the site's own alone."""
-    urls = destination.base_url, destination.smart.token_url or ""
-    if not any(url.startswith("https://") for url in urls):
-        # Never used, since no redirect is followed; trusts nobody, and spares loading the CAs.
-        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    try:
-        context = ssl.create_default_context(cafile=destination.ca_file)
-    except OSError as error:
-        text = f"ca_file cannot be used: {type(error).__name__}"
-        raise PermanentFhirError("ca_file", text) from None
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context
+def _tls_error(error: BaseException | None) -> ssl.SSLError | None:
+    """Find what OpenSSL said below the errors of httpx and httpcore."""
+    while error is not None and not isinstance(error, ssl.SSLError):
+        error = error.__cause__ or error.__context__
+    return error

@@ -11,6 +11,7 @@ import ssl
 import time
 from typing import Final
 
+from config.tls_failure import EXPLANATIONS, failure_of
 from fhir.errors import TransientFhirError
 
 START: Final = b"\x0b"
@@ -44,8 +45,9 @@ def exchange(
                 line.sendall(START + message + END)
                 return _answer(line, deadline)
     except ssl.SSLError as error:
-        # Its own text can quote names of the certificate; the reason is a fixed word.
-        raise TransientFhirError("tls", f"TLS failed: {error.reason or 'error'}") from None
+        # Its own text can quote names of the certificate.
+        failure = failure_of(error)
+        raise TransientFhirError("tls", f"TLS failed: {EXPLANATIONS[failure]}") from None
     except TimeoutError:
         raise TransientFhirError("timeout", "the receiver did not answer in time") from None
     except OSError as error:

@@ -162,7 +162,7 @@ def _finding(measurement: MeasurementRecord) -> list[ObservationComponent]:
 def _side_or_part(measurement: MeasurementRecord) -> list[ObservationComponent]:
     """Side or part as a coded component: R4's bodySite has no place for a modifier."""
     modifier = measurement.type_modifier
-    if modifier is None or measurement.is_of_class:
+    if modifier is None or (measurement.is_of_class and modifier.value not in LATERALITIES):
         return []
     name = _LATERALITY if modifier.value in LATERALITIES else _TOPOGRAPHICAL_MODIFIER
     code = from_dicom(name)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from fhir.json_reading import Json
+from fhir.json_reading import Json, child, string
 
 _BELONG_TOGETHER: Final = 2
 """The report and its Provenance end a Bundle, and are never torn apart."""
@@ -21,6 +21,28 @@ def parts_of(entries: list[Json], most_entries: int | None) -> list[list[Json]]:
     sources, report = entries[:-_BELONG_TOGETHER], entries[-_BELONG_TOGETHER:]
     starts = range(0, len(sources), most_entries)
     return [*(sources[start : start + most_entries] for start in starts), report]
+
+
+def self_contained_parts(entries: list[Json], most_entries: int | None) -> list[list[Json]]:
+    """As `parts_of`, for parts that are posted in turn by somebody who reads no answers.
+
+    What stands in another part is named by a conditional reference, `Type?identifier=...`.
+    """
+    conditions = {string(each, "fullUrl"): _condition(each) for each in entries}
+    return [_self_contained(part, conditions) for part in parts_of(entries, most_entries)]
+
+
+def _self_contained(part: list[Json], conditions: Mapping[str, str]) -> list[Json]:
+    own = {string(each, "fullUrl") for each in part}
+    others = {url: told for url, told in conditions.items() if url not in own}
+    told: list[Json] = with_places(part, others)
+    return told
+
+
+def _condition(entry: Json) -> str:
+    request = child(entry, "request")
+    url, query = string(request, "url"), string(request, "ifNoneExist")
+    return f"{url}?{query}" if query else url
 
 
 def with_places(value: Any, places: Mapping[str, str]) -> Any:

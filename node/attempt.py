@@ -51,6 +51,7 @@ def warm_up(registry: Registry, settings: Settings) -> None:
     A model that cannot be loaded is only logged: its jobs fail one by one, for all to see.
     """
     import pipelines.first_imports  # noqa: F401 -- imports torch, before the others do
+    from pipelines.bundle_macros import BROKEN_CONFIG
     from pipelines.device import chosen_device, prepare_torch
     from pipelines.model_cache import keep_models_within, loaded_model
     from pipelines.run import run_pipeline  # noqa: F401 -- highdicom takes its time, too
@@ -62,7 +63,7 @@ def warm_up(registry: Registry, settings: Settings) -> None:
             loaded_model(registered, chosen_device(settings.worker.device))
         except PipelineError as error:
             log.error("model_not_loaded", pipeline=name, reason=str(error))
-        except Exception:  # of others' code; it must not keep the worker from starting
+        except (*BROKEN_CONFIG, MemoryError):  # of others' code, which loading runs
             log.error("model_not_loaded", pipeline=name, exc_info=True)
 
 
@@ -91,7 +92,7 @@ def attempt(
         return Failure(_code(error), str(error), may_pass=True)
     except MemoryError:
         return Failure("out_of_memory", "the attempt needed more memory than there is", True)
-    except Exception as error:
+    except Exception as error:  # the job's outermost edge; recorded with it
         # Never the error's own text: a foreign library may quote the data set in it.
         log.error("attempt_broke", exc_info=True)
         return Failure("internal_error", describe_error(error), may_pass=True)

@@ -31,7 +31,7 @@ PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 
 _RSA_BITS = 3072
 _CA_DAYS = 3650
-_CLOCKS_DIFFER = timedelta(hours=1)
+CLOCKS_DIFFER = timedelta(hours=1)
 _LONGEST_COMMON_NAME = 64
 
 
@@ -54,7 +54,9 @@ class MadeCertificate:
 
 
 @dataclass(frozen=True, slots=True)
-class _Authority:
+class Authority:
+    """A CA: its certificate and its key."""
+
     certificate: x509.Certificate
     key: PrivateKey
 
@@ -89,8 +91,8 @@ class CertificateMaker:
             authority = self._authority()
             key = self._new_key()
             certificate = _signed(authority, key, host_names, days)
-            _write(key_file, _key_pem(key), 0o600)
-            _write(certificate_file, certificate.public_bytes(Encoding.PEM), 0o644)
+            write_file(key_file, _key_pem(key), 0o600)
+            write_file(certificate_file, certificate.public_bytes(Encoding.PEM), 0o644)
         except OSError as error:
             text = f"{self._folder} cannot be written: {error.strerror}"
             raise CannotMakeCertificates(text) from None
@@ -98,32 +100,39 @@ class CertificateMaker:
         not_after = certificate.not_valid_after_utc
         return MadeCertificate(host_names[0], certificate_file, key_file, fingerprint, not_after)
 
-    def _authority(self) -> _Authority:
+    def _authority(self) -> Authority:
         key_file = self._folder / "ca.key"
         if self.ca_file.exists() or key_file.exists():
-            return self._existing_authority(key_file)
+            return existing_authority(self._folder)
         key = self._new_key()
         certificate = _self_signed(key)
-        _write(key_file, _key_pem(key), 0o600)
-        _write(self.ca_file, certificate.public_bytes(Encoding.PEM), 0o644)
-        return _Authority(certificate, key)
-
-    def _existing_authority(self, key_file: Path) -> _Authority:
-        try:
-            certificate, key = read_certificates(self.ca_file)[0], read_private_key(key_file)
-        except UnusableFile as error:
-            text = f"the CA in {self._folder} cannot be used: {error}"
-            raise CannotMakeCertificates(text) from None
-        if not isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey):
-            raise CannotMakeCertificates(f"{key_file} is neither an RSA nor an EC key")
-        if key.public_key() != certificate.public_key():
-            raise CannotMakeCertificates(f"{key_file} is not the key of {self.ca_file}")
-        return _Authority(certificate, key)
+        write_file(key_file, _key_pem(key), 0o600)
+        write_file(self.ca_file, certificate.public_bytes(Encoding.PEM), 0o644)
+        return Authority(certificate, key)
 
     def _new_key(self) -> PrivateKey:
         if self._key_type is KeyType.EC:
             return ec.generate_private_key(ec.SECP256R1())
         return rsa.generate_private_key(public_exponent=65537, key_size=_RSA_BITS)
+
+
+def existing_authority(folder: Path) -> Authority:
+    """Return the CA that lies in a folder.
+
+    Raises:
+        CannotMakeCertificates: there is none, or none that can be used.
+    """
+    ca_file, key_file = folder / "ca.pem", folder / "ca.key"
+    try:
+        certificate, key = read_certificates(ca_file)[0], read_private_key(key_file)
+    except UnusableFile as error:
+        text = f"the CA in {folder} cannot be used: {error}"
+        raise CannotMakeCertificates(text) from None
+    if not isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey):
+        raise CannotMakeCertificates(f"{key_file} is neither an RSA nor an EC key")
+    if key.public_key() != certificate.public_key():
+        raise CannotMakeCertificates(f"{key_file} is not the key of {ca_file}")
+    return Authority(certificate, key)
 
 
 def _self_signed(key: PrivateKey) -> x509.Certificate:
@@ -141,7 +150,7 @@ def _self_signed(key: PrivateKey) -> x509.Certificate:
 
 
 def _signed(
-    authority: _Authority, key: PrivateKey, host_names: Sequence[str], days: int
+    authority: Authority, key: PrivateKey, host_names: Sequence[str], days: int
 ) -> x509.Certificate:
     issuer = authority.certificate.subject
     purposes = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
@@ -168,7 +177,7 @@ def _builder(
         .issuer_name(issuer)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - _CLOCKS_DIFFER)
+        .not_valid_before(now - CLOCKS_DIFFER)
         .not_valid_after(now + timedelta(days=days))
     )
 
@@ -203,7 +212,7 @@ def _key_pem(key: PrivateKey) -> bytes:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
-def _write(path: Path, content: bytes, mode: int) -> None:
+def write_file(path: Path, content: bytes, mode: int) -> None:
     """Write beside and rename: a node that reads the file meanwhile sees the old or the new."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     beside.unlink(missing_ok=True)

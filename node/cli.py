@@ -29,6 +29,7 @@ from node.make_certificates import made_certificates
 from node.model_commands import model_app
 from node.offered_pipelines import pipeline_problems
 from node.quarantine_cli import quarantine_app, quarantine_json, quarantine_told
+from node.revocation_list_maker import made_revocation_list
 from node.run_command import run
 from node.send_target import SendTarget
 from node.status_gate import MOST_ROWS, certificate_warnings, gate_json, rejections_table
@@ -37,7 +38,6 @@ from pipelines.errors import InvalidBundle, InvalidDefinition, PipelineError
 from storage.deliveries import retry_delivery as retry_delivery_now
 from storage.errors import StorageError
 from storage.jobs import get_job, retry_job
-from storage.migrate import migrate as migrate_database
 from storage.overview import study_rows
 from storage.quarantine import list_quarantine, quarantine_count
 from storage.rejections import list_rejections
@@ -222,6 +222,8 @@ def check_config(config: ConfigOption = None) -> None:
 @app.command()
 def migrate(config: ConfigOption = None) -> None:
     """Bring the database to this version; `radnode serve` does it by itself."""
+    from storage.migrate import migrate as migrate_database
+
     settings = command_settings(config, "migrate")
     make_private(settings.node.data_dir)
     with kept_data(settings) as db:
@@ -241,6 +243,19 @@ def make_certificates(
     for line in made_certificates(
         folder, name, peer or [], days=days, key_type=key_type, renew=renew
     ):
+        typer.echo(line)
+
+
+@app.command()
+def make_revocation_list(
+    folder: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="Of the CA.")],
+    revoke: Annotated[
+        list[str] | None, typer.Option(help="Peer, or certificate file, to withdraw.")
+    ] = None,
+    days: Annotated[int, typer.Option(min=1, max=3650, help="Until the next update.")] = 30,
+) -> None:
+    """Withdraw certificates of that CA, or renew its list of those that are withdrawn."""
+    for line in made_revocation_list(folder, revoke or [], days=days):
         typer.echo(line)
 
 

@@ -4,6 +4,7 @@ DICOM has no end of a study. In this order:
 
 1. Somebody announced instances that have not come, or a performed procedure step is in progress:
    not complete, for `list_wait_s` at the most. A sender may list what it will never send us.
+   What has come and is in quarantine is not waited for, and is no proof either.
 2. Lists (storage commitment, availability, performed step) name all that is here, and all that
    they name is here: complete at once, evidence `instance_list`.
 3. The PACS was asked and counts exactly what has come: complete at once, `pacs_counts`.
@@ -77,7 +78,8 @@ def evidence_of_completeness(
     if evidence is None and _may_be_covered(progress, comparison, settings, quiet):
         covered = covered_pipeline()
         evidence = f"{SLICES_WITHOUT_GAPS} (for {covered})" if covered else None
-    return f"{evidence} ({_missing(progress)})" if evidence and waits else evidence
+    lacks = _missing(progress)
+    return f"{evidence} ({lacks})" if evidence and lacks else evidence
 
 
 def _proof(progress: StudyProgress, comparison: Comparison) -> str | None:
@@ -89,7 +91,9 @@ def _proof(progress: StudyProgress, comparison: Comparison) -> str | None:
 def _missing(progress: StudyProgress) -> str:
     if progress.lists.missing:
         return f"{progress.lists.missing} listed instances have not come"
-    return "a performed procedure step has not ended"
+    if progress.lists.quarantined:
+        return f"{progress.lists.quarantined} listed instances are in quarantine"
+    return "a performed procedure step has not ended" if progress.lists.open_steps else ""
 
 
 def _may_be_covered(
@@ -235,7 +239,7 @@ class Completeness:
 
 def _listed_series(progress: StudyProgress) -> frozenset[str]:
     """Return the series that lists name in whole."""
-    if not progress.lists.sources or progress.lists.waits_for_more:
+    if progress.lists.waits_for_more or progress.lists.quarantined or not progress.lists.sources:
         return frozenset()
     return frozenset(progress.series_counts) - frozenset(progress.lists.unlisted)
 

@@ -4,99 +4,34 @@ It is asked by storage commitment. Its report comes on the same association, or 
 that it opens to us; both end in `CommitmentResults.take`. What it does not keep is sent again.
 Where there is no report in time, or no such service, C-FIND tells second best whether our objects
 are listed; what is not listed proves nothing, so the delivery stays `sent`, with the reason.
+A PACS over HTTP is asked by QIDO-RS in the same way, where its answer named no objects.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from datetime import timedelta
 
 import structlog
 from pydicom.uid import generate_uid
 
-from config.settings import DicomDestination, Settings
+from config.settings import DicomDestination, PacsDestination, Settings, StowDestination
 from node.clock import Clock, utc_now
 from node.commitment_association import Peer, ask_commitment
-from node.commitment_result import CommitmentResult, FailureReason
+from node.commitment_results import CommitmentResults, confirmed, sop_classes
 from node.errors import CommitmentUnavailable, CountsUnavailable
 from node.find_objects import KnownObject, find_objects
 from node.setback import retry_delay
+from node.stow.search import search_objects
 from storage import confirmations
 from storage.database import Database
-from storage.deliveries import get_delivery
 from storage.evidence_records import ConfirmationRecord, ConfirmationState
 from storage.jobs import get_job
-from storage.sent_objects import SentObject, objects_of_delivery
+from storage.sent_objects import objects_of_delivery
 
 SAME_ASSOCIATION_S = 5.0
 
 _log = structlog.get_logger()
-
-
-class CommitmentResults:
-    """Takes reports of PACS on commitments of ours; usable from every process and thread."""
-
-    def __init__(
-        self, settings: Settings, db: Database, *, worker_id: str, clock: Clock = utc_now
-    ) -> None:
-        self._db = db
-        self._worker_id = worker_id
-        self._clock = clock
-        self._destinations = {
-            destination.name: destination
-            for destination in settings.destinations
-            if isinstance(destination, DicomDestination)
-        }
-
-    def take(self, result: CommitmentResult) -> None:
-        """Confirm the delivery that the report is about, or have it sent again."""
-        asked = confirmations.delivery_of_transaction(self._db, result.transaction_uid)
-        if asked is None:
-            _log.warning("commitment_report_unknown")
-            return
-        wanted = _sop_classes(objects_of_delivery(self._db, asked.delivery_id))
-        lost = {uid: result.failed.get(uid, 0) for uid in wanted if uid not in result.kept}
-        now = self._clock()
-        if not lost:
-            receipt = {"commitment": result.transaction_uid}
-            confirmed(self._db, asked, receipt, self._worker_id, now)
-        elif set(lost.values()) == {FailureReason.DUPLICATE_TRANSACTION_UID}:
-            confirmations.postpone_confirmation(
-                self._db,
-                asked.delivery_id,
-                state=ConfirmationState.ASKING,
-                due_at=now,
-                code="duplicate_transaction",
-                text="the PACS has seen this Transaction UID before; it is asked under another",
-            )
-        else:
-            self._send_again(asked, len(wanted), lost, now)
-
-    def _send_again(
-        self, asked: ConfirmationRecord, total: int, lost: Mapping[str, int], now: datetime
-    ) -> None:
-        delivery = get_delivery(self._db, asked.delivery_id)
-        destination = self._destinations.get(delivery.destination)
-        reasons = ", ".join(f"0x{reason:04X}" for reason in sorted(set(lost.values())))
-        text = f"the PACS does not keep {len(lost)} of {total} objects: reason {reasons}"
-        days = destination.retry.give_up_after_days if destination else 0
-        if destination is None or now - delivery.created_at > timedelta(days=days):
-            confirmations.give_up_confirmation(
-                self._db, asked.delivery_id, code="commitment_failed", text=text
-            )
-            _log.error("commitment_failed", delivery_id=asked.delivery_id, reason=text)
-            return
-        wait = retry_delay(destination.retry, max(1, delivery.attempts))
-        confirmations.send_again(
-            self._db,
-            asked.delivery_id,
-            worker_id=self._worker_id,
-            code="commitment_failed",
-            text=text,
-            due_at=now + wait,
-            now=now,
-        )
-        _log.warning("commitment_failed", delivery_id=asked.delivery_id, reason=text)
 
 
 class Confirmation:
@@ -104,7 +39,7 @@ class Confirmation:
 
     def __init__(
         self,
-        destination: DicomDestination,
+        destination: PacsDestination,
         settings: Settings,
         db: Database,
         *,
@@ -116,14 +51,7 @@ class Confirmation:
         self._worker_id = worker_id
         self._clock = clock
         self._results = CommitmentResults(settings, db, worker_id=worker_id, clock=clock)
-        self._peer = Peer(
-            destination.host,
-            destination.port,
-            called_ae_title=destination.ae_title,
-            calling_ae_title=destination.calling_ae_title or settings.node.ae_title,
-            timeout_s=destination.timeout_s,
-            tls=destination.tls,
-        )
+        self._own_ae_title = settings.node.ae_title
 
     def ask_next(self) -> bool:
         """Ask about the next delivery that is due; False when none is."""
@@ -140,24 +68,27 @@ class Confirmation:
             confirmed(self._db, due, receipt, self._worker_id, self._clock())
         elif due.began_at < since:
             self._give_up(due)
+        elif isinstance(self._destination, StowDestination):
+            self._find(due, ("not_named", "its answer to what was sent names no objects"))
         elif self._destination.confirm == "find" or due.state is ConfirmationState.AWAITED:
             self._find(due, ("no_report", "no report on the storage commitment came in time"))
         else:
-            self._ask(due)
+            self._ask(due, self._destination)
         return True
 
-    def _ask(self, due: ConfirmationRecord) -> None:
+    def _ask(self, due: ConfirmationRecord, destination: DicomDestination) -> None:
         transaction_uid = str(generate_uid(prefix=None))
-        timeout = timedelta(seconds=self._destination.confirm_timeout_s)
+        timeout = timedelta(seconds=destination.confirm_timeout_s)
+        peer = _peer(destination, self._own_ae_title)
         confirmations.await_report(
             self._db,
             due.delivery_id,
             transaction_uid=transaction_uid,
             due_at=self._clock() + timeout,
         )
-        objects = _sop_classes(objects_of_delivery(self._db, due.delivery_id))
+        objects = sop_classes(objects_of_delivery(self._db, due.delivery_id))
         try:
-            result = ask_commitment(self._peer, transaction_uid, objects, wait_s=SAME_ASSOCIATION_S)
+            result = ask_commitment(peer, transaction_uid, objects, wait_s=SAME_ASSOCIATION_S)
         except CommitmentUnavailable as error:
             if error.is_supported:
                 self._postpone(due, ConfirmationState.ASKING, error.code, error.text)
@@ -173,7 +104,7 @@ class Confirmation:
         objects = self._objects(due)
         code, text = why
         try:
-            found = find_objects(self._peer, objects)
+            found = self._found(objects)
         except CountsUnavailable as error:
             text = f"{text}; {error}"
         else:
@@ -184,6 +115,11 @@ class Confirmation:
             code = "not_listed"
             text = f"the PACS lists {len(found)} of {len(objects)} objects"
         self._postpone(due, due.state, code, text)
+
+    def _found(self, objects: Sequence[KnownObject]) -> frozenset[str]:
+        if isinstance(self._destination, StowDestination):
+            return search_objects(self._destination, objects)
+        return find_objects(_peer(self._destination, self._own_ae_title), objects)
 
     def _objects(self, due: ConfirmationRecord) -> Sequence[KnownObject]:
         study_uid = get_job(self._db, due.job_id).study_instance_uid
@@ -216,18 +152,12 @@ class Confirmation:
         _log.error("delivery_unconfirmed", delivery_id=due.delivery_id, reason_code="gave_up")
 
 
-def _sop_classes(sent: Sequence[SentObject]) -> Mapping[str, str]:
-    """Give SOP Class UIDs by SOP Instance UID."""
-    return {item.sop_instance_uid: item.sop_class_uid for item in sent}
-
-
-def confirmed(
-    db: Database,
-    asked: ConfirmationRecord,
-    receipt: Mapping[str, str],
-    worker_id: str,
-    now: datetime,
-) -> None:
-    """Write down that a PACS keeps a delivery."""
-    if confirmations.confirm(db, asked.delivery_id, worker_id=worker_id, receipt=receipt, now=now):
-        _log.info("delivery_confirmed", delivery_id=asked.delivery_id, by=sorted(receipt))
+def _peer(destination: DicomDestination, own_ae_title: str) -> Peer:
+    return Peer(
+        destination.host,
+        destination.port,
+        called_ae_title=destination.ae_title,
+        calling_ae_title=destination.calling_ae_title or own_ae_title,
+        timeout_s=destination.timeout_s,
+        tls=destination.tls,
+    )

@@ -14,12 +14,12 @@ from config.settings import Settings
 from node.errors import CannotStart
 from storage.database import Database, open_database, sqlite_url
 from storage.errors import StorageError
-from storage.migrate import is_current
 
 DATABASE_FILE = "radnode.sqlite"
 LOCK_FILE = "radnode.lock"
 PORT_FILE = "receive.port"
 TLS_PORT_FILE = "receive-tls.port"
+WEB_PORT_FILE = "web.port"
 
 
 def make_private(data_dir: Path) -> None:
@@ -93,6 +93,9 @@ def existing_data(settings: Settings) -> Iterator[Database]:
 
     Raises `CannotStart` when there is none yet, or its schema is of another version.
     """
+    # Here, since receivers and workers open the database too, and need no alembic.
+    from storage.migrate import is_current
+
     data_dir = settings.node.data_dir
     if database_url(settings) is None and not (data_dir / DATABASE_FILE).is_file():
         raise CannotStart(f"node.data_dir {data_dir}: no database yet; run radnode serve first")

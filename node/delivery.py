@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -13,6 +13,7 @@ import structlog
 from structlog.contextvars import bound_contextvars
 
 from config.settings import Destination, PacsDestination
+from fhir.errors import FhirError
 from fhir.progress import Progress
 from node.audit_trail import AuditEvent, note
 from node.clock import Clock, utc_now
@@ -66,14 +67,20 @@ class DeliveryLoop:
 
     def run(self, stop: threading.Event) -> None:
         """Deliver until `stop` is set, whatever goes wrong; what is in hand is settled first."""
-        self._check()
+        self._guarded(self._check, stop)
         while not stop.is_set():
-            try:
-                if not self._deliver_if_storage_answers(stop):
-                    stop.wait(_POLL_INTERVAL_S)
-            except Exception as error:  # noqa: BLE001 -- a thread's outermost edge
-                self._note_breakdown(error)
-                stop.wait(_BREAKDOWN_WAIT_S)
+            self._guarded(lambda: self._deliver_or_rest(stop), stop)
+
+    def _guarded(self, act: Callable[[], None], stop: threading.Event) -> None:
+        try:
+            act()
+        except Exception as error:  # noqa: BLE001 -- a thread's outermost edge
+            self._note_breakdown(error)
+            stop.wait(_BREAKDOWN_WAIT_S)
+
+    def _deliver_or_rest(self, stop: threading.Event) -> None:
+        if not self._deliver_if_storage_answers(stop):
+            stop.wait(_POLL_INTERVAL_S)
 
     def _check(self) -> None:
         """Tell at the start what would hold every result; each try finds it again."""
@@ -81,7 +88,7 @@ class DeliveryLoop:
             return
         try:
             self._sender.check()
-        except Exception as error:  # noqa: BLE001 -- a thread's outermost edge
+        except (FhirError, OSError) as error:
             setback = setback_of(error)
             log.warning(
                 "destination_not_ready",
@@ -134,7 +141,7 @@ class DeliveryLoop:
                 finished = replace(finished, withdrawn_at=delivery.created_at)
             receipt = self._sender.send(finished, self._progress(delivery))
             return with_identity(receipt, finished.attributes)
-        except Exception as error:  # noqa: BLE001 -- a thread's outermost edge; kept with the row
+        except Exception as error:  # noqa: BLE001 -- the delivery's outermost edge; kept with its row
             return setback_of(error)
 
     def _progress(self, delivery: DeliveryRecord) -> Progress:

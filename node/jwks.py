@@ -16,7 +16,7 @@ def jwks_json(settings: Settings) -> str:
 
     Raises `CannotStart`: there is no such key, or one cannot be used.
     """
-    paths = _key_files(settings)
+    paths = key_files(settings)
     if not paths:
         raise CannotStart("no destination has smart.key_files: there is no key to publish")
     for path in paths:
@@ -27,7 +27,8 @@ def jwks_json(settings: Settings) -> str:
     return json.dumps(key_set(paths), indent=2)
 
 
-def _key_files(settings: Settings) -> list[Path]:
+def key_files(settings: Settings) -> list[Path]:
+    """The private keys of all SMART destinations, in the order of the settings."""
     return [
         path
         for destination in settings.destinations

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from config.settings import Settings
 from node.commitment_reports import reported_sender
-from node.confirmation import CommitmentResults
+from node.commitment_results import CommitmentResults
 from node.receive.availability_service import AvailabilityService
 from node.receive.commitment_service import CommitmentService
 from node.receive.performed_step_service import PerformedStepService

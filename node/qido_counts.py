@@ -15,6 +15,8 @@ from typing import Any
 
 import httpx
 
+from config.certificates import UnusableFile
+from config.revocation_lists import ask_revocation_lists
 from config.settings import SenderSettings
 from node.errors import CountsUnavailable
 from node.find_counts import PacsCounts, SeriesCount
@@ -71,9 +73,13 @@ def _bounded(answer: httpx.Response, until: float) -> bytes:
 
 def _trust(sender: SenderSettings) -> ssl.SSLContext:
     try:
-        return ssl.create_default_context(cafile=sender.qido_ca_file)
-    except (OSError, ssl.SSLError):
+        context = ssl.create_default_context(cafile=sender.qido_ca_file)
+        ask_revocation_lists(context, sender.qido_revocation_lists)
+    except OSError:
         raise CountsUnavailable("qido_ca_file cannot be used") from None
+    except UnusableFile:
+        raise CountsUnavailable("qido_revocation_lists cannot be used") from None
+    return context
 
 
 def _headers(sender: SenderSettings) -> dict[str, str]:

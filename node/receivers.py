@@ -19,12 +19,12 @@ from pathlib import Path
 import structlog
 
 from config.settings import Settings
-from node.receive.association_slots import slots_file
 from node.receive.listening_sockets import ListeningSockets, listening_sockets
 from node.receive.receiver_process import NONE, Descriptors, process_count, receiver_id
+from node.receive.shared_file import new_shared_file
 from node.receive.tls_port import TlsPort
-from node.receive.wake_pipe import WakeReader
 from node.supervisor import Supervisor
+from node.wake_pipe import WakePipe
 from storage.associations import lose_associations_of, serving_receivers
 from storage.database import Database
 from storage.errors import StorageError
@@ -52,8 +52,8 @@ class Receivers:
         self._run_id = f"{settings.node.name}/{secrets.token_hex(4)}"
         self._supervisors: list[Supervisor] = []
         self._sockets: ListeningSockets | None = None
-        self._wake: WakeReader | None = None
-        self._slots = NONE
+        self._wake: WakePipe | None = None
+        self._limits = NONE
 
     def start(self) -> ListeningSockets:
         """Take the ports, start the processes, and wait until one of them accepts.
@@ -64,10 +64,10 @@ class Receivers:
         if self._settings.receive.tls.enabled:
             TlsPort(self._settings.receive.tls)  # told here, and not by each child
         sockets = self._sockets = listening_sockets(self._settings.receive)
-        self._wake = WakeReader(self._on_change)
-        self._slots = slots_file()
+        self._wake = WakePipe(self._on_change)
+        self._limits = new_shared_file()
         descriptors = Descriptors(
-            _descriptor(sockets.plain), _descriptor(sockets.tls), self._wake.writer, self._slots
+            _descriptor(sockets.plain), _descriptor(sockets.tls), self._wake.writer, self._limits
         )
         for _ in range(process_count(self._settings)):
             supervisor = Supervisor(
@@ -102,7 +102,7 @@ class Receivers:
         self._supervisors.clear()
         if self._wake is not None:
             self._wake.close()
-            os.close(self._slots)
+            os.close(self._limits)
             self._wake = None
             self._try_to_settle()
 

@@ -53,7 +53,7 @@ class RejectionNotes:
                 self._settle(note)
             except StorageError:
                 raise  # the database or the disk: the round is done again
-            except Exception:  # one note must not stop the routing of all studies
+            except Exception:  # the note's outermost edge; recorded with it, and others go on
                 log.error("rejection_note_broke", exc_info=True)
                 dismiss_note(self._db, note, NoteState.UNREADABLE, now=datetime.now(UTC))
 

@@ -75,7 +75,7 @@ def route_ready_studies(
             made += _route(db, files, registry, settings, study, now)
         except StorageError:
             raise  # the database or the disk: the round is done again
-        except Exception as error:  # noqa: BLE001 -- one study must not stop the others
+        except Exception as error:  # noqa: BLE001 -- the study's outermost edge; its refusal
             _log.error("routing_failed", study=uid_tag(_uid(study)), exc_info=True)
             _give_up(db, study, error, settings, now)
     return made
@@ -114,13 +114,15 @@ def _route(
     headers = _read_headers(db, files, study_uid)
     jobs: list[NewJob] = []
     reasons = list(headers.unreadable)
+    codes: list[RefusalCode] = []
     for pipeline in offered_to(study.calling_ae_title, registry, settings):
         wanted = _job_or_reasons(pipeline, headers, study, settings)
         if isinstance(wanted, NewJob):
             jobs.append(wanted)
         else:
             reasons += [f"{pipeline.definition.name}: {reason}" for reason in wanted.reasons]
-    refusal = None if jobs else _refusal(reasons, headers, rejected_count(db, study_uid))
+            codes.append(wanted.code)
+    refusal = None if jobs else _refusal(reasons, codes, headers, rejected_count(db, study_uid))
     # What was taken back may name the wrong patient: nothing new is told under its headers.
     is_gone = refusal is not None and refusal.code == RefusalCode.IMAGES_REJECTED
     job_ids = studies.route(
@@ -153,7 +155,9 @@ def offered_to(
     return offered
 
 
-def _refusal(reasons: list[str], headers: _Headers, rejected: int) -> Refusal:
+def _refusal(
+    reasons: list[str], codes: list[RefusalCode], headers: _Headers, rejected: int
+) -> Refusal:
     if rejected:
         told = f"rejection notes took back {rejected} images of the study"
         if not headers.by_series:
@@ -163,7 +167,9 @@ def _refusal(reasons: list[str], headers: _Headers, rejected: int) -> Refusal:
         "; ".join(reasons)
         or "no pipeline is offered: see pipelines.enabled, and the sender's pipelines"
     )
-    return Refusal(RefusalCode.NO_PIPELINE_MATCHES, text)
+    # Where one pipeline came near, its own code says more than that none matches.
+    near = set(codes) - {RefusalCode.NO_PIPELINE_MATCHES}
+    return Refusal(near.pop() if len(near) == 1 else RefusalCode.NO_PIPELINE_MATCHES, text)
 
 
 def read_candidates(db: Database, files: InstanceFiles, study_uid: str) -> Mapping[str, _Candidate]:

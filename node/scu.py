@@ -20,9 +20,10 @@ from pydicom.filereader import read_file_meta_info
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from config.settings import DicomDestination
-from node.errors import PermanentDelivery, TransientDelivery
+from node.errors import DeliveryError, FormRefused, PermanentDelivery, TransientDelivery
 from node.store_association import open_association, place, refused
-from node.store_status import failure_of
+from node.store_status import failure_of, is_of_form
+from pipelines.objects.encoding import sop_class_name
 from storage.instance_files import uid_tag
 
 _REPORT_CLASSES = "1.2.840.10008.5.1.4.1.1.88."
@@ -52,7 +53,7 @@ class _StoredObject:
     transfer_syntax_uid: UID
 
 
-def note_nothing(_sop_instance_uid: str, _may_be_there: bool) -> None:
+def note_nothing(_sop_instance_uid: str, _may_be_there: bool = True) -> None:
     """Keep nothing."""
 
 
@@ -61,21 +62,27 @@ def store_objects(
     calling_ae_title: str,
     paths: Sequence[Path],
     note: Note = note_nothing,
+    on_stored: Callable[[str], None] = note_nothing,
 ) -> Mapping[str, Stored]:
     """Send objects, segmentations before the reports that refer to them.
 
     Returns what came of each SOP Instance UID. `note` is called with it and True before each is
-    sent, and with False where the destination has refused it.
+    sent, and with False where the destination has refused it; `on_stored` where it is stored.
 
     Raises:
         TransientDelivery: connection, resources or a busy PACS; send all of them again later.
+        FormRefused: the PACS refused an object in this form; what went before it is there.
         PermanentDelivery: the PACS will never take it; the text says what a person can do.
     """
     objects = sorted((_stored_object(path) for path in paths), key=_order)
     assoc = open_association(destination, calling_ae_title, _proposals(destination, objects))
     try:
         _check_contexts(assoc, destination, objects)
-        return {item.sop_instance_uid: _store(assoc, destination, item, note) for item in objects}
+        stored = {}
+        for item in objects:
+            stored[item.sop_instance_uid] = _store(assoc, destination, item, note)
+            on_stored(item.sop_instance_uid)
+        return stored
     finally:
         if assoc.is_established:
             assoc.release()
@@ -135,11 +142,9 @@ def _store(assoc: Any, destination: DicomDestination, item: _StoredObject, note:
         text = f"{place(destination)} ended the association"
         raise TransientDelivery("aborted", text) from error
     status = answer.get("Status")
-    failure = failure_of(status, item.sop_class_uid.name, place(destination))
+    failure = failure_of(status, sop_class_name(item.sop_class_uid), place(destination))
     if failure is not None:
-        if status is not None:
-            note(item.sop_instance_uid, False)
-        raise failure
+        raise _refusal(failure, status, item, note)
     _log.info(
         "object_sent",
         destination=destination.name,
@@ -147,6 +152,17 @@ def _store(assoc: Any, destination: DicomDestination, item: _StoredObject, note:
         status=f"0x{status:04X}",
     )
     return Stored(f"0x{status:04X}", str(used))
+
+
+def _refusal(
+    failure: DeliveryError, status: int | None, item: _StoredObject, note: Note
+) -> DeliveryError:
+    if status is None:
+        return failure
+    note(item.sop_instance_uid, False)
+    if is_of_form(status):
+        return FormRefused(failure.code, failure.text, [item.sop_class_uid])
+    return failure
 
 
 def _transfer_syntax(assoc: Any, item: _StoredObject) -> UID:

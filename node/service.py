@@ -14,17 +14,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 
-from config.settings import DicomDestination, Settings
+from config.settings import PacsDestination, Settings
 from node.assembly import Assembly
 from node.attempt import software_version
 from node.audit_trail import AuditEvent, note
+from node.chosen_ports import forget_ports, tell_receiving_ports
 from node.commitment_reports import CommitmentReports
 from node.completeness import Completeness
 from node.confirmation import Confirmation
-from node.data_directory import PORT_FILE, TLS_PORT_FILE, kept_data, make_private, sole_user
+from node.data_directory import kept_data, make_private, sole_user
 from node.delivery import DeliveryLoop
 from node.dispatch import sender_for
 from node.identity_check import IdentityCheck
@@ -46,7 +48,7 @@ from node.time_limits import TimeLimits
 from pipelines.registry import Registry
 from storage.database import Database
 from storage.errors import DatabaseInUse, StorageError
-from storage.instance_files import InstanceFiles, durable_write
+from storage.instance_files import InstanceFiles
 from storage.migrate import migrate
 from storage.sole_node import SoleNode, sole_node
 
@@ -63,6 +65,9 @@ _LEASE_SWEEP_S = 10.0
 _HOUSEKEEPING_S = 60.0
 _PURGE_S = 3600.0
 _DAILY_S = 86_400.0
+
+if TYPE_CHECKING:
+    from node.web.server import WebServer
 
 log = structlog.get_logger()
 
@@ -91,6 +96,15 @@ def serve(settings: Settings, config_path: Path | None) -> None:
     log.info("stopped")
 
 
+def _web_server(settings: Settings) -> WebServer | None:
+    """The server of the web port, where one is asked for."""
+    if settings.web.port is None:
+        return None
+    from node.web.server import WebServer  # FastAPI takes half a second, and memory
+
+    return WebServer(settings)
+
+
 @contextmanager
 def running(service: Service) -> Iterator[Service]:
     """Start all parts, and stop them at the end, also when only some could start."""
@@ -113,10 +127,11 @@ class Service:
         hold: SoleNode,
     ) -> None:
         self._settings = settings
+        self._data_dir = settings.node.data_dir
         self._db = db
         self._registry = registry
         self._hold = hold
-        self._files = InstanceFiles(settings.node.data_dir, settings.storage.durability)
+        self._files = InstanceFiles(self._data_dir, settings.storage.durability)
         self._worker_id = f"{worker_prefix(settings.node.name)}{os.getpid()}"
         self._assembly = Assembly(self._assemble, interval_s=settings.completeness.check_interval_s)
         self._completeness = Completeness(
@@ -133,6 +148,7 @@ class Service:
             worker_command(config_path), on_death=lambda _: self._take_back()
         )
         self._receivers = Receivers(settings, config_path, db, self._assembly.wake)
+        self._web = _web_server(settings)
         self._rejection_notes = RejectionNotes(
             settings,
             db,
@@ -147,8 +163,10 @@ class Service:
         Raises `ListenerFailed` when the port is taken.
         """
         self._note(AuditEvent.APPLICATION_START)
-        self._forget_ports()
+        forget_ports(self._data_dir)
         sockets = self._receivers.start()
+        if self._web is not None:
+            self._web.start()
         self._outbox.start()
         for each in self._confirmations:
             each.start()
@@ -157,7 +175,7 @@ class Service:
         self._schedule()
         self._scheduler.start()
         self._assembly.start()
-        self._tell_ports(sockets.port, sockets.tls_port)
+        tell_receiving_ports(self._data_dir, self._settings.receive, sockets)
         log.info(
             "ready",
             port=sockets.port,
@@ -177,13 +195,15 @@ class Service:
         for each in self._confirmations:
             each.ask_to_stop()
         self._receivers.stop(RECEIVERS_GRACE_S)
+        if self._web is not None:
+            self._web.stop()
         self._assembly.stop()
         self._scheduler.stop()
         self._outbox.stop(until - time.monotonic())
         for each in self._confirmations:
             each.stop(until - time.monotonic())
         self._stop_worker(until - time.monotonic())
-        self._forget_ports()
+        forget_ports(self._data_dir)
         self._note(AuditEvent.APPLICATION_STOP)
         self._completeness.close()
 
@@ -191,18 +211,6 @@ class Service:
         if not self._supervisor.stop(grace_s):
             log.warning("worker_killed")
         self._take_back(is_attempt=False)
-
-    def _tell_ports(self, port: int, tls_port: int) -> None:
-        """Write down the ports that the system has chosen."""
-        receive, data_dir = self._settings.receive, self._settings.node.data_dir
-        if receive.port == 0:
-            durable_write(data_dir / PORT_FILE, f"{port}\n".encode())
-        if receive.tls.enabled and receive.tls.port == 0:
-            durable_write(data_dir / TLS_PORT_FILE, f"{tls_port}\n".encode())
-
-    def _forget_ports(self) -> None:
-        for name in (PORT_FILE, TLS_PORT_FILE):
-            (self._settings.node.data_dir / name).unlink(missing_ok=True)
 
     def _delivery_loops(self) -> list[DeliveryLoop]:
         node, check = self._settings.node, IdentityCheck(self._settings, self._db)
@@ -222,7 +230,7 @@ class Service:
         reports = CommitmentReports(self._settings, self._db, self._files)
         rounds = [RepeatedRound("commitment-reports", reports.report_due, every_s=_REPORTS_S)]
         for destination in self._settings.destinations:
-            if isinstance(destination, DicomDestination) and destination.confirm != "none":
+            if isinstance(destination, PacsDestination) and destination.confirm != "none":
                 asking = Confirmation(
                     destination, self._settings, self._db, worker_id=self._worker_id
                 )

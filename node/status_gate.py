@@ -11,7 +11,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from config.certificates import Expiry, expiring_soon
+from config.expiries import Expiry, expiring_soon
 from config.settings import Settings
 from node.log_setup import safe_text
 from storage.rejections import RejectionCount
@@ -36,7 +36,7 @@ def rejections_table(rows: Iterable[RejectionCount]) -> Table:
 
 
 def certificate_warnings(settings: Settings, now: datetime | None = None) -> tuple[str, ...]:
-    """One line for each certificate in use that ends within 30 days."""
+    """One line for each certificate or revocation list in use that ends soon."""
     at = now or datetime.now(UTC)
     return tuple(_warning(expiry, at) for expiry in expiring_soon(settings, at))
 

@@ -7,6 +7,8 @@ from node.errors import PermanentDelivery, TransientDelivery
 # Success, and warnings: the object is stored, perhaps with changes.
 _STORED = frozenset({0x0000, 0x0001, 0x0107, 0x0116})
 _DUPLICATE_SOP_INSTANCE = 0x0111
+_SOP_CLASS_NOT_SUPPORTED = 0x0122
+SOP_CLASS_NOT_SUPPORTED_CODE = f"status_{_SOP_CLASS_NOT_SUPPORTED:04x}"
 _TRANSIENT = frozenset({0x0110, 0x0210, 0x0213})
 
 
@@ -29,13 +31,19 @@ def failure_of(
     return PermanentDelivery(code, f"{receiver} refused {sop_class_name} ({_meaning(status)})")
 
 
+def is_of_form(status: int) -> bool:
+    """Whether a refusal is of the form of an object, so that another encoding may pass."""
+    is_of_content = status & 0xFF00 == 0xA900 or status & 0xF000 == 0xC000
+    return is_of_content or status == _SOP_CLASS_NOT_SUPPORTED
+
+
 def _is_stored(status: int) -> bool:
     return status in _STORED or status & 0xF000 == 0xB000 or status == _DUPLICATE_SOP_INSTANCE
 
 
 def _meaning(status: int) -> str:
     told = f"0x{status:04X}"
-    if status == 0x0122:
+    if status == _SOP_CLASS_NOT_SUPPORTED:
         return f"{told}: SOP class not supported; enable it there"
     if status == 0x0124:
         return f"{told}: not authorised; allow this node to store there"

@@ -32,7 +32,7 @@ from storage.sent_objects import (
 )
 
 _KEPT_KEYS = (REJECTED_KEY, PREDECESSORS_KEY)
-_IMAGES = frozenset({ObjectKind.SEG, ObjectKind.SC})
+_IMAGES = frozenset({ObjectKind.SEG, ObjectKind.SC, ObjectKind.HEAT})
 
 
 def revised_objects(

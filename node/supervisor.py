@@ -13,7 +13,7 @@ from pathlib import Path
 
 import structlog
 
-from node.wake_pipe import make_unblocking, send_wake
+from node.wake_pipe import WakeWriter
 
 log = structlog.get_logger()
 
@@ -59,6 +59,7 @@ class Supervisor:
         self._name = name
         self._keep_open = tuple(keep_open)
         self._back_off = back_off or BackOff()
+        self._deaths_in_a_row = 0
         self._stopping = threading.Event()
         self._lock = threading.Lock()
         self._child: subprocess.Popen[bytes] | None = None
@@ -87,7 +88,7 @@ class Supervisor:
         """Tell the child that there is work: a byte on its standard input."""
         with self._lock:
             if self._child and self._child.stdin:
-                send_wake(self._child.stdin)
+                WakeWriter(self._child.stdin.fileno()).wake()
 
     def ask_to_stop(self) -> None:
         """Send SIGTERM and start no child any more; returns at once."""
@@ -110,23 +111,28 @@ class Supervisor:
         return False
 
     def _supervise(self) -> None:
-        deaths_in_a_row = 0
         while not self._stopping.is_set():
-            started = time.monotonic()
-            pid, returncode = self._run_once()
-            if self._stopping.is_set():
-                return
-            lived_s = time.monotonic() - started
-            deaths_in_a_row = 1 if lived_s >= self._back_off.steady_s else deaths_in_a_row + 1
-            delay_s = self._back_off.delay_s(deaths_in_a_row)
-            log.error(
-                f"{self._name}_died",
-                returncode=returncode,
-                lived_s=round(lived_s, 1),
-                restart_s=delay_s,
-            )
-            self._report_death(pid)
-            self._stopping.wait(delay_s)
+            try:
+                self._see_through_one_life()
+            except Exception:  # the thread's outermost edge; the next child is started
+                log.error(f"{self._name}_death_not_handled", exc_info=True)
+            self._stopping.wait(self._back_off.delay_s(self._deaths_in_a_row))
+
+    def _see_through_one_life(self) -> None:
+        started = time.monotonic()
+        pid, returncode = self._run_once()
+        if self._stopping.is_set():
+            return
+        lived_s = time.monotonic() - started
+        is_early = lived_s < self._back_off.steady_s
+        self._deaths_in_a_row = self._deaths_in_a_row + 1 if is_early else 1
+        log.error(
+            f"{self._name}_died",
+            returncode=returncode,
+            lived_s=round(lived_s, 1),
+            restart_s=self._back_off.delay_s(self._deaths_in_a_row),
+        )
+        self._on_death(pid)
 
     def _run_once(self) -> tuple[int, int | None]:
         """Return process id (0: there was none) and return code."""
@@ -140,8 +146,6 @@ class Supervisor:
             except OSError as error:  # no memory or no process left: try again later
                 log.error(f"{self._name}_not_started", error=type(error).__name__)
                 return 0, None
-            if child.stdin:
-                make_unblocking(child.stdin)
         log.info(f"{self._name}_started", **{f"{self._name}_pid": child.pid})
         returncode = child.wait()
         with self._lock:
@@ -149,9 +153,3 @@ class Supervisor:
                 child.stdin.close()
             self._child = None
         return child.pid, returncode
-
-    def _report_death(self, pid: int) -> None:
-        try:
-            self._on_death(pid)
-        except Exception:
-            log.error(f"{self._name}_death_not_handled", exc_info=True)

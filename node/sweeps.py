@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from config.certificates import expiring_soon
+from config.expiries import expiring_soon
 from config.settings import Settings
 from node.delivery_plan import plan_of
 from storage import deliveries, jobs, retention

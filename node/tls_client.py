@@ -7,8 +7,8 @@ from typing import Any
 
 from config.certificates import UnusableFile
 from config.tls_context import client_context
+from config.tls_failure import EXPLANATIONS, TlsFailure, failure_of
 from config.tls_settings import ClientTls
-from node.tls_failure import EXPLANATIONS, TlsFailure, failure_of
 
 
 class TlsRequest:

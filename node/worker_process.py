@@ -11,7 +11,7 @@ from config.settings import Settings
 from node.data_directory import make_private
 from node.parent_watch import die_with_parent
 from node.stop_signals import stop_signals
-from node.wake_pipe import STANDARD_INPUT, set_when_woken
+from node.wake_pipe import STANDARD_INPUT, WakeReader
 from node.worker import run_worker
 
 log = structlog.get_logger()
@@ -27,7 +27,7 @@ def run_worker_process(settings: Settings, *, parent_pid: int | None) -> None:
     make_private(settings.node.data_dir)
     stop, woken = threading.Event(), threading.Event()
     if parent_pid is not None:
-        set_when_woken(STANDARD_INPUT, woken)
+        WakeReader(STANDARD_INPUT, woken.set)
     # The work is in a thread of its own: Python runs signal handlers in the main thread, which
     # must not be deep inside a model then.
     with (

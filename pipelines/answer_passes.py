@@ -6,7 +6,7 @@ was not flipped; nothing of a pass is kept here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import combinations
@@ -22,9 +22,11 @@ from pipelines.bundle import LoadedBundle
 from pipelines.definition_schema import Precision
 from pipelines.errors import InvalidBundle
 from pipelines.inference import answer_planes
-from pipelines.uncertainty_schema import DropoutUncertainty, FlipUncertainty, PatientAxis
+from pipelines.uncertainty_schema import DropoutUncertainty, FlipUncertainty
 
-RAS_AXIS: dict[PatientAxis, int] = {"left_right": 0, "front_back": 1, "head_foot": 2}
+RAS_AXIS = {"left_right": 0, "front_back": 1, "head_foot": 2, "across": 0, "down": 1}
+"""The last two of a projection, whose affine has columns first, then rows."""
+
 Pass = Iterator[tuple[int, torch.Tensor]]
 """Planes [y, z, channel] of an answer, each with its place along the image's first axis."""
 
@@ -42,24 +44,12 @@ class AnswerPasses:
     def of(self, how: FlipUncertainty | DropoutUncertainty) -> Iterator[Pass]:
         """The passes, without the result's own. Raises `InvalidBundle` without any dropout."""
         if isinstance(how, FlipUncertainty):
-            for axes in self._flips(how.axes):
+            for axes in flips_of(self._image, how.axes):
                 yield self._flipped(axes)
         else:
             dropouts = dropout_layers(self.bundle.network)
-            if not dropouts:
-                raise InvalidBundle(
-                    "uncertainty: the network has no dropout to leave on; use `method: flips`"
-                )
             for number in range(how.passes):
                 yield self._dropped(dropouts, self.seed + number)
-
-    def _flips(self, named: tuple[PatientAxis, ...]) -> list[tuple[int, ...]]:
-        """Sets of the image's axes, from what the axes are called in the patient."""
-        affine = np.asarray(self._image.affine.cpu(), dtype=np.float64)
-        along = [int(axis) for axis in io_orientation(affine)[:, 0]]
-        axes = sorted(along.index(RAS_AXIS[name]) for name in named)
-        counts = range(1, len(axes) + 1)
-        return [chosen for count in counts for chosen in combinations(axes, count)]
 
     @property
     def _image(self) -> MetaTensor:
@@ -81,26 +71,48 @@ class AnswerPasses:
 
     def _dropped(self, dropouts: list[nn.Module], seed: int) -> Pass:
         # The generator's state is taken along from plane to plane: others draw numbers, too.
-        state = _Random(seed, self.bundle.device)
+        state = RandomStream(seed, self.bundle.device)
         planes = self._planes(self._image)
         for index in range(self._image.shape[1]):
-            with state.drawn(), _training(dropouts):
+            with state.drawn(), left_on(dropouts):
                 plane = next(planes)
             yield index, plane
 
 
+def seed_of(input_digest: str) -> int:
+    """What dropout is drawn from: the same for the same input."""
+    return int(input_digest[:8].encode().hex(), 16) % 2**63
+
+
+def flips_of(image: MetaTensor, named: Sequence[str]) -> list[tuple[int, ...]]:
+    """Sets of axes of `image` [channel, x, y(, z)], from 0, by what they are called."""
+    affine = np.asarray(image.affine.cpu(), dtype=np.float64)
+    along = [int(axis) for axis in io_orientation(affine)[:, 0]]
+    axes = sorted(along.index(RAS_AXIS[name]) for name in named)
+    counts = range(1, len(axes) + 1)
+    return [chosen for count in counts for chosen in combinations(axes, count)]
+
+
 def dropout_layers(network: nn.Module) -> list[nn.Module]:
-    """The layers that drop something when they train, TorchScript's too."""
-    return [
+    """The layers that drop something when they train, TorchScript's too.
+
+    Raises `InvalidBundle` where there is none.
+    """
+    found = [
         layer
         for layer in network.modules()
         if "Dropout" in str(getattr(layer, "original_name", type(layer).__name__))
         and float(getattr(layer, "p", 1.0)) > 0.0
     ]
+    if not found:
+        text = "uncertainty: the network has no dropout to leave on; use `method: flips`"
+        raise InvalidBundle(text)
+    return found
 
 
 @contextmanager
-def _training(layers: list[nn.Module]) -> Iterator[None]:
+def left_on(layers: list[nn.Module]) -> Iterator[None]:
+    """Inside, these layers drop as they did in training; the rest of the network does not."""
     for layer in layers:
         layer.train()
     try:
@@ -110,7 +122,7 @@ def _training(layers: list[nn.Module]) -> Iterator[None]:
             layer.eval()
 
 
-class _Random:
+class RandomStream:
     """A stream of torch's random numbers that nothing else draws from."""
 
     def __init__(self, seed: int, device: torch.device) -> None:

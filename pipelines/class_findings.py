@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pipelines.class_groups import ClassGroup
 from pipelines.definition_schema import Calibration, ClassDefinition, PipelineDefinition
 from pipelines.findings import Findings
 from pipelines.objects.codes import PERCENT
@@ -21,7 +21,7 @@ SMALLEST = 1e-12
 
 def find_classes(
     definition: PipelineDefinition,
-    probabilities: NDArray[np.float64],
+    groups: Sequence[ClassGroup],
     shape: tuple[int, ...],
     *,
     input_digest: str,
@@ -29,20 +29,24 @@ def find_classes(
 ) -> Findings:
     """Calibrated certainties in percent; a class is present from its operating point on.
 
-    `probabilities` has one for each output of the model; `shape` is that of the image, of which
-    no voxel gets a label.
+    `groups` are the answers to tell, of which the first pass is the result; `shape` is that of the
+    image, of which no voxel gets a label.
     """
     records: list[MeasurementRecord] = []
+    pictures: dict[str, tuple[str, ...]] = {}
     for one in definition.classes:
-        probability = calibrated(float(probabilities[one.output]), one.calibration)
-        uid = tracking_uid(input_digest, pipeline_digest, one.output)
-        records += _records(one, probability, uid)
+        for group in groups:
+            probability = calibrated(float(group.probabilities[0, one.output]), one.calibration)
+            uid = tracking_uid(input_digest, pipeline_digest, one.output, group.name)
+            records += _records(one, group, probability, uid)
+            pictures[uid] = group.roles
     is_found = any(record.is_present for record in records)
     return Findings(
         outcome=Outcome.FINDINGS if is_found else Outcome.NO_FINDINGS,
         label_map=np.zeros(shape, dtype=np.uint8),
         structures=(),
         measurements=tuple(records),
+        pictures=pictures,
     )
 
 
@@ -56,18 +60,20 @@ def calibrated(probability: float, calibration: Calibration) -> float:
     return 1.0 / (1.0 + math.exp(-odds)) if odds >= 0 else math.exp(odds) / (1.0 + math.exp(odds))
 
 
-def _records(one: ClassDefinition, probability: float, uid: str) -> Iterator[MeasurementRecord]:
+def _records(
+    one: ClassDefinition, group: ClassGroup, probability: float, uid: str
+) -> Iterator[MeasurementRecord]:
     told = ((CERTAINTY, probability), (OPERATING_POINT, one.operating_point))
     for quantity, value in told:
         yield MeasurementRecord(
-            structure=one.label,
+            structure=f"{one.label}, {group.name}" if group.name else one.label,
             segment_number=None,
             label_value=one.output,
-            tracking_identifier=one.tracking_id,
+            tracking_identifier=f"{one.tracking_id} {group.name}".rstrip(),
             tracking_uid=uid,
             category=one.category.concept(),
             property_type=one.type.concept(),
-            type_modifier=None,
+            type_modifier=group.side,
             anatomic_region=one.anatomic_region.concept() if one.anatomic_region else None,
             quantity=quantity,
             value=100.0 * value,

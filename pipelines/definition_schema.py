@@ -14,9 +14,11 @@ from pipelines.criteria import Criterion, Keyword
 from pipelines.explanation_schema import Explanation
 from pipelines.input_check import InputStatistics
 from pipelines.network_schema import NetworkDefinition
+from pipelines.projection_rules import SeveralProjections, refuse_unfit_projections
 from pipelines.projection_views import View
-from pipelines.reading_policy import Kind, SeveralImages, SeveralVolumes, Values
-from pipelines.uncertainty_schema import FlipUncertainty, Uncertainty
+from pipelines.reading_policy import Kind, Laterality, SeveralImages, SeveralVolumes, Values
+from pipelines.uncertainty_rules import refuse_unfit
+from pipelines.uncertainty_schema import Uncertainty
 from storage.dicom_records import CodedConcept
 
 Orientation = Literal["axial", "coronal", "sagittal", "oblique"]
@@ -25,7 +27,9 @@ Colour = Annotated[int, Field(ge=0, le=255)]
 LabelValue = Annotated[int, Field(ge=1, le=65535)]
 Precision = Literal["float32", "bfloat16", "float16"]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-OF_PROJECTIONS = frozenset({"views", "several_images", "values", "allow_for_processing"})
+OF_PROJECTIONS = frozenset({"views", "laterality", "allow_view_modifiers"}) | frozenset(
+    {"several_images", "values", "allow_for_processing", "allow_contradictory_polarity"}
+)
 OF_VOLUMES = frozenset(
     {"slices", "orientation", "several_volumes", "allow_tilt", "allow_no_frame_of_reference"}
 )
@@ -74,8 +78,7 @@ class Preference(Frozen):
 class InputCriteria(Frozen):
     """Which series may fill one input role of the model, and which channel of it that is.
 
-    `views`, `several_images`, `values` and `allow_for_processing` are for projections; `slices`,
-    `orientation`, `several_volumes`, `allow_tilt` and the frame of reference for volumes.
+    `OF_PROJECTIONS` are the keys for projections alone, `OF_VOLUMES` those for volumes.
     """
 
     channel: LongString | None = None
@@ -95,6 +98,9 @@ class InputCriteria(Frozen):
     allow_no_frame_of_reference: bool = False
     several_volumes: SeveralVolumes = "refuse"
     views: tuple[View, ...] = ()
+    laterality: Laterality | None = None
+    allow_view_modifiers: bool = False
+    allow_contradictory_polarity: bool = False
     several_images: SeveralImages = "refuse"
     values: Values = "modality"
     allow_for_processing: bool = False
@@ -171,6 +177,9 @@ class PipelineDefinition(Frozen):
     segments: tuple[SegmentDefinition, ...] = ()
     classes: tuple[ClassDefinition, ...] = ()
     temperature: Annotated[float, Field(gt=0)] = 1.0
+    windows: Literal["max", "mean"] | None = None
+    several_projections: SeveralProjections | None = None
+    missing_views: Literal["refuse", "leave_out"] = "refuse"
     left_right: tuple[PairedStructures, ...] = ()
     uncertainty: Uncertainty | None = None
     explanation: Explanation | None = None
@@ -189,16 +198,20 @@ class PipelineDefinition(Frozen):
     def _one_kind(self) -> Self:
         if bool(self.segments) == bool(self.classes):
             raise ValueError("give either segments or classes, and at least one")
-        if self.classes and (self.uncertainty or self.left_right):
-            raise ValueError("classes: uncertainty and left_right are for segments only")
-        if not self.classes and (self.explanation or self.temperature != 1.0):
-            raise ValueError("explanation and temperature: for classes only")
+        if self.classes and self.left_right:
+            raise ValueError("classes: left_right is for segments only")
+        if not self.classes and (self.explanation or self.windows or self.temperature != 1.0):
+            raise ValueError("explanation, temperature and windows: for classes only")
         return self
 
     @model_validator(mode="after")
     def _projections_are_judged_whole(self) -> Self:
-        if self.is_of_projections and (len(self.inputs) > 1 or not self.classes):
-            raise ValueError("inputs: a projection is the only input, and goes with classes")
+        refuse_unfit_projections(
+            [one.kind for one in self.inputs.values()],
+            self.several_projections,
+            has_classes=bool(self.classes),
+            leaves_out=self.missing_views == "leave_out",
+        )
         return self
 
     @model_validator(mode="after")
@@ -222,11 +235,13 @@ class PipelineDefinition(Frozen):
         return self
 
     @model_validator(mode="after")
-    def _flippable(self) -> Self:
-        how = self.uncertainty
-        if self.left_right and isinstance(how, FlipUncertainty) and "left_right" in how.axes:
-            raise ValueError(
-                "uncertainty: a model that tells left from right cannot be flipped left_right"
+    def _measurable(self) -> Self:
+        if self.uncertainty is not None:
+            refuse_unfit(
+                self.uncertainty,
+                classes=[(one.label, one.type.meaning, one.tracking_id) for one in self.classes],
+                is_flat=self.is_of_projections,
+                has_pairs=bool(self.left_right),
             )
         return self
 

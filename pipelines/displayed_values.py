@@ -55,6 +55,8 @@ def _by_table(values: Float, image: Dataset) -> Float:
     """The first VOI LUT; values beyond its ends have those of its ends (PS3.3 C.11.2.1.1)."""
     item = image.VOILUTSequence[0]
     count, first, bits = (int(value) for value in item.LUTDescriptor)
+    if first >= MOST_ENTRIES // 2 and values.min() < 0:
+        first -= MOST_ENTRIES  # written as unsigned, though the values are not
     table = _entries(item.LUTData)
     if bits == BITS_OF_A_PICTURE and len(table) == -(-(count or MOST_ENTRIES) // 2):
         table = table.astype("<u2").view(np.uint8)  # two entries a word

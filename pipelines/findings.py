@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from pipelines.definition_schema import PipelineDefinition, SegmentDefinition
 from pipelines.heat_map import HeatMap
@@ -24,6 +25,8 @@ class Findings:
     `measurements` has one volume for every structure of the definition, absent ones with 0.
     `review` says why somebody should look at the result; empty where nothing calls for it.
     `heat_maps` say what the classes that are present hang on, where the definition asks for it.
+    `remark` says what is missing beside them. `pictures` are the roles of the images that a class
+    was found on, by its Tracking UID.
     """
 
     outcome: Outcome
@@ -32,6 +35,8 @@ class Findings:
     measurements: tuple[MeasurementRecord, ...]
     review: str = ""
     heat_maps: tuple[HeatMap, ...] = ()
+    remark: str = ""
+    pictures: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def find(

@@ -15,15 +15,17 @@ class HeatMap:
     """`values` [slice, row, column] from 0 to 1, the highest of all voxels; all 0 where nothing
     speaks for the class. It is no outline: the network's own map is coarse.
 
-    `method` and `layer` say how it was made, `tracking_uid` whose class it is in SR and FHIR.
+    It lies on the image of `role`. `method` and `means` say how it was made, `tracking_uid` whose
+    class it is in SR and FHIR.
     """
 
     label: str
     output: int
+    role: str
     tracking_uid: str
     certainty_percent: float
     method: str
-    layer: str
+    means: str
     values: NDArray[np.float32]
 
     def shown_slices(self, most: int) -> tuple[int, ...]:

@@ -6,7 +6,7 @@ as a series that looks like one. What is left out is counted; a series of nothin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -114,15 +114,13 @@ def _kinds(policy: ReadingPolicy) -> list[_Kind]:
     return kinds
 
 
+def strange_kinds(header: Dataset) -> Iterator[str]:
+    """Why an image is no X-ray picture at all, whatever a definition allows, as `are ...`."""
+    return (kind.told for kind in _NO_PICTURES if kind.is_one(header))
+
+
 def _projection_kinds(policy: ReadingPolicy) -> list[_Kind]:
-    code = RefusalCode.NOT_A_PROJECTION
-    kinds = [
-        _Kind(code, _is_no_image, "are no images"),
-        _Kind(RefusalCode.SECONDARY_CAPTURE, _is_secondary_capture, "are secondary captures"),
-        _Kind(code, _is_no_x_ray, "are no projections by X-rays"),
-        _Kind(code, _is_of_frames, "have several frames"),
-        _Kind(RefusalCode.NOT_GREYSCALE, _is_colour, "have colour (SamplesPerPixel is not 1)"),
-    ]
+    kinds = list(_NO_PICTURES)
     if not policy.allow_for_processing:
         told = "are FOR PROCESSING; the definition can allow that (allow_for_processing)"
         kinds.append(_Kind(RefusalCode.FOR_PROCESSING, is_for_processing, told))
@@ -145,7 +143,9 @@ def _is_no_x_ray(header: Dataset) -> bool:
 
 
 def _is_of_frames(header: Dataset) -> bool:
-    return attribute_values(header, "NumberOfFrames") not in ((), (1,))
+    # What an enhanced image says of its pixels stands in its functional groups.
+    is_enhanced = bool(header.get("PerFrameFunctionalGroupsSequence"))
+    return is_enhanced or attribute_values(header, "NumberOfFrames") not in ((), (1,))
 
 
 def _modality(header: Dataset) -> str:
@@ -168,3 +168,13 @@ def _is_colour(header: Dataset) -> bool:
 
 def _is_mosaic(header: Dataset) -> bool:
     return "MOSAIC" in _image_type(header)
+
+
+_NO_PICTURES = (
+    _Kind(RefusalCode.NOT_A_PROJECTION, _is_no_image, "are no images"),
+    _Kind(RefusalCode.SECONDARY_CAPTURE, _is_secondary_capture, "are secondary captures"),
+    _Kind(RefusalCode.NOT_A_PROJECTION, _is_no_x_ray, "are no projections by X-rays"),
+    _Kind(RefusalCode.NOT_A_PROJECTION, _is_of_frames, "have several frames, or are enhanced"),
+    _Kind(RefusalCode.NOT_GREYSCALE, _is_colour, "have colour (SamplesPerPixel is not 1)"),
+)
+"""Tomosynthesis, for one, has the view, the side and the modality of the mammogram beside it."""

@@ -15,7 +15,7 @@ from pipelines.objects.decoded_segmentation import DecodedSegmentation
 from pipelines.objects.encapsulated_pdf import encapsulate_pdf
 from pipelines.objects.heat_picture import heat_images
 from pipelines.objects.identity import Origin, ResultIdentity
-from pipelines.objects.key_images import KeyImages, key_images
+from pipelines.objects.key_images import KeyImages, key_images, view_images
 from pipelines.objects.report_fonts import letters_with
 from pipelines.objects.report_page import PageRequest, report_pdf
 from pipelines.objects.result_header import series_description
@@ -55,6 +55,7 @@ class Pages:
     measurements: tuple[MeasurementRecord, ...]
     decoded: DecodedSegmentation | None
     heat_maps: tuple[HeatMap, ...] = ()
+    review: str = ""
 
     def pdf(self) -> Dataset:
         """Make the Encapsulated PDF; raises `InferenceFailed` when a font cannot be used."""
@@ -66,6 +67,7 @@ class Pages:
             priors=self.wanted.priors,
             origin=self.origin,
             letters=letters_with(self.wanted.fonts),
+            review=self.review,
         )
         sources = [volume.source for volume in self.volumes.values()]
         identity = self._identity(self.uids.pdf_instance, self.uids.pdf_series, 1)
@@ -74,13 +76,23 @@ class Pages:
     def capture(self) -> Dataset:
         """Make the Secondary Capture."""
         identity = self._identity(self.uids.sc_instance, self.uids.sc_series, 2)
-        source = self._main.source
-        return capture(self._images, self.measurements, source, identity, self.origin)
+        further = [volume.source for volume in list(self.volumes.values())[1:]]
+        is_of_views = self.definition.several_projections is not None
+        return capture(
+            self._images,
+            self.measurements,
+            self._main.source,
+            identity,
+            self.origin,
+            further if is_of_views else (),
+        )
 
     @cached_property
     def _images(self) -> KeyImages:
         if self.heat_maps:
-            return heat_images(self._main, self.heat_maps, _MOST_IMAGES)
+            return heat_images(self.volumes, self.heat_maps, _MOST_IMAGES)
+        if self.definition.several_projections is not None:
+            return view_images(self.volumes, _MOST_IMAGES)
         return key_images(self._main, self.decoded, _MOST_IMAGES)
 
     @property

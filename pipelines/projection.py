@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from pipelines.criteria import attribute_values
@@ -27,12 +28,15 @@ from pipelines.pixel_values import (
     slice_values,
     unturned_values,
 )
-from pipelines.projection_criteria import image_failures, taken_at
+from pipelines.projection_criteria import NOT_TOLD, image_failures, taken_at
 from pipelines.reading_policy import ReadingPolicy
 from pipelines.series_volume import SeriesVolume
 
 PLANE = "projection"
 UNKNOWN_MM = 1.0
+SMALLEST_EDGE = 16
+"""Of less, a model would answer all the same: its preprocessing makes any size of any other."""
+
 LARGEST_MAGNIFICATION = 10.0
 """A factor below 1 or above is a slip of the pen: the body lies between tube and detector."""
 
@@ -51,11 +55,14 @@ def read_projection(paths: Sequence[Path], policy: ReadingPolicy) -> SeriesVolum
     path, header = _one_of(_fitting(kept, policy), policy)
     if is_lossy(header) and not policy.allow_lossy:
         refuse_lossy()
+    if not policy.allow_contradictory_polarity:
+        _refuse_polarity(header)
     if policy.values == "displayed":
         image = read_file(path, with_pixels=True)
         pixels = displayed(unturned_values(image), image)
     else:
         pixels = slice_values(path)
+    _refuse_small(pixels)
     refuse_blank(pixels)
     spacing = pixel_spacing_mm(header) or _aspect(header)
     geometry = VolumeGeometry((0,), np.diag([1.0, *spacing, 1.0]), (1.0, *spacing), PLANE)
@@ -82,6 +89,31 @@ def pixel_spacing_mm(header: Dataset) -> tuple[float, float] | None:
     return at_detector[0] / factor, at_detector[1] / factor
 
 
+def _refuse_small(pixels: NDArray[np.float32]) -> None:
+    if min(pixels.shape) < SMALLEST_EDGE:
+        rows, columns = pixels.shape
+        text = (
+            f"{rows} x {columns} pixels; a picture has at least {SMALLEST_EDGE} x {SMALLEST_EDGE}"
+        )
+        raise Refused(RefusalCode.TOO_SMALL, text)
+
+
+def _refuse_polarity(header: Dataset) -> None:
+    """Black and white must not hang on which of two attributes somebody looks at.
+
+    MONOCHROME1 goes with Presentation LUT Shape INVERSE, MONOCHROME2 with IDENTITY (PS3.3
+    C.8.11.3.1.2); of another pair, some viewers follow the one and some the other.
+    """
+    kind = "".join(map(str, attribute_values(header, "PhotometricInterpretation")))
+    shape = "".join(map(str, attribute_values(header, "PresentationLUTShape"))).strip().upper()
+    if (kind, shape) in (("MONOCHROME1", "IDENTITY"), ("MONOCHROME2", "INVERSE")):
+        text = (
+            f"{kind} with Presentation LUT Shape {shape}: black and white may be exchanged; the "
+            "definition can follow the former (allow_contradictory_polarity)"
+        )
+        raise Refused(RefusalCode.INVERTED_VALUES, text)
+
+
 def _aspect(header: Dataset) -> tuple[float, float]:
     """Spacing of unknown size, in the ratio of Pixel Aspect Ratio (vertical to horizontal)."""
     ratio = _two_positive(header, "PixelAspectRatio")
@@ -104,13 +136,17 @@ def _is_number(value: object) -> bool:
 
 
 def _fitting(images: Sequence[ImageFile], policy: ReadingPolicy) -> list[ImageFile]:
-    judged = [(one, list(image_failures(one[1], policy.where, policy.views))) for one in images]
+    judged = [(one, list(image_failures(one[1], policy))) for one in images]
     fitting = [one for one, failures in judged if not failures]
     if fitting:
         return fitting
     told = "; ".join(dict.fromkeys(text for _, failures in judged for _, text in failures))
-    by_view = all(about == "view" for _, failures in judged for about, _ in failures)
-    code = RefusalCode.WRONG_VIEW if by_view else RefusalCode.NO_PIPELINE_MATCHES
+    abouts = {about for _, failures in judged for about, _ in failures}
+    code = RefusalCode.NO_PIPELINE_MATCHES
+    if abouts <= {"view"}:
+        code = RefusalCode.WRONG_VIEW
+    elif abouts <= {"view", "laterality", NOT_TOLD}:
+        code = RefusalCode.WRONG_LATERALITY
     raise Refused(code, f"none of {len(images)} images is the wanted one: {told}")
 
 

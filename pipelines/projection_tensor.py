@@ -22,15 +22,18 @@ SQUARE_WITHIN = 0.01
 CHANNEL_LAST = -1
 
 
-def projection_tensor(projection: SeriesVolume, bundle: LoadedBundle) -> MetaTensor:
+def projection_tensor(
+    projection: SeriesVolume, bundle: LoadedBundle, *, is_stacked: bool = False
+) -> MetaTensor:
     """The pixels as a MetaTensor [column, row], with channels where the bundle wants them.
 
-    Its affine holds the spacing alone, in mm from the first pixel.
+    Its affine holds the spacing alone, in mm from the first pixel. One that is stacked with others
+    is grey, whatever the count of channels.
     """
     upright = turn_of(projection.source.first).upright(projection.voxels[0])
     array: NDArray[np.float32] = np.ascontiguousarray(upright.T)
     channel_dim = float("nan")
-    if is_colour(bundle.metadata) and not bundle.repeats_channel:
+    if is_colour(bundle.metadata) and not bundle.repeats_channel and not is_stacked:
         axis = CHANNEL_LAST if bundle.adds_channel else 0
         array = np.stack([array] * bundle.metadata.input_channels, axis=axis)
         channel_dim = axis

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from pydicom.sr.coding import Code
 
 from pipelines.criteria import attribute_values
 
@@ -60,6 +59,52 @@ DESCRIPTIONS: Mapping[View, re.Pattern[str]] = {
 DESCRIBED_BY = ("AcquisitionDeviceProcessingDescription", "SeriesDescription")
 BREAST = "MG"
 OPPOSITE = {"L": "R", "R": "L", "A": "P", "P": "A", "H": "F", "F": "H"}
+
+
+class Side(StrEnum):
+    """Which of a pair a projection shows, as its header says it."""
+
+    RIGHT = "R"
+    LEFT = "L"
+    BOTH = "B"
+    UNSTATED = ""
+    CONTRADICTORY = "?"
+
+
+LATERALITIES = ("ImageLaterality", "FrameLaterality", "Laterality")
+
+
+def side_of(header: Dataset) -> Side:
+    """The side by Image Laterality (0020,0062), Frame Laterality or Laterality (0020,0060).
+
+    Two that contradict each other tell nothing: one of them was typed in error.
+    """
+    stated = (
+        "".join(map(str, _values(header, keyword))).strip().upper() for keyword in LATERALITIES
+    )
+    told = {value for value in stated if value in ("R", "L", "B")}
+    if len(told) > 1:
+        return Side.CONTRADICTORY
+    return Side(told.pop()) if told else Side.UNSTATED
+
+
+def modifiers_of(header: Dataset) -> tuple[str, ...]:
+    """What is said to be particular about the view (View Modifier Code Sequence (0054,0222)).
+
+    Spot compression, magnification, implant displaced and the like, by the codes' values.
+    """
+    return tuple(
+        str(modifier.get("CodeValue") or "without a code")
+        for item in _items(header, "ViewCodeSequence")
+        for modifier in _items(item, "ViewModifierCodeSequence")
+    )
+
+
+def _items(header: Dataset, keyword: str) -> Iterator[Dataset]:
+    found = header.get(keyword)
+    for item in found if isinstance(found, Sequence) and not isinstance(found, str) else ():
+        if isinstance(item, Dataset):
+            yield item
 
 
 def view_of(header: Dataset) -> View | None:
@@ -130,10 +175,10 @@ def _directions(header: Dataset) -> tuple[str, str] | None:
 
 
 def _by_code(header: Dataset) -> View | None:
-    coded = header.get("ViewCodeSequence")
-    for item in coded if isinstance(coded, Sequence) and not isinstance(coded, str) else ():
-        if not isinstance(item, Dataset):
-            continue
+    # Here: its tables of codes take a tenth of a second to import, and few headers need them.
+    from pydicom.sr.coding import Code
+
+    for item in _items(header, "ViewCodeSequence"):
         found = Code(str(item.get("CodeValue")), str(item.get("CodingSchemeDesignator")), "")
         if found.value == POSTERO_ANTERIOR:
             return View.FRONTAL

@@ -17,6 +17,7 @@ SeveralVolumes = Literal["refuse", "first", "most_slices"]
 SeveralImages = Literal["refuse", "first", "last"]
 Kind = Literal["volume", "projection"]
 Values = Literal["modality", "displayed"]
+Laterality = Literal["R", "L"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,7 @@ class ReadingPolicy:
     """Strict where nothing is said: what is not allowed is refused by code.
 
     `where` judges each volume of a series that holds several; `orientations` are names of planes.
-    The last four, from `views` on, are of projections.
+    Those after `kind` are of projections.
     """
 
     fewest_slices: int = FEWEST_SLICES
@@ -38,6 +39,9 @@ class ReadingPolicy:
     allow_no_frame_of_reference: bool = False
     kind: Kind = "volume"
     views: tuple[View, ...] = ()
+    laterality: Laterality | None = None
+    allow_view_modifiers: bool = False
+    allow_contradictory_polarity: bool = False
     several_images: SeveralImages = "refuse"
     values: Values = "modality"
     allow_for_processing: bool = False
@@ -57,6 +61,9 @@ class ReadingPolicy:
             allow_no_frame_of_reference=criteria.allow_no_frame_of_reference,
             kind=criteria.kind,
             views=criteria.views,
+            laterality=criteria.laterality,
+            allow_view_modifiers=criteria.allow_view_modifiers,
+            allow_contradictory_polarity=criteria.allow_contradictory_polarity,
             several_images=criteria.several_images,
             values=criteria.values,
             allow_for_processing=criteria.allow_for_processing,

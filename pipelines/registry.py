@@ -159,6 +159,8 @@ def digest_of(value: object) -> str:
 
 def _channel_roles(definition: PipelineDefinition, metadata: BundleMetadata) -> tuple[str, ...]:
     named = {role: criteria.channel for role, criteria in definition.inputs.items()}
+    if definition.several_projections == "per_view":
+        named = dict(list(named.items())[:1])  # the model takes one picture at a time
     try:
         return roles_by_channel(named, metadata)
     except InvalidBundle as error:

@@ -16,7 +16,7 @@ from pipelines.objects.heat_picture import heat_pictures
 from pipelines.objects.identity import Origin, ResultIdentity
 from pipelines.objects.proof import prove_segmentation
 from pipelines.objects.proof_anatomy import LeftRight, prove_in_body, prove_sides
-from pipelines.objects.proof_report import prove_explanations, prove_report
+from pipelines.objects.proof_report import prove_explanations, prove_pictures, prove_report
 from pipelines.objects.report_sr import ReportRequest, build_report
 from pipelines.objects.segmentation import SegmentationRequest, build_segmentation
 from pipelines.objects.uids import ResultUids, heat_uid
@@ -84,6 +84,7 @@ class ResultWriter:
         with self.times.stage("proof"):
             prove_report(self.out_dir / SR_FILE, self._main.source, findings.measurements, decoded)
             prove_explanations(self.out_dir / SR_FILE, explanations)
+            prove_pictures(self.out_dir / SR_FILE, request.class_sources)
         if self.wanted.objects:
             with self.times.stage("pages"):
                 objects += self._pages(findings, decoded)
@@ -95,8 +96,8 @@ class ResultWriter:
         """Each heat map on its images; what was made is put into `explanations`."""
         series = self.uids.heat_series
         number = self.definition.report_series_number + BEHIND_REPORT
-        for one in heat_pictures(self._main, maps, MOST_HEAT_SLICES):
-            uid = heat_uid(series, one.heat.output, one.slice_index)
+        for one in heat_pictures(self.volumes, maps, MOST_HEAT_SLICES):
+            uid = heat_uid(series, one.heat.output, one.heat.role, one.slice_index)
             text = f"{self.definition.series_description} heat map"
             picture = one.dataset(ResultIdentity(uid, series, number, text), self.origin)
             explanations.setdefault(one.heat.tracking_uid, []).append(picture)
@@ -114,6 +115,7 @@ class ResultWriter:
             findings.measurements,
             decoded,
             findings.heat_maps,
+            findings.review,
         )
         if ObjectKind.PDF in self.wanted.objects:
             yield self._kept(pages.pdf(), ObjectKind.PDF, PDF_FILE)
@@ -173,6 +175,11 @@ class ResultWriter:
             origin=self.origin,
             further_sources=tuple(volume.source for volume in further),
             review=findings.review,
+            remark=findings.remark,
+            class_sources={
+                uid: tuple(self.volumes[role].source for role in roles)
+                for uid, roles in findings.pictures.items()
+            },
         )
 
     def _kept(self, dataset: Dataset, kind: ObjectKind, name: str) -> ResultObject:

@@ -15,10 +15,10 @@ import structlog
 
 import pipelines.first_imports  # noqa: F401 -- before all that imports torch
 from config.settings import PipelineSettings
-from pipelines.answer_passes import AnswerPasses
+from pipelines.answer_passes import AnswerPasses, seed_of
 from pipelines.bundle import LoadedBundle
-from pipelines.class_findings import find_classes
-from pipelines.classifying import classified
+from pipelines.class_cases import refuse_same_picture
+from pipelines.class_run import class_findings
 from pipelines.common_grid import on_one_grid
 from pipelines.definition import load_definition
 from pipelines.device import (
@@ -28,8 +28,7 @@ from pipelines.device import (
     peak_memory_mib,
     prepare_torch,
 )
-from pipelines.errors import RefusalCode, Refused
-from pipelines.explaining import explained
+from pipelines.errors import Refused
 from pipelines.findings import Findings, find
 from pipelines.input_check import refuse_unlike
 from pipelines.input_reading import read_input
@@ -86,8 +85,10 @@ class RunRequest:
     wanted: Wanted = NOTHING_MORE
 
     def __post_init__(self) -> None:
-        roles = set(self.registered.definition.inputs)
-        if set(self.inputs) != roles:
+        definition = self.registered.definition
+        roles, given = set(definition.inputs), set(self.inputs)
+        may_lack = definition.missing_views == "leave_out" and bool(given)
+        if given != roles and not (may_lack and given < roles):
             raise ValueError(
                 f"inputs are {sorted(self.inputs)}, the pipeline takes {sorted(roles)}"
             )
@@ -108,7 +109,7 @@ def run_pipeline(request: RunRequest) -> JobResult:
     with times.stage("read"):
         volumes = _read_inputs(request)
     source = next(iter(volumes.values()))
-    judged = _class_findings if request.registered.definition.classes else _findings
+    judged = _judged_whole if request.registered.definition.classes else _findings
     findings, device_told = with_smaller_means(
         device, lambda used, batch: judged(request, volumes, times, used, batch)
     )
@@ -133,41 +134,24 @@ def run_pipeline(request: RunRequest) -> JobResult:
 def _read_inputs(request: RunRequest) -> dict[str, SeriesVolume]:
     volumes = {}
     for role, criteria in request.registered.definition.inputs.items():
+        if role not in request.inputs:
+            continue
         volumes[role] = volume = read_input(request.inputs[role], ReadingPolicy.of(criteria))
         if criteria.input_statistics is not None:
             refuse_unlike(criteria.input_statistics, volume.voxels, volume.spacing_mm, role)
+    refuse_same_picture(volumes)
     return volumes
 
 
-def _class_findings(
+def _judged_whole(
     request: RunRequest,
     volumes: Mapping[str, SeriesVolume],
     times: StageTimes,
     device: torch.device,
     window_batch: int | None,
 ) -> Findings:
-    del window_batch  # a classifier sees the whole image
-    registered = request.registered
-    with times.stage("load_model"):
-        bundle = loaded_model(registered, device)
-    with times.stage("preprocess"):
-        upright = on_one_grid(volumes)
-        data = preprocessed(upright, bundle, registered.channel_roles)
-    with times.stage("inference"):
-        probabilities = classified(
-            data, bundle, registered.definition.precision, registered.definition.temperature
-        )
-    source, main = next(iter(volumes.values())), next(iter(upright.values()))
-    with times.stage("measure"):
-        found = find_classes(
-            registered.definition,
-            probabilities,
-            source.voxels.shape,
-            input_digest=request.input_digest,
-            pipeline_digest=registered.pipeline_digest,
-        )
-    with times.stage("explanation"):
-        return explained(found, registered.definition, data, bundle, (source, main))
+    del window_batch  # windows of a classifier go one by one
+    return class_findings(request.registered, request.input_digest, volumes, times, device)
 
 
 def _findings(
@@ -216,7 +200,7 @@ def _labels_and_spreads(
         return segmented(data, bundle, main, times, effort), {}
     watch = UncertaintyWatch(definition, bundle)
     labels = segmented(data, bundle, main, times, replace(effort, watched=watch.own))
-    seed = int(request.input_digest[:8].encode().hex(), 16) % 2**63
+    seed = seed_of(request.input_digest)
     passes = AnswerPasses(data, bundle, effort.precision, effort.window_batch, seed)
     with times.stage("uncertainty"):
         return labels, measured_uncertainty(watch, passes, definition)
@@ -270,7 +254,7 @@ def run_study(
     series = series_of_folder(dicom_dir)
     selection = select_inputs(registered.definition, [item.candidate for item in series])
     if isinstance(selection, NoMatch):
-        raise Refused(RefusalCode.NO_PIPELINE_MATCHES, " | ".join(selection.reasons))
+        raise Refused(selection.code, " | ".join(selection.reasons))
     paths = {id(item.candidate): item.paths for item in series}
     inputs = {role: paths[id(chosen.candidate)] for role, chosen in selection.inputs.items()}
     out_dir.mkdir(parents=True, exist_ok=True)

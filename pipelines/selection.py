@@ -15,9 +15,15 @@ from pydicom.dataset import Dataset
 
 from pipelines.criteria import attribute_values
 from pipelines.definition_schema import InputCriteria, PipelineDefinition, Preference
-from pipelines.image_kinds import is_derived, is_for_processing, is_made_of_another
+from pipelines.errors import RefusalCode
+from pipelines.image_kinds import (
+    is_derived,
+    is_for_processing,
+    is_made_of_another,
+    strange_kinds,
+)
 from pipelines.orientation import plane_of
-from pipelines.projection_criteria import image_failures, taken_at
+from pipelines.projection_criteria import NOT_TOLD, image_failures, taken_at
 from storage.dicom_records import SeriesRecord
 
 
@@ -80,22 +86,27 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class NoMatch:
-    """At least one role stays empty; one reason for each series and role."""
+    """At least one role stays empty; one reason for each series and role.
+
+    `code` says more where the study has some of several views, but not all, or one twice.
+    """
 
     reasons: tuple[str, ...]
+    code: RefusalCode = RefusalCode.NO_PIPELINE_MATCHES
 
 
 def select_inputs(
     definition: PipelineDefinition, candidates: Iterable[SeriesCandidate]
 ) -> Selection | NoMatch:
-    """Choose one series for every input role; a series fills one role at most.
+    """Choose one series for every input role; a series of slices fills one role at most.
 
-    The same candidates in any order give the same choice.
+    Several projections of one series may each fill a role. The same candidates in any order give
+    the same choice.
     """
     left = sorted(candidates, key=lambda candidate: candidate.record.header.series_instance_uid)
     chosen: dict[str, Chosen] = {}
     rejected: list[str] = []
-    unfilled = False
+    unfilled: dict[str, RefusalCode] = {}
     for role, criteria in definition.inputs.items():
         fitting, failures = _fitting(criteria, left)
         rejected.extend(
@@ -103,20 +114,58 @@ def select_inputs(
             for candidate, found in failures
         )
         if not fitting:
-            unfilled = True
+            unfilled[role] = _code_of_none(failures)
             continue
         abouts = tuple(dict.fromkeys(failure.about for _, found in failures for failure in found))
         counted = _counted(len(fitting), len(left), abouts)
         found = _chosen(criteria, fitting, counted)
         if found is None:
-            unfilled = True
+            unfilled[role] = RefusalCode.SEVERAL_IMAGES
             rejected.append(f"{role}: {_several(fitting)}")
             continue
         chosen[role] = found
-        left.remove(found.candidate)
-    if unfilled:
-        return NoMatch(tuple(rejected) or ("the study has no series",))
+        if definition.several_projections is None:
+            left.remove(found.candidate)
+    if unfilled and not _may_lack(definition, chosen, unfilled):
+        if definition.several_projections is None:
+            return NoMatch(tuple(rejected) or ("the study has no series",))
+        return _lacking(definition, chosen, unfilled, rejected)
     return Selection(chosen, tuple(rejected))
+
+
+def _may_lack(
+    definition: PipelineDefinition,
+    chosen: Mapping[str, Chosen],
+    unfilled: Mapping[str, RefusalCode],
+) -> bool:
+    """Whether what is there is enough; of a view that is there twice, nobody knows which counts."""
+    allowed = definition.missing_views == "leave_out" and bool(chosen)
+    return allowed and set(unfilled.values()) <= {RefusalCode.MISSING_VIEW}
+
+
+def _lacking(
+    definition: PipelineDefinition,
+    chosen: Mapping[str, Chosen],
+    unfilled: Mapping[str, RefusalCode],
+    rejected: list[str],
+) -> NoMatch:
+    told = (
+        f"{len(chosen)} of {len(definition.inputs)} views are there once; not {', '.join(unfilled)}"
+    )
+    codes = set(unfilled.values())
+    graver = (RefusalCode.SEVERAL_IMAGES, RefusalCode.WRONG_LATERALITY, RefusalCode.MISSING_VIEW)
+    code = next(code for code in graver if code in codes)
+    if code is RefusalCode.MISSING_VIEW and not chosen:
+        code = RefusalCode.NO_PIPELINE_MATCHES
+    return NoMatch((told, *rejected), code)
+
+
+def _code_of_none(
+    failures: list[tuple[SeriesCandidate, tuple[Failure, ...]]],
+) -> RefusalCode:
+    """Why none fits: the one that would do does not tell its side, or it is not there."""
+    hidden = any({one.about for one in found} == {NOT_TOLD} for _, found in failures)
+    return RefusalCode.WRONG_LATERALITY if hidden else RefusalCode.MISSING_VIEW
 
 
 def _fitting(
@@ -136,8 +185,10 @@ def _failures(criteria: InputCriteria, candidate: SeriesCandidate) -> Iterable[F
 
 
 def _projection_failures(criteria: InputCriteria, image: Dataset) -> Iterable[Failure]:
-    for about, told in image_failures(image, criteria.where, criteria.views):
+    for about, told in image_failures(image, criteria):
         yield Failure(about, told)
+    for told in strange_kinds(image):
+        yield Failure("kind of image", f"its images {told}")
     if is_made_of_another(image) and not criteria.allow_derived:
         yield Failure("ImageType", "ImageType is DERIVED, which allow_derived does not allow")
     if is_for_processing(image) and not criteria.allow_for_processing:

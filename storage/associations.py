@@ -8,8 +8,9 @@ from typing import Literal
 from sqlalchemy import CursorResult, insert, select, update
 
 from storage.database import Database
-from storage.dicom_tables import Association, AssociationStudy
+from storage.dicom_tables import Association, AssociationStudy, Study
 from storage.errors import NotFound
+from storage.upsert import insert_new
 
 AssociationEnd = Literal["released", "aborted", "lost"]
 
@@ -34,6 +35,16 @@ def open_association(
     with db.begin() as session:
         statement = insert(Association).values(**values).returning(Association.id)
         return session.scalars(statement).one()
+
+
+def link_study(db: Database, association_id: int, study_instance_uid: str) -> bool:
+    """Note that an association brings something of a study; False where that is not here."""
+    link = {"association_id": association_id, "study_instance_uid": study_instance_uid}
+    with db.begin() as session:
+        if session.get(Study, study_instance_uid) is None:
+            return False
+        insert_new(session, AssociationStudy, link)
+        return True
 
 
 def end_association(

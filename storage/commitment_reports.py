@@ -11,11 +11,11 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import select, update
+from sqlalchemy import exists, select, update
 from sqlalchemy.orm import Session
 
 from storage.database import Database
-from storage.dicom_tables import Instance
+from storage.dicom_tables import Instance, QuarantinedInstance
 from storage.evidence_records import CommitmentDue, IncomingList, ListedSop, ReportState
 from storage.evidence_tables import CommitmentReport, InstanceList, ListedInstance
 from storage.instance_lists import add_list
@@ -89,13 +89,18 @@ def settle_report(db: Database, due: CommitmentDue, state: ReportState, *, now: 
 
 
 def kept_instances(db: Database, sop_instance_uids: tuple[str, ...]) -> Mapping[str, KeptInstance]:
-    """What the books say of those of the instances that are here."""
+    """What the books say of those of the instances that are here.
+
+    What has a version in quarantine is not: which of the two stays, only a person can say.
+    """
     columns = Instance.sop_instance_uid, Instance.sop_class_uid, Instance.path, Instance.size_bytes
+    is_set_aside = exists().where(QuarantinedInstance.sop_instance_uid == Instance.sop_instance_uid)
     found: dict[str, KeptInstance] = {}
     with db.read() as session:
         for begin in range(0, len(sop_instance_uids), 500):
             some = sop_instance_uids[begin : begin + 500]
-            rows = session.execute(select(*columns).where(Instance.sop_instance_uid.in_(some)))
+            is_asked = Instance.sop_instance_uid.in_(some)
+            rows = session.execute(select(*columns).where(is_asked, ~is_set_aside))
             found |= {uid: KeptInstance(sop, path, size) for uid, sop, path, size in rows}
     return found
 

@@ -64,15 +64,16 @@ class IncomingList:
 class ListEvidence:
     """What all lists together say about one study.
 
-    `missing` counts the instances that are named and required, and are not here; `unlisted` the
-    instances here that no list names, by Series Instance UID; `open_steps` the performed
-    procedure steps in progress.
+    `missing` counts the instances that are named and required, and have not come; `quarantined`
+    those that came and were set aside; `unlisted` the instances here that no list names, by
+    Series Instance UID; `open_steps` the performed procedure steps in progress.
     """
 
     sources: tuple[ListSource, ...] = ()
     missing: int = 0
     unlisted: Mapping[str, int] = field(default_factory=dict)
     open_steps: int = 0
+    quarantined: int = 0
 
     @property
     def waits_for_more(self) -> bool:
@@ -82,7 +83,8 @@ class ListEvidence:
     @property
     def is_proof(self) -> bool:
         """Whether all that is named is here, and all that is here is named."""
-        return bool(self.sources) and not self.waits_for_more and not self.unlisted
+        has_all = not (self.waits_for_more or self.quarantined or self.unlisted)
+        return bool(self.sources) and has_all
 
 
 NO_LISTS = ListEvidence()

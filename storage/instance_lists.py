@@ -5,11 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Select, and_, delete, exists, func, insert, or_, select, union, update
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    and_,
+    delete,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    union,
+    update,
+)
 from sqlalchemy.orm import Session
 
 from storage.database import Database
-from storage.dicom_tables import Instance, Series, Study
+from storage.dicom_tables import Instance, QuarantinedInstance, Series, Study
 from storage.evidence_records import NO_LISTS, IncomingList, ListedSop, ListEvidence, ListSource
 from storage.evidence_tables import InstanceList, ListedInstance
 from storage.job_tables import ResultObjectRow
@@ -65,7 +77,8 @@ def list_evidence(session: Session, study_instance_uid: str) -> ListEvidence:
     ids = [number for number, _, _ in lists]
     return ListEvidence(
         sources=tuple(sorted({ListSource(source) for _, source, _ in lists})),
-        missing=session.scalar(_missing(study_instance_uid, ids)) or 0,
+        missing=session.scalar(_not_here(study_instance_uid, ids, ~_IS_SET_ASIDE)) or 0,
+        quarantined=session.scalar(_not_here(study_instance_uid, ids, _IS_SET_ASIDE)) or 0,
         unlisted=dict(session.execute(_unlisted(study_instance_uid, ids)).all()),
         open_steps=sum(is_open for _, _, is_open in lists),
     )
@@ -143,7 +156,12 @@ def _touching(study_uid: str) -> Select[int]:
     return select(found.c.list_id)
 
 
-def _missing(study_uid: str, list_ids: list[int]) -> Select[int]:
+_IS_SET_ASIDE = exists().where(
+    QuarantinedInstance.sop_instance_uid == ListedInstance.sop_instance_uid
+)
+
+
+def _not_here(study_uid: str, list_ids: list[int], condition: ColumnElement[bool]) -> Select[int]:
     sop = ListedInstance.sop_instance_uid
     is_here = or_(
         exists().where(Instance.sop_instance_uid == sop),
@@ -154,6 +172,7 @@ def _missing(study_uid: str, list_ids: list[int]) -> Select[int]:
         ListedInstance.is_required.is_(True),
         ListedInstance.study_instance_uid.in_(("", study_uid)),
         ~is_here,
+        condition,
     )
 
 

@@ -49,6 +49,7 @@ def open_studies(db: Database) -> tuple[StudyProgress, ...]:
 
 
 class _Ended(NamedTuple):
+    number: int
     end: str
     opened_at: datetime
     ended_at: datetime
@@ -66,20 +67,32 @@ def _decisive(ended: Sequence[_Ended]) -> _Ended | None:
     if not broken:
         return ended[-1]
     came_back = any(
-        each.end == "released" and each.opened_at > broken[-1].ended_at for each in ended
+        each.end == "released" and all(_follows(each, other) for other in broken) for each in ended
     )
     return ended[-1] if came_back else broken[-1]
 
 
+def _follows(later: _Ended, earlier: _Ended) -> bool:
+    """Whether an association was opened after the end of another one.
+
+    A clock that was set back makes earlier ones look later; their numbers it cannot change.
+    """
+    return later.number > earlier.number and later.opened_at > earlier.ended_at
+
+
 def _progress(session: Session, study: Study) -> StudyProgress:
     touching = (
-        select(Association.end, Association.opened_at, Association.ended_at)
+        select(Association.id, Association.end, Association.opened_at, Association.ended_at)
         .join(AssociationStudy, AssociationStudy.association_id == Association.id)
         .where(AssociationStudy.study_instance_uid == study.study_instance_uid)
         .order_by(Association.ended_at, Association.id)
     )
     associations = session.execute(touching).all()
-    ended = [_Ended(str(end), opened, at) for end, opened, at in associations if at is not None]
+    ended = [
+        _Ended(number, str(end), opened, at)
+        for number, end, opened, at in associations
+        if at is not None
+    ]
     last = _decisive(ended)
     return StudyProgress(
         study=study_record(study),

@@ -7,7 +7,7 @@ from node.errors import PermanentDelivery, TransientDelivery
 from node.receive.admission import Rejection
 from node.receive.association_ends import AbortReason
 from node.receive.dimse_status import SUCCESS, StoreFailure
-from node.store_status import failure_of
+from node.store_status import failure_of, is_of_form
 
 _RESULTS = {1: "permanent", 2: "transient"}
 _SOURCES = {1: "service user", 2: "service provider (ACSE)", 3: "service provider (presentation)"}
@@ -64,6 +64,8 @@ def scu_statuses() -> list[str]:
     return [
         "### C-STORE as SCU: what an answer means to us",
         *table(("status", "meaning", "the delivery"), rows),
+        "Another encoding is tried of segmentations only, and only while none is there; after the "
+        "last one goes what the profile has in their place (`fallback`).",
     ]
 
 
@@ -105,5 +107,7 @@ def _consequence(status: int | None) -> str:
             return "is done"
         case TransientDelivery():
             return "is tried again by its retry curve"
+        case PermanentDelivery() if status is not None and is_of_form(status):
+            return "gives way to the next encoding of the profile, else is dead"
         case PermanentDelivery():
             return "is dead until a person retries it"

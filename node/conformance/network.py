@@ -41,7 +41,9 @@ def transport_security() -> list[str]:
         "acceptor (`receive.tls`), and to each destination and C-FIND provider as requestor "
         "(`tls`, `find_tls`), HTTPS to `stow` destinations included. "
         f"Oldest version: TLS {oldest}, with these cipher suites: {ciphers}; "
-        "in TLS 1.3 all of them. The certificate of a peer that we call is always verified.",
+        "in TLS 1.3 all of them. The certificate of a peer that we call is always verified. Where "
+        "`revocation_lists` are given (RFC 5280 CRLs; no OCSP), each certificate of a chain is "
+        "looked up, and refused where the list of its CA is missing or has expired.",
         "",
     ]
 

@@ -49,6 +49,8 @@ _NEGOTIATION = """## Associations
 - SOP Class Extended and Common Extended Negotiation: not used; proposals are not answered.
 - User Identity: not used; a proposal is not answered, and proves nothing. TLS certificates and
   addresses say who somebody is.
+- Items and sub-items of other types: ignored. A presentation context id that is even, or there
+  twice, ends the association.
 - SCP/SCU Role Selection: answered where the table of services names the role SCP.
 """
 

@@ -59,6 +59,11 @@ def store_client() -> list[str]:
         *table(("Failure Reason", "meaning", "the object"), _reason_rows()),
         "The status decides where the answer names none of the objects:",
         *table(("status", "meaning", "the delivery"), _status_rows()),
+        "Objects that were sent and not confirmed are looked for by QIDO-RS (`confirm: find`), at",
+        "`url`/studies/{study}/instances with SeriesInstanceUID and SOPInstanceUID, one search for",
+        "each object, in DICOM JSON. The delivery is confirmed when all are listed; anything else",
+        "proves nothing, and is asked again by the retry curve.",
+        "",
         "Retry-After is honoured. After 413 and 415 what was posted together goes in halves first.",
         "",
     ]

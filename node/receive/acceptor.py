@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import select
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
@@ -14,12 +17,21 @@ import structlog
 _NO_DESCRIPTOR_PAUSE_S = 0.1
 _POLITENESS_S = 0.001
 _LONGEST_POLITENESS_S = 0.01
+_AT_WORST = 2
+_TELL_EVERY_S = 60.0
 
 _log = structlog.get_logger()
 
 
 class Served(Protocol):
-    """One connection that is being served."""
+    """One connection that is being served.
+
+    Who `is_idle` has not been admitted yet, or not any more, and may be dropped for others.
+    """
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether there is no association on it; false once it was dropped."""
 
     def run(self) -> None:
         """Serve it to its end, and close it."""
@@ -27,12 +39,42 @@ class Served(Protocol):
     def stop(self) -> None:
         """Have `run` come to an end soon; from another thread."""
 
+    def drop(self) -> None:
+        """Close the connection at once; from another thread."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where one connection comes from, and the thread that serves it."""
+
+    address: str
+    thread: threading.Thread
+
+
+class _Dropped:
+    """Tells the log of connections that were dropped, once a minute."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._told_at = -math.inf
+
+    def tell(self) -> None:
+        """Count one more."""
+        self._count += 1
+        now = time.monotonic()
+        if now - self._told_at >= _TELL_EVERY_S:
+            _log.warning("idle_connections_dropped", connections=self._count)
+            self._count, self._told_at = 0, now
+
 
 class Acceptor:
     """Accepts connections in a thread of its own, until `stop_accepting`.
 
     Several processes may accept from one socket: who serves more connections waits a moment
     longer before it takes the next one, so that they spread evenly.
+
+    Of more than `most_connections` those are dropped that have been idle for longest, of the
+    address that has most of them: who only connects, and says nothing, keeps nobody out.
     """
 
     def __init__(
@@ -46,7 +88,8 @@ class Acceptor:
         self._serve = serve
         self._most = most_connections
         self._lock = threading.Lock()
-        self._served: dict[Served, threading.Thread] = {}
+        self._served: dict[Served, _Place] = {}
+        self._dropped = _Dropped()
         self._wake_reader, self._wake_writer = socket.socketpair()
         self._thread = threading.Thread(target=self._accept, name="receive-accept", daemon=True)
 
@@ -69,8 +112,8 @@ class Acceptor:
         for each in served:
             each.stop()
         deadline = time.monotonic() + timeout_s
-        for thread in served.values():
-            thread.join(max(0.0, deadline - time.monotonic()))
+        for place in served.values():
+            place.thread.join(max(0.0, deadline - time.monotonic()))
 
     def _accept(self) -> None:
         poll = select.poll()
@@ -92,7 +135,7 @@ class Acceptor:
             _log.error("not_accepted", reason=type(error).__name__)
             time.sleep(_NO_DESCRIPTOR_PAUSE_S)
             return
-        if len(self._served) >= self._most:
+        if not self._has_room():
             connection.close()
             return
         try:
@@ -100,6 +143,19 @@ class Acceptor:
         except (OSError, RuntimeError) as error:  # the peer has gone; or no thread is left
             _log.error("not_accepted", reason=type(error).__name__)
             connection.close()
+
+    def _has_room(self) -> bool:
+        """Make room if need be; False where too many that were dropped have not ended yet."""
+        with self._lock:
+            served = dict(self._served)
+        if len(served) >= self._most:
+            idle = [(each, place.address) for each, place in served.items() if each.is_idle]
+            if not idle or len(served) >= _AT_WORST * self._most:
+                return False
+            counts = Counter(address for _, address in idle)
+            next(each for each, address in idle if counts[address] == max(counts.values())).drop()
+            self._dropped.tell()
+        return True
 
     def _start(self, connection: socket.socket, address: str) -> None:
         # The answer to a C-STORE is one small write that the sender waits for.
@@ -110,7 +166,7 @@ class Acceptor:
             target=self._run, args=(served,), name="receive-association", daemon=True
         )
         with self._lock:
-            self._served[served] = thread
+            self._served[served] = _Place(address, thread)
         try:
             thread.start()
         except RuntimeError:

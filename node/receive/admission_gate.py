@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 
 from pynetdicom.presentation import PresentationContext
 
 from config.settings import Settings
+from config.tls_failure import TlsFailure
 from node.receive.admission import Caller, Rejection, rejection
 from node.receive.association_slots import AssociationSlots
 from node.receive.rejection_book import RejectionBook
 from node.receive.sender_policy import AssociationPolicy, SenderPolicy
 from node.receive.services import Service
 from node.receive.transfer_syntaxes import supported_contexts
-from node.tls_failure import TlsFailure
 from storage.instance_files import InstanceFiles
 
 
@@ -49,13 +50,13 @@ class AdmissionGate:
         if policy is None:
             return Rejection.TOO_MANY_OF_SENDER
         if not self._slots.take():
-            policy.end()
+            policy.end(time.monotonic())
             return Rejection.TOO_MANY_ASSOCIATIONS
         return policy
 
     def leave(self, policy: AssociationPolicy) -> None:
         """Count an admitted caller no longer."""
-        policy.end()
+        policy.end(time.monotonic())
         self._slots.give_back()
 
     def not_secured(self, address: str, failure: TlsFailure) -> None:

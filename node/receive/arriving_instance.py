@@ -5,8 +5,20 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
-from node.receive.dataset_structure import walk_over
-from node.receive.instance_header import IDENTITY_TAGS, InstanceHeader, header_of
+from node.receive.dataset_structure import DeflatedWalk, walk_over
+from node.receive.dimse_status import StoreFailure, StoreRefused
+from node.receive.instance_header import (
+    IDENTITY_TAGS,
+    STUDY_INSTANCE_UID,
+    InstanceHeader,
+    header_of,
+)
+from storage.errors import InvalidUid
+from storage.instance_files import validated_uid
+
+_GROUP_2 = b"\2\0"
+"""A data set that begins so would go on with File Meta Information (PS3.7 6.3, PS3.10 7.1): in the
+file, readers would take that for ours, and read all the rest in another transfer syntax."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +41,23 @@ class ArrivingInstance:
         self._size = len(head)
         self._data_set = hashlib.sha256()
         self._walk = walk_over(transfer_syntax_uid, IDENTITY_TAGS)
+        self._first = b""
+
+    @property
+    def inflated_bytes(self) -> int:
+        """Size of a deflated data set so far, once inflated; 0 for others."""
+        return self._walk.inflated if isinstance(self._walk, DeflatedWalk) else 0
+
+    @property
+    def study_instance_uid(self) -> str | None:
+        """Study Instance UID (0020,000D) if it has come, and is one."""
+        raw = self._walk.elements.get(STUDY_INSTANCE_UID)
+        if raw is None:
+            return None
+        try:
+            return validated_uid(raw.value.rstrip(b"\0 ").decode("ascii", "replace"))
+        except InvalidUid:
+            return None
 
     def take(self, fragment: memoryview) -> None:
         """Take the next bytes of the data set.
@@ -36,6 +65,8 @@ class ArrivingInstance:
         Raises:
             StoreRefused: they are no data set in this transfer syntax.
         """
+        if len(self._first) < len(_GROUP_2):
+            self._first = (self._first + bytes(fragment[:2]))[:2]
         self._walk.take(fragment)
         self._data_set.update(fragment)
         self._size += len(fragment)
@@ -46,6 +77,8 @@ class ArrivingInstance:
         Raises:
             StoreRefused: the data set is not whole, or a UID is missing or invalid.
         """
+        if self._first == _GROUP_2:
+            raise StoreRefused(StoreFailure.UNREADABLE)
         self._walk.finish()
         header = header_of(self._walk.elements, self._transfer_syntax_uid)
         digest = ContentDigest(self._size, self._data_set.hexdigest())

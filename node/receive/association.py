@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,6 +12,7 @@ import structlog
 from pynetdicom.presentation import PresentationContext
 
 from config.settings import ReceiveSettings
+from config.tls_failure import TlsFailure
 from node.receive.admission import Caller, Rejection
 from node.receive.association_ends import AssociationOver, Rejected
 from node.receive.association_tracking import AssociationTracker
@@ -21,9 +23,8 @@ from node.receive.pacing import Pace
 from node.receive.sender_policy import AssociationPolicy
 from node.receive.service_messages import ServiceDesk
 from node.receive.store_handler import StoreHandler
-from node.receive.tls_port import HandshakeFailed, TlsPort, peer_certificate
+from node.receive.tls_port import HandshakeFailed, TlsPort, handshake, peer_certificate
 from node.receive.upper_layer import UpperLayer
-from node.tls_failure import TlsFailure
 
 _HANDSHAKE_S = 15.0
 _VERSION_NOT_SUPPORTED = (1, 2, 2)
@@ -72,7 +73,8 @@ class Parts:
 class Association:
     """Serves one connection, in the thread that calls `run`; `stop` may come from another.
 
-    With `tls` a handshake comes first, in that thread, too.
+    With `tls` a handshake comes first, in that thread, too. It `is_idle` while the caller is not
+    admitted: before that, and after its association.
     """
 
     def __init__(
@@ -84,6 +86,14 @@ class Association:
         self._parts = parts
         self._layer: UpperLayer | None = None
         self._is_stopped = False
+        self.is_idle = True
+
+    def drop(self) -> None:
+        """Close the connection under the thread that serves it; from another one."""
+        self.is_idle = False
+        with suppress(OSError):
+            # Not the method of an SSLSocket, which would take its keys from under the reader.
+            socket.socket.shutdown(self._connection, socket.SHUT_RDWR)
 
     def stop(self) -> None:
         """Abort the association as soon as the instance in hand is answered."""
@@ -109,8 +119,10 @@ class Association:
 
     def _secure(self, tls: TlsPort) -> None:
         timeout_s = self._parts.receive.network_timeout_s
-        self._connection = tls.handshake(self._connection, min(timeout_s, _HANDSHAKE_S))
-        self._connection.settimeout(timeout_s)
+        secured = tls.wrap(self._connection)
+        self._connection = secured
+        handshake(secured, min(timeout_s, _HANDSHAKE_S))
+        secured.settimeout(timeout_s)
 
     def _serve(self) -> None:
         receive = self._parts.receive
@@ -145,10 +157,12 @@ class Association:
             layer.reject(*answer.primitive)
             gate.rejected(caller, answer)
             raise Rejected
+        self.is_idle = False
         try:
             self._serve_caller(layer, request, caller, answer)
         finally:
             gate.leave(answer)
+            self.is_idle = True
 
     def _serve_caller(
         self,

@@ -83,6 +83,17 @@ class AssociationTracker:
             )
         return tracked.association_id
 
+    def will_bring(self, tracked: TrackedAssociation, study_instance_uid: str) -> bool:
+        """Tie an association to a study before it has brought any of it; False: try again later.
+
+        The study has to be here already: else nobody waits.
+        """
+        try:
+            return associations.link_study(self._db, self.row_of(tracked), study_instance_uid)
+        except StorageError as error:
+            _log.debug("association_not_linked", reason=type(error).__name__)
+            return False
+
     def ended(self, tracked: TrackedAssociation, end: AssociationEnd) -> None:
         """Write down how an association ended, and wake up whoever waits for studies."""
         with self._lock:

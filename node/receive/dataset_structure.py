@@ -236,7 +236,7 @@ class DeflatedWalk:
     def __init__(self, wanted: Set[int]) -> None:
         self._inflate = zlib.decompressobj(-zlib.MAX_WBITS)
         self._walk = DataSetWalk("", wanted)
-        self._inflated = 0
+        self.inflated = 0
 
     @property
     def elements(self) -> dict[int, RawElement]:
@@ -262,8 +262,8 @@ class DeflatedWalk:
             self._walk.finish()
 
     def _count(self, inflated: bytes) -> None:
-        self._inflated += len(inflated)
-        if self._inflated > _LARGEST_INFLATED:
+        self.inflated += len(inflated)
+        if self.inflated > _LARGEST_INFLATED:
             raise StoreRefused(StoreFailure.UNREADABLE)
         if not self._walk.is_identified:
             self._walk.take(memoryview(inflated))

@@ -68,6 +68,7 @@ IDENTITY_TAGS = frozenset(
     _UNIVERSAL_ENTITY_ID,
 }
 """The elements of the top level that `header_of` reads."""
+STUDY_INSTANCE_UID = _STUDY_INSTANCE_UID
 
 _OF_ONE_INSTANCE = frozenset({_SOP_CLASS_UID, _SOP_INSTANCE_UID, _INSTANCE_NUMBER})
 _OF_STUDY_AND_SERIES = tuple(sorted(IDENTITY_TAGS - _OF_ONE_INSTANCE))

@@ -22,6 +22,7 @@ from node.receive.rejection_book import RejectionBook
 from node.receive.sender_policy import SenderPolicy
 from node.receive.service_messages import ServiceDesk
 from node.receive.services import Service, VerificationService, by_sop_class
+from node.receive.shared_file import SharedFile
 from node.receive.store_handler import StoreHandler
 from node.receive.tls_port import TlsPort
 from storage.database import Database
@@ -41,9 +42,9 @@ class Listener:
     """The C-STORE provider of one process, and of the `services` beside it.
 
     `on_change` is called, from any thread, when an association that brought instances has
-    ended: then completeness is worth a look. `slots` are shared with other processes of the
-    node; the rows of associations say `receiver`. Of `processes` on the same ports each lets
-    its share of what a sender may send pass.
+    ended: then completeness is worth a look. What is limited is counted in `limits`, which the
+    processes of a node share; the rows of associations say `receiver`. Every `housekeeping_s` what
+    can wait is written.
     """
 
     def __init__(
@@ -54,21 +55,23 @@ class Listener:
         on_change: Callable[[], None],
         *,
         services: tuple[Service, ...] = (),
-        slots: AssociationSlots | None = None,
+        limits: SharedFile | None = None,
         receiver: str | None = None,
-        processes: int = 1,
+        housekeeping_s: float = _HOUSEKEEPING_INTERVAL_S,
     ) -> None:
         self._settings = settings
+        self._housekeeping_s = housekeeping_s
         self._stopping = threading.Event()
         self._book = RejectionBook(db)
         self._tracker = AssociationTracker(db, on_change, receiver)
         self._recorder = InstanceRecorder(db, files)
-        self._slots = slots or AssociationSlots(settings.receive.max_associations)
-        senders = SenderPolicy(settings.receive, processes=processes)
+        self._limits = limits or SharedFile()
+        slots = AssociationSlots(settings.receive.max_associations, self._limits)
+        senders = SenderPolicy(settings.receive, self._limits)
         served = by_sop_class((VerificationService(), *services))
         self._parts = Parts(
             receive=settings.receive,
-            gate=AdmissionGate(settings, self._book, files, served, self._slots, senders),
+            gate=AdmissionGate(settings, self._book, files, served, slots, senders),
             tracker=self._tracker,
             store=StoreHandler(settings, db, files, self._tracker, self._recorder),
             desk=ServiceDesk(served),
@@ -120,7 +123,7 @@ class Listener:
         self._tracker.tick()
         self._recorder.close()
         self._write_rejections()
-        self._slots.close()
+        self._limits.close()
 
     def _accept(self, listening: socket.socket | None, tls: TlsPort | None) -> None:
         if listening is None:
@@ -138,7 +141,7 @@ class Listener:
             _log.warning("rejections_not_written", reason=type(error).__name__)
 
     def _keep_house(self) -> None:
-        while not self._stop.wait(_HOUSEKEEPING_INTERVAL_S):
+        while not self._stop.wait(self._housekeeping_s):
             try:
                 self._tracker.tick()
                 self._recorder.settle()

@@ -46,9 +46,9 @@ def listening_sockets(receive: ReceiveSettings) -> ListeningSockets:
     Raises:
         ListenerFailed: one cannot be taken.
     """
-    plain = None if receive.port is None else _listen(receive.host, receive.port)
+    plain = None if receive.port is None else listen(receive.host, receive.port)
     try:
-        tls = _listen(receive.host, receive.tls.port) if receive.tls.enabled else None
+        tls = listen(receive.host, receive.tls.port) if receive.tls.enabled else None
     except ListenerFailed:
         if plain is not None:
             plain.close()
@@ -56,7 +56,12 @@ def listening_sockets(receive: ReceiveSettings) -> ListeningSockets:
     return ListeningSockets(plain, tls)
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
+    """Take one address; 0 is a free port. `accept` on what it returns does not wait.
+
+    Raises:
+        ListenerFailed: it cannot be taken.
+    """
     try:
         family, _, _, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE

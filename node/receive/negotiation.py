@@ -7,7 +7,7 @@ variable length is decoded. The rest is pynetdicom's: its PDU classes and its ne
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +30,10 @@ from node.receive.pdu_stream import PduType
 _FIXED = struct.Struct(">H2x16s16s32x")
 _ITEM = struct.Struct(">BxH")
 _PROTOCOL_VERSION_1 = 0x0001
-_PRESENTATION_CONTEXT, _TRANSFER_SYNTAX = 0x20, 0x40
+_APPLICATION_CONTEXT, _PRESENTATION_CONTEXT, _TRANSFER_SYNTAX = 0x10, 0x20, 0x40
+_USER_INFORMATION, _MAXIMUM_LENGTH, _ROLE_SELECTION = 0x50, 0x51, 0x54
+_USED = frozenset({_APPLICATION_CONTEXT, _PRESENTATION_CONTEXT, _USER_INFORMATION})
+_USED_OF_USER = frozenset({_MAXIMUM_LENGTH, _ROLE_SELECTION})
 _CONTEXT_ID = 4
 _MOST_CONTEXTS = 128
 _MOST_TRANSFER_SYNTAXES = 256
@@ -88,11 +91,11 @@ class Proposal:
     """
 
     def __init__(self, request: AssociationRequest) -> None:
-        _check_size(request.body)
+        body = _what_counts(request.body)
         pdu = A_ASSOCIATE_RQ()
-        header = struct.pack(">BxI", PduType.A_ASSOCIATE_RQ, len(request.body))
+        header = struct.pack(">BxI", PduType.A_ASSOCIATE_RQ, len(body))
         try:
-            pdu.decode(header + request.body)
+            pdu.decode(header + body)
             self._primitive = pdu.to_primitive()
             self._contexts = self._primitive.presentation_context_definition_list
             self.abstract_syntaxes = tuple(str(each.abstract_syntax) for each in self._contexts)
@@ -152,17 +155,36 @@ def _user_information(max_pdu_bytes: int) -> Iterator[Any]:
     yield from (maximum_length, class_uid, version_name)
 
 
-def _check_size(body: bytes) -> None:
-    """Count what is proposed before pynetdicom compares each with each."""
-    view = memoryview(body)
-    contexts = [item for kind, item in _items(view[_FIXED.size :]) if kind == _PRESENTATION_CONTEXT]
-    most = max((_transfer_syntaxes(item) for item in contexts), default=0)
-    if len(contexts) > _MOST_CONTEXTS or most > _MOST_TRANSFER_SYNTAXES:
+def _what_counts(body: bytes) -> bytes:
+    """Return an A-ASSOCIATE-RQ with the items that we use, before pynetdicom decodes them.
+
+    Items and sub-items of unknown types are to be ignored (PS3.8 9.3.1), and a fault in one that
+    nobody uses should cost nobody an association.
+    """
+    fixed, items = body[: _FIXED.size], memoryview(body)[_FIXED.size :]
+    used, ids = [], set()
+    for kind, item in _items(items):
+        if kind == _PRESENTATION_CONTEXT:
+            _check_context(item)
+            ids.add(item[0])
+        elif kind == _USER_INFORMATION:
+            item = memoryview(_packed(each for each in _items(item) if each[0] in _USED_OF_USER))
+        used.append((kind, item))
+    contexts = sum(kind == _PRESENTATION_CONTEXT for kind, _ in used)
+    if contexts > _MOST_CONTEXTS or len(ids) < contexts:
         raise ProtocolViolation(AbortReason.INVALID_PDU_PARAMETER_VALUE)
+    return fixed + _packed(each for each in used if each[0] in _USED)
 
 
-def _transfer_syntaxes(context: memoryview) -> int:
-    return sum(kind == _TRANSFER_SYNTAX for kind, _ in _items(context[_CONTEXT_ID:]))
+def _packed(items: Iterable[tuple[int, memoryview]]) -> bytes:
+    return b"".join(_ITEM.pack(kind, len(item)) + item for kind, item in items)
+
+
+def _check_context(context: memoryview) -> None:
+    """Count what is proposed before pynetdicom compares each with each."""
+    syntaxes = sum(kind == _TRANSFER_SYNTAX for kind, _ in _items(context[_CONTEXT_ID:]))
+    if len(context) < _CONTEXT_ID or syntaxes > _MOST_TRANSFER_SYNTAXES:
+        raise ProtocolViolation(AbortReason.INVALID_PDU_PARAMETER_VALUE)
 
 
 def _items(content: memoryview) -> Iterator[tuple[int, memoryview]]:
@@ -172,5 +194,7 @@ def _items(content: memoryview) -> Iterator[tuple[int, memoryview]]:
             raise ProtocolViolation(AbortReason.INVALID_PDU_PARAMETER_VALUE)
         kind, length = _ITEM.unpack_from(content, at)
         at += _ITEM.size
+        if length > len(content) - at:
+            raise ProtocolViolation(AbortReason.INVALID_PDU_PARAMETER_VALUE)
         yield kind, content[at : at + length]
         at += length

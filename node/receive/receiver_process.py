@@ -18,11 +18,11 @@ from config.settings import Settings
 from node.data_directory import kept_data, make_private
 from node.offered_services import offered_services
 from node.parent_watch import die_with_parent
-from node.receive.association_slots import AssociationSlots
 from node.receive.listener import Listener
 from node.receive.listening_sockets import ListeningSockets
-from node.receive.wake_pipe import WakeWriter
+from node.receive.shared_file import SharedFile
 from node.stop_signals import stop_signals
+from node.wake_pipe import WakeWriter
 from storage.instance_files import InstanceFiles
 
 NONE = -1
@@ -38,7 +38,7 @@ class Descriptors:
     plain: int
     tls: int
     wake: int
-    slots: int
+    limits: int
 
     def __str__(self) -> str:
         return ",".join(map(str, astuple(self)))
@@ -46,8 +46,8 @@ class Descriptors:
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read what `str` wrote; raises `ValueError`."""
-        plain, tls, wake, slots = map(int, text.split(","))
-        return cls(plain, tls, wake, slots)
+        plain, tls, wake, limits = map(int, text.split(","))
+        return cls(plain, tls, wake, limits)
 
     def all(self) -> tuple[int, ...]:
         """Return those that are there."""
@@ -83,11 +83,10 @@ def run_receiver(
             settings,
             db,
             InstanceFiles(settings.node.data_dir, settings.storage.durability),
-            on_change=wake.change,
-            services=offered_services(settings, db, wake.change),
-            slots=AssociationSlots(settings.receive.max_associations, descriptors.slots),
+            on_change=wake.wake,
+            services=offered_services(settings, db, wake.wake),
+            limits=SharedFile(descriptors.limits),
             receiver=receiver_id(run_id, os.getpid()),
-            processes=process_count(settings),
         )
         listener.start(descriptors.sockets())
         wake.ready()

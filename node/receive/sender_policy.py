@@ -1,106 +1,69 @@
 """What one sender may send and how fast: asked at negotiation, and for each instance.
 
-Pure: no socket, no database, no clock of its own. A sender that sends faster than it may is not
+No socket, no database, no clock of its own. A sender that sends faster than it may is not
 refused but slowed down: who asks sleeps for as long as it is told before it reads on, or answers,
-and TCP holds the sender back. All associations of a sender share one allowance.
+and TCP holds the sender back. All associations of a sender share one allowance, over all receiver
+processes of the node.
 """
 
 from __future__ import annotations
 
-import threading
-
 from config.settings import ReceiveSettings, SenderSettings
 from config.sop_classes import is_among
+from node.receive.allowance import Allowance
+from node.receive.association_slots import AssociationSlots
+from node.receive.sender_places import SenderPlace
+from node.receive.shared_file import SharedFile
 
 MIB = 2**20
-LONGEST_DELAY_S = 10.0
-"""Longest single delay: more, and a sender takes the node for dead."""
-_BURST_S = 1.0
-_LONGEST_DEBT_S = 60.0
-
-
-class Allowance:
-    """So many units a second, and what the last second left unused.
-
-    `take` never refuses: it books the units and says how long to wait for them.
-    """
-
-    def __init__(self, per_s: float | None) -> None:
-        self._per_s = per_s
-        self._level = 0.0
-        self._at_s: float | None = None
-
-    @property
-    def is_limited(self) -> bool:
-        """Whether there is a limit at all."""
-        return self._per_s is not None
-
-    def take(self, amount: float, now_s: float) -> float:
-        """Book `amount` at `now_s` (monotonic); return the seconds to wait before going on."""
-        if self._per_s is None:
-            return 0.0
-        elapsed_s = _BURST_S if self._at_s is None else max(0.0, now_s - self._at_s)
-        self._at_s = now_s
-        level = min(self._per_s * _BURST_S, self._level + self._per_s * elapsed_s) - amount
-        # A debt that many associations make together is worked off, but not for hours.
-        self._level = max(level, -self._per_s * _LONGEST_DEBT_S)
-        return min(LONGEST_DELAY_S, max(0.0, -self._level / self._per_s))
 
 
 class _Usage:
     """What all associations of one sender use together."""
 
-    def __init__(self, sender: SenderSettings, processes: int) -> None:
-        rate, mib_per_s = sender.max_instances_per_s, sender.max_mib_per_s
-        self.instances = Allowance(None if rate is None else rate / processes)
-        self.data_bytes = Allowance(None if mib_per_s is None else mib_per_s * MIB / processes)
-        self.associations = 0
-        most = sender.max_associations
-        self.most_associations = None if most is None else max(1, most // processes)
-
-    @property
-    def is_exhausted(self) -> bool:
-        """Whether one association more would be too many."""
-        return self.most_associations is not None and self.associations >= self.most_associations
+    def __init__(self, sender: SenderSettings, file: SharedFile) -> None:
+        place = SenderPlace(file, sender.ae_title)
+        mib_per_s, most = sender.max_mib_per_s, sender.max_associations
+        self.instances = Allowance(sender.max_instances_per_s, place.instances_paid)
+        self.data_bytes = Allowance(
+            None if mib_per_s is None else mib_per_s * MIB, place.bytes_paid
+        )
+        self.slots = None if most is None else AssociationSlots(most, file, place.first_slot)
 
 
 class SenderPolicy:
-    """The limits of all senders of one receiver process; safe to ask from many threads.
+    """The limits of all senders; safe to ask from many threads.
 
-    With several receiver `processes` on one port, each lets its share pass.
+    They are kept in `file`, which the receiver processes of a node share.
     """
 
-    def __init__(self, receive: ReceiveSettings, *, processes: int = 1) -> None:
+    def __init__(self, receive: ReceiveSettings, file: SharedFile) -> None:
         self._senders = {sender.ae_title: sender for sender in reversed(receive.senders)}
-        self._usage = {title: _Usage(item, processes) for title, item in self._senders.items()}
-        self._lock = threading.Lock()
+        self._usage = {title: _Usage(item, file) for title, item in self._senders.items()}
 
     def begin(self, calling_ae_title: str) -> AssociationPolicy | None:
         """Count an association of an admitted sender; None where it has too many already.
 
         Who is not listed (`allow_any_sender`) has no limits of its own.
         """
-        sender = self._senders.get(calling_ae_title)
         usage = self._usage.get(calling_ae_title)
         if usage is None:
-            return AssociationPolicy(None, None, self._lock)
-        with self._lock:
-            if usage.is_exhausted:
-                return None
-            usage.associations += 1
-        return AssociationPolicy(sender, usage, self._lock)
+            return AssociationPolicy(None, None)
+        if usage.slots is not None and not usage.slots.take():
+            return None
+        return AssociationPolicy(self._senders[calling_ae_title], usage)
 
 
 class AssociationPolicy:
-    """What one association may bring, and how fast; `end` it when it is over."""
+    """What one association may bring, and how fast; `end` it when it is over.
 
-    def __init__(
-        self, sender: SenderSettings | None, usage: _Usage | None, lock: threading.Lock
-    ) -> None:
+    For the thread of that association.
+    """
+
+    def __init__(self, sender: SenderSettings | None, usage: _Usage | None) -> None:
         self._sender = sender
         self._usage = usage
-        self._lock = lock
-        self._has_ended = False
+        self._unbooked_bytes = 0
 
     @property
     def is_paced(self) -> bool:
@@ -121,22 +84,32 @@ class AssociationPolicy:
         return is_among(sop_class_uid, sender.sop_classes)
 
     def delay_after_bytes(self, count: int, now_s: float) -> float:
-        """Book bytes of a data set; return the seconds to wait before reading on."""
-        if self._usage is None:
+        """Book bytes of a data set; return the seconds to wait before reading on.
+
+        What is not worth a booking is booked with what comes next.
+        """
+        usage = self._usage
+        if usage is None:
             return 0.0
-        with self._lock:
-            return self._usage.data_bytes.take(count, now_s)
+        self._unbooked_bytes += count
+        if self._unbooked_bytes < usage.data_bytes.worth_booking:
+            return 0.0
+        return self._book_bytes(usage, now_s)
 
     def delay_after_instance(self, now_s: float) -> float:
         """Book one instance; return the seconds to wait before it is answered."""
-        if self._usage is None:
-            return 0.0
-        with self._lock:
-            return self._usage.instances.take(1, now_s)
+        return 0.0 if self._usage is None else self._usage.instances.take(1, now_s)
 
-    def end(self) -> None:
+    def end(self, now_s: float) -> None:
         """Count the association no longer; doing it again changes nothing."""
-        with self._lock:
-            if self._usage is not None and not self._has_ended:
-                self._usage.associations -= 1
-            self._has_ended = True
+        usage, self._usage = self._usage, None
+        if usage is None:
+            return
+        # Else many short associations would be a way around the limit.
+        self._book_bytes(usage, now_s)
+        if usage.slots is not None:
+            usage.slots.give_back()
+
+    def _book_bytes(self, usage: _Usage, now_s: float) -> float:
+        count, self._unbooked_bytes = self._unbooked_bytes, 0
+        return usage.data_bytes.take(count, now_s)

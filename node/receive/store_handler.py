@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import PurePosixPath
 
 import structlog
@@ -28,6 +29,7 @@ from node.receive.dimse_status import StoreFailure, StoreRefused
 from node.receive.file_meta import file_head
 from node.receive.instance_header import InstanceHeader
 from node.receive.negotiation import AcceptedContext
+from node.receive.slow_arrival import SlowArrival
 from storage.database import Database
 from storage.dicom_records import IncomingInstance, StoreOutcome
 from storage.errors import ConflictReason, DatabaseUnavailable, OutOfSpace, Quarantined
@@ -143,7 +145,8 @@ class StoreHandler:
             raise StoreRefused(StoreFailure.DISK_LOW)
         _check_command(request)
         with self._incoming(request.spare) as incoming:
-            header, digest = _receive(incoming, request)
+            slow = SlowArrival(partial(self._tracker.will_bring, request.tracked))
+            header, digest = _receive(incoming, request, slow)
             association_id = self._association_id(request.tracked)
             received = _kept(incoming, header, digest, request.context.transfer_syntax)
         return self._record(received, request.tracked, association_id)
@@ -185,7 +188,9 @@ def _check_command(request: StoreRequest) -> None:
         raise StoreRefused(StoreFailure.SOP_INSTANCE_MISMATCH)
 
 
-def _receive(incoming: IncomingFile, request: StoreRequest) -> tuple[InstanceHeader, ContentDigest]:
+def _receive(
+    incoming: IncomingFile, request: StoreRequest, slow: SlowArrival
+) -> tuple[InstanceHeader, ContentDigest]:
     """Write what comes; return whose it is, if it is what the command says."""
     command, transfer_syntax_uid = request.command, request.context.transfer_syntax
     head = file_head(command.sop_class_uid, command.sop_instance_uid, transfer_syntax_uid)
@@ -198,6 +203,9 @@ def _receive(incoming: IncomingFile, request: StoreRequest) -> tuple[InstanceHea
             raise StoreRefused(StoreFailure.TOO_LARGE)
         incoming.write(fragment)
         arriving.take(fragment)
+        slow.look(arriving)
+        if most is not None and arriving.inflated_bytes > most:
+            raise StoreRefused(StoreFailure.TOO_LARGE)
     header, digest = arriving.finish()
     _check_against_command(header, command)
     return header, digest

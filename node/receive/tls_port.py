@@ -10,6 +10,7 @@ import hashlib
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -19,10 +20,10 @@ import structlog
 
 from config.certificates import UnusableFile
 from config.tls_context import server_context
+from config.tls_failure import TlsFailure, failure_of
 from config.tls_settings import ServerTls
 from node.errors import ListenerFailed
 from node.receive.admission import PeerCertificate
-from node.tls_failure import TlsFailure, failure_of
 
 _LAST_WORD_S = 0.5
 _READ_AT_ONCE = 65536
@@ -42,40 +43,42 @@ class HandshakeFailed(Exception):
 class TlsPort:
     """Makes TLS connections of accepted ones; may be called from many threads.
 
-    Raises `ListenerFailed`, when it is made, where the files cannot be used.
+    `name` are the settings that it follows. Raises `ListenerFailed`, when it is made, where the
+    files cannot be used.
     """
 
-    def __init__(self, tls: ServerTls) -> None:
+    def __init__(self, tls: ServerTls, name: str = "receive.tls") -> None:
         self._tls = tls
         self._lock = threading.Lock()
         self._stamp = self._stamp_now()
         try:
             self._context = server_context(tls)
         except UnusableFile as error:
-            raise ListenerFailed(f"receive.tls cannot be used: {error}") from None
+            raise ListenerFailed(f"{name} cannot be used: {error}") from None
 
-    def handshake(self, connection: socket.socket, timeout_s: float) -> ssl.SSLSocket:
-        """Make TLS of a connection, all of it within `timeout_s`; then that is the time-out.
-
-        What it returns takes the connection's place, which is closed where this fails.
+    def wrap(self, connection: socket.socket) -> ssl.SSLSocket:
+        """Return what takes the connection's place, before its handshake.
 
         Raises:
-            HandshakeFailed: the caller speaks no TLS, or none that is good enough.
+            HandshakeFailed: the caller has gone already.
         """
-        connection.settimeout(timeout_s)
         try:
-            secured = self._current().wrap_socket(
+            return self._current().wrap_socket(
                 connection, server_side=True, do_handshake_on_connect=False
             )
         except OSError as error:
             connection.close()
             raise HandshakeFailed(failure_of(error)) from None
-        try:
-            secured.do_handshake()
-        except OSError as error:
-            _close_softly(secured)
-            raise HandshakeFailed(failure_of(error)) from None
-        return secured
+
+    def following_context(self) -> ssl.SSLContext:
+        """Return a context for a server that takes one for good; renewed files are followed."""
+
+        def renew(connection: Any, _name: str | None, _context: ssl.SSLContext) -> None:
+            connection.context = self._current()
+
+        context = self._current()
+        context.sni_callback = renew
+        return context
 
     def _current(self) -> ssl.SSLContext:
         """Return the context of the files as they are; the last good one while they are not."""
@@ -96,8 +99,22 @@ class TlsPort:
 
     def _stamp_now(self) -> _Stamp:
         tls = self._tls
-        files = (tls.certificate_file, tls.key_file, tls.client_ca_file)
+        files = (tls.certificate_file, tls.key_file, tls.client_ca_file, *tls.revocation_lists)
         return tuple(_stamp(path) for path in files if path is not None)
+
+
+def handshake(secured: ssl.SSLSocket, timeout_s: float) -> None:
+    """Make the handshake, all of it within `timeout_s`; then that is the time-out.
+
+    Raises:
+        HandshakeFailed: the caller speaks no TLS, or none that is good enough. It is closed.
+    """
+    secured.settimeout(timeout_s)
+    try:
+        secured.do_handshake()
+    except OSError as error:
+        _close_softly(secured)
+        raise HandshakeFailed(failure_of(error)) from None
 
 
 def _stamp(path: Path) -> tuple[int, int, int]:
@@ -108,12 +125,13 @@ def _stamp(path: Path) -> tuple[int, int, int]:
     return status.st_mtime_ns, status.st_ino, status.st_size
 
 
-def _close_softly(connection: ssl.SSLSocket) -> None:
-    """Close so that the alert that says why still arrives: bytes unread would tear it away."""
+def _close_softly(connection: socket.socket) -> None:
+    """Close so that the last word still arrives: bytes unread would tear it away."""
+    until = time.monotonic() + _LAST_WORD_S
     with suppress(OSError):
         socket.socket.shutdown(connection, socket.SHUT_WR)
         connection.settimeout(_LAST_WORD_S)
-        while socket.socket.recv(connection, _READ_AT_ONCE):
+        while socket.socket.recv(connection, _READ_AT_ONCE) and time.monotonic() < until:
             pass
     connection.close()
 

@@ -9,9 +9,7 @@ because a data set in an encoding that cannot be decoded is better refused at ne
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from hashlib import sha256
 
-from pynetdicom import register_uid
 from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.service_class import ServiceClass, StorageServiceClass
 from pynetdicom.sop_class import uid_to_service_class
@@ -43,7 +41,6 @@ SERVICE_TRANSFER_SYNTAXES = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2", "1.2.84
 
 _STANDARD_ROOT = "1.2.840.10008."
 _STORAGE_ROOT = "1.2.840.10008.5.1.4.1.1."
-_MOST_FOREIGN_CLASSES = 1000
 
 
 def supported_contexts(
@@ -74,7 +71,7 @@ def _is_storage(uid: str) -> bool:
     service = uid_to_service_class(uid)
     if service is StorageServiceClass:
         return True
-    return service is ServiceClass and _is_foreign_storage(uid) and _register(uid)
+    return service is ServiceClass and _is_foreign_storage(uid)
 
 
 def _is_foreign_storage(uid: str) -> bool:
@@ -84,15 +81,3 @@ def _is_foreign_storage(uid: str) -> bool:
     except InvalidUid:
         return False
     return not uid.startswith(_STANDARD_ROOT) or uid.startswith(_STORAGE_ROOT)
-
-
-_registered: set[str] = set()
-
-
-def _register(uid: str) -> bool:
-    """Tell pynetdicom that storage serves `uid`; its registry is global, so this is bounded."""
-    if len(_registered) >= _MOST_FOREIGN_CLASSES:
-        return False
-    register_uid(uid, f"ForeignStorage{sha256(uid.encode()).hexdigest()[:16]}", StorageServiceClass)
-    _registered.add(uid)
-    return True

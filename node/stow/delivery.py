@@ -20,6 +20,7 @@ from node.made_objects import PreparedObject
 from node.object_negotiation import wanted_encodings
 from node.outcome_report import header_source, outcome_objects
 from node.prepared_objects import prepared_objects
+from node.settled_form import form_of
 from node.stow.posting import Posting, as_on_disk
 from node.stow.progress import StoredSoFar
 from node.superseding import carried_over, revised_objects, taken_back
@@ -98,13 +99,13 @@ class StowDelivery:
         so_far = StoredSoFar.of(self.progress)
         refusal: FormRefused | None = None
         for encoding in wanted_encodings(self.destination, {ObjectKind[k.upper()] for k in kinds}):
-            if so_far.form not in ("", _form(encoding)):
+            if so_far.form not in ("", form_of(encoding)):
                 continue
             try:
                 return self._delivered(kinds, encoding, so_far)
             except FormRefused as error:
                 refusal = error
-                _log.warning("form_refused", form=_form(encoding), reason=error.text)
+                _log.warning("form_refused", form=form_of(encoding), reason=error.text)
         if refusal is None:
             raise PermanentDelivery("not_encodable", "the profile allows no encoding any more")
         return self._delivered_instead(refusal, so_far)
@@ -117,7 +118,7 @@ class StowDelivery:
         segmentations = [each for each in objects if each.told.kind is ObjectKind.SEG]
         posting.send(segmentations)
         if segmentations:
-            so_far.settle_on(_form(encoding))
+            so_far.settle_on(form_of(encoding))
         posting.send([each for each in objects if each not in segmentations])
         return so_far.receipt([each.told for each in objects])
 
@@ -135,7 +136,3 @@ class StowDelivery:
         objects = prepared_objects(self.files, self.finished, kinds, [encoding])
         receipt = self.progress.receipt
         return tuple(map(as_on_disk, revised_objects(self.files, self.finished, objects, receipt)))
-
-
-def _form(encoding: Encoding) -> str:
-    return f"{encoding.form} {encoding.segmentation_transfer_syntax}"

@@ -18,11 +18,11 @@ import httpx
 from config.certificates import UnusableFile
 from config.settings import StowDestination
 from config.tls_context import client_context
+from config.tls_failure import EXPLANATIONS, failure_of
 from fhir.time_limit import TimeLimit
 from fhir.transport import retry_after_s
 from node.errors import TransientDelivery
 from node.stow.multipart import MultipartBody
-from node.tls_failure import EXPLANATIONS, failure_of
 
 LONGEST_EXCHANGE: Final = 4
 """The whole exchange may last this many times `timeout_s`, which limits each single wait, and"""
@@ -57,9 +57,40 @@ def post_instances(destination: StowDestination, body: MultipartBody) -> HttpAns
     """
     length = body.content_length()
     limit_s = LONGEST_EXCHANGE * destination.timeout_s + LONGEST_PER_MIB_S * length / 2**20
-    headers = {**_headers(destination, body), "Content-Length": str(length)}
+    headers = {
+        **_headers(destination, ACCEPT),
+        "Content-Type": body.content_type,
+        "Content-Length": str(length),
+    }
+    asked = _Asked("POST", "studies", headers, content=body.chunks())
+    return _exchanged(destination, asked, limit_s)
+
+
+def search(destination: StowDestination, path: str, parameters: Mapping[str, str]) -> HttpAnswer:
+    """GET {url}/{path}: a search (QIDO-RS), as `post_instances` connects.
+
+    Raises:
+        TransientDelivery: no answer, not in time, or too large; or our files cannot be used.
+    """
+    headers = _headers(destination, "application/dicom+json")
+    asked = _Asked("GET", path, headers, parameters=parameters)
+    return _exchanged(destination, asked, LONGEST_EXCHANGE * destination.timeout_s)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """One request, below the base URL."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    parameters: Mapping[str, str] | None = None
+    content: Iterator[bytes] | None = None
+
+
+def _exchanged(destination: StowDestination, asked: _Asked, limit_s: float) -> HttpAnswer:
     with _client(destination) as client, TimeLimit(limit_s) as limit:
-        request = _request(client, destination, headers, body.chunks())
+        request = _request(client, destination, asked)
         request.extensions["trace"] = limit.trace
         try:
             with closing(client.send(request, stream=True)) as response:
@@ -103,28 +134,26 @@ def _basic(destination: StowDestination) -> httpx.BasicAuth | None:
     return httpx.BasicAuth(destination.user, destination.password.get_secret_value())
 
 
-def _headers(destination: StowDestination, body: MultipartBody) -> Mapping[str, str]:
+def _headers(destination: StowDestination, accept: str) -> Mapping[str, str]:
     headers = {
         "User-Agent": "radnode",
-        "Accept": ACCEPT,
+        "Accept": accept,
         # A small answer must not grow large when it is unpacked.
         "Accept-Encoding": "identity",
-        "Content-Type": body.content_type,
     }
     if destination.bearer_token is not None:
         headers["Authorization"] = f"Bearer {destination.bearer_token.get_secret_value()}"
     return headers
 
 
-def _request(
-    client: httpx.Client,
-    destination: StowDestination,
-    headers: Mapping[str, str],
-    chunks: Iterator[bytes],
-) -> httpx.Request:
+def _request(client: httpx.Client, destination: StowDestination, asked: _Asked) -> httpx.Request:
     try:
         return client.build_request(
-            "POST", f"{destination.url}/studies", content=chunks, headers=headers
+            asked.method,
+            f"{destination.url}/{asked.path}",
+            params=asked.parameters,
+            content=asked.content,
+            headers=asked.headers,
         )
     except (httpx.InvalidURL, UnicodeError):
         raise TransientDelivery("url", "url, or the login, is nothing that HTTP can send") from None

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from fhir.progress import Progress
+from node.settled_form import settle_on, settled_form
 from node.superseding import carried_over
 from storage.sent_objects import RECEIPT_KEY, UNCONFIRMED_KEY, SentObject, told
 
 _STORED: Final = "stored"
-_FORM: Final = "form"
 _NOT_NAMED: Final = "the server's answer names no objects"
 
 
@@ -28,7 +28,7 @@ class StoredSoFar:
     def of(cls, progress: Progress) -> StoredSoFar:
         """Take up what an earlier try has reached."""
         receipt = progress.receipt
-        return cls(progress, receipt.get(_FORM, ""), json.loads(receipt.get(_STORED, "{}")))
+        return cls(progress, settled_form(progress), json.loads(receipt.get(_STORED, "{}")))
 
     def add(self, statuses: Mapping[str, str], *, is_proved: bool) -> None:
         """Note, and keep, what one exchange has brought."""
@@ -39,7 +39,7 @@ class StoredSoFar:
     def settle_on(self, form: str) -> None:
         """All segmentations are there in this form: later tries go on with it."""
         self.form = form
-        self._keep({_FORM: form})
+        settle_on(self.progress, form)
 
     def lacks(self, sop_instance_uid: str) -> bool:
         """Whether it is still to be sent."""

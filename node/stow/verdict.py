@@ -9,13 +9,12 @@ from typing import Final
 from pydicom.uid import UID
 
 from node.errors import DeliveryError, FormRefused, PermanentDelivery, TransientDelivery
-from node.store_status import failure_of
+from node.store_status import failure_of, is_of_form
 from node.stow.answer import StoreAnswer
 from pipelines.objects.encoding import sop_class_name
 
 TOO_LARGE: Final = 413
 UNSUPPORTED_MEDIA_TYPE: Final = 415
-_SOP_CLASS_NOT_SUPPORTED: Final = 0x0122
 _SUCCESS: Final = range(200, 300)
 _REDIRECTS: Final = range(300, 400)
 _SERVER_ERRORS: Final = range(500, 600)
@@ -95,15 +94,9 @@ def _failure(place: str, answer: StoreAnswer, uid: str, sop_class_uid: str) -> D
         return TransientDelivery("not_named", f"{place} does not say what became of {name}")
     reason = answer.failed[uid]
     failure = failure_of(reason, name, place)
-    if isinstance(failure, PermanentDelivery) and _is_of_form(reason):
+    if isinstance(failure, PermanentDelivery) and is_of_form(reason):
         return FormRefused(failure.code, failure.text, [sop_class_uid])
     return failure
-
-
-def _is_of_form(reason: int) -> bool:
-    """Whether another encoding of the same result may pass."""
-    is_of_content = reason & 0xFF00 == 0xA900 or reason & 0xF000 == 0xC000
-    return is_of_content or reason == _SOP_CLASS_NOT_SUPPORTED
 
 
 def _rank(failure: DeliveryError) -> int:

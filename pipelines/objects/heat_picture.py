@@ -5,7 +5,7 @@ Every viewer shows it, pixel on pixel beside its source. No patient is named in 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,12 +21,14 @@ from pipelines.objects.key_images import (
     caption_of,
     grey_range,
     letters_of,
+    of_one_size,
     write_captions,
 )
 from pipelines.objects.montage_tiles import Pixels, Window, grey
 from pipelines.objects.result_header import long_string
 from pipelines.objects.secondary_capture import captured_picture
 from pipelines.objects.source_header import taken_over
+from pipelines.projection_views import Side, side_of
 from pipelines.series_volume import SeriesVolume
 
 MOST_OPAQUE = 0.55
@@ -67,13 +69,17 @@ class HeatPicture:
         picture = captured_picture(
             self._sheet(), self.volume.source, (self.slice_index,), identity, origin
         )
-        told = f"{self.heat.method} of {self.heat.label} at layer {self.heat.layer}"
+        told = f"{self.heat.method} of {self.heat.label} {self.heat.means}"
         picture.DerivationDescription = f"{told}, burnt into the image. {REMARK}"[:1024]
         picture.ImageComments = long_string(f"{self.heat.label}: {told}")
         picture.InstanceNumber = self.number
         if self.volume.is_projection:
             stated = taken_over(self.volume.source.first, "PatientOrientation")
             picture.PatientOrientation = stated.value if stated is not None else ""
+            side = side_of(self.volume.source.first)
+            if side in (Side.RIGHT, Side.LEFT, Side.BOTH):
+                picture.ImageLaterality = str(side)
+                picture.pop("Laterality", None)  # it goes with one of the two only
         return picture
 
     def _sheet(self) -> Any:
@@ -88,33 +94,36 @@ class HeatPicture:
 
 
 def heat_pictures(
-    volume: SeriesVolume, maps: Sequence[HeatMap], most: int
+    volumes: Mapping[str, SeriesVolume], maps: Sequence[HeatMap], most: int
 ) -> tuple[HeatPicture, ...]:
-    """Up to `most` slices of each map, numbered from 1."""
+    """Up to `most` slices of each map, numbered from 1; `volumes` are the images by role."""
     chosen = [(heat, index) for heat in maps for index in heat.shown_slices(most)]
     return tuple(
-        HeatPicture(volume, heat, index, number) for number, (heat, index) in enumerate(chosen, 1)
+        HeatPicture(volumes[heat.role], heat, index, number)
+        for number, (heat, index) in enumerate(chosen, 1)
     )
 
 
-def heat_images(volume: SeriesVolume, maps: Sequence[HeatMap], most: int) -> KeyImages:
+def heat_images(
+    volumes: Mapping[str, SeriesVolume], maps: Sequence[HeatMap], most: int
+) -> KeyImages:
     """Tiles for the pages: up to `most` over all maps, at least one of each."""
     each = max(1, most // len(maps))
     chosen = [(heat, index) for heat in maps for index in heat.shown_slices(each)]
-    rows, columns = volume.voxels.shape[1:]
-    window = Window(0, rows, 0, columns)
-    size = window.size_px(volume.spacing_mm[1:], TILE_PX)
-    darkest, brightest = grey_range([volume.voxels[index] for _, index in chosen])
     pictures = []
     for heat, index in chosen:
-        background = grey(volume.voxels[index], darkest, brightest, size)
+        volume = volumes[heat.role]
+        window = Window(0, volume.voxels.shape[1], 0, volume.voxels.shape[2])
+        size = window.size_px(volume.spacing_mm[1:], TILE_PX)
+        alike = [volume.voxels[n] for other, n in chosen if other.role == heat.role]
+        background = grey(volume.voxels[index], *grey_range(alike), size)
         picture = Image.fromarray(burnt_in(background, grey(heat.values[index], 0.0, 1.0, size)))
         caption = f"{heat.label} {heat.certainty_percent:.0f} %, {caption_of(volume, index)}"
         write_captions(picture, caption, letters_of(volume, index))
         pictures.append(picture)
-    methods = ", ".join(dict.fromkeys(f"{heat.method} at {heat.layer}" for heat in maps))
+    methods = ", ".join(dict.fromkeys(f"{heat.method} {heat.means}" for heat in maps))
     shown = tuple(index for _, index in chosen)
-    return KeyImages(tuple(pictures), shown, (), remarks=(f"{methods}.", REMARK))
+    return KeyImages(of_one_size(pictures), shown, (), remarks=(f"{methods}.", REMARK))
 
 
 def _write_chip(sheet: Any, text: str) -> None:

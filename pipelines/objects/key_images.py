@@ -12,7 +12,7 @@ from typing import Any
 import highdicom as hd
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont
 
 from pipelines.objects.decoded_segmentation import DecodedSegmentation, SegmentationFrame
 from pipelines.objects.montage_tiles import (
@@ -23,7 +23,7 @@ from pipelines.objects.montage_tiles import (
     grey,
     window_around,
 )
-from pipelines.projection_views import edge_letters_of, view_of
+from pipelines.projection_views import Side, edge_letters_of, side_of, view_of
 from pipelines.series_volume import SeriesVolume
 
 TEXT_COLOUR: Rgb = (232, 236, 241)
@@ -66,6 +66,28 @@ def key_images(
     colours = {entry.number: entry.colour for entry in legend}
     window = _window(volume, by_slice)
     return KeyImages(_pictures(volume, by_slice, shown, colours, window), shown, legend)
+
+
+def view_images(volumes: Mapping[str, SeriesVolume], most: int) -> KeyImages:
+    """Give up to `most` projections, each a picture."""
+    pictures = [
+        picture
+        for volume in list(volumes.values())[:most]
+        for picture in key_images(volume, None, 1).pictures
+    ]
+    return KeyImages(of_one_size(pictures), (0,) * len(pictures), ())
+
+
+def of_one_size(pictures: Sequence[Any]) -> tuple[Any, ...]:
+    """Give the pictures, each on a black ground as large as the largest of them."""
+    width = max(picture.width for picture in pictures)
+    height = max(picture.height for picture in pictures)
+    made = []
+    for picture in pictures:
+        ground = Image.new("RGB", (width, height))
+        ground.paste(picture, ((width - picture.width) // 2, (height - picture.height) // 2))
+        made.append(ground)
+    return tuple(made)
 
 
 def legend_of(segmentation: DecodedSegmentation) -> tuple[LegendEntry, ...]:
@@ -147,8 +169,10 @@ def _pictures(
 def caption_of(volume: SeriesVolume, index: int) -> str:
     """Which slice it is; of a projection, which view."""
     if volume.is_projection:
-        view = view_of(volume.source.first)
-        return "projection" if view is None else f"{view} view"
+        header = volume.source.first
+        view, side = view_of(header), side_of(header)
+        told = "projection" if view is None else f"{view} view"
+        return f"{told}, {side}" if side in (Side.RIGHT, Side.LEFT) else told
     return f"slice {index + 1} of {volume.voxels.shape[0]}"
 
 

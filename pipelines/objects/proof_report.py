@@ -34,6 +34,7 @@ from storage.records import MeasurementRecord
 _MEASUREMENT_GROUP = "125007"
 _TRACKING_UID = "112040"
 _REFERENCED_SEGMENT = "121191"
+_SOURCE_IMAGE = "121112"
 
 ROUNDING_ML = 0.0005
 """Volumes are told to 0.001 mL at the coarsest."""
@@ -50,6 +51,7 @@ class _Group:
     segment: tuple[str, int] | None
     quantities: dict[str, tuple[float, str]]
     presence: str
+    sources: tuple[str, ...]
     pictures: tuple[str, ...]
 
 
@@ -85,6 +87,20 @@ def prove_explanations(path: Path, explanations: Mapping[str, Sequence[Dataset]]
     }
     if {uid: pictures for uid, pictures in told.items() if pictures} != expected:
         raise ProofFailed("SR names other pictures as explanations than were made")
+
+
+def prove_pictures(path: Path, sources: Mapping[str, Sequence[SourceSeries]]) -> None:
+    """Prove that the SR at `path` names, for each class, the single images it was found on.
+
+    `sources` go by the Tracking UID of the class. Raises `ProofFailed`.
+    """
+    with readable("SR"):
+        told = {group.tracking_uid: group.sources for group in _groups(dcmread(path))}
+    for uid, images in sources.items():
+        is_single = all(len(image.headers) == 1 for image in images)
+        expected = tuple(str(image.first.SOPInstanceUID) for image in images) if is_single else ()
+        if told.get(uid) != expected:
+            raise ProofFailed("SR names other images for a class than it was found on")
 
 
 def _prove_content(
@@ -200,12 +216,17 @@ def _groups(report: Dataset) -> Iterator[_Group]:
             next((_segment(item) for item in items if _name(item) == _REFERENCED_SEGMENT), None),
             {_name(item): _quantity(item) for item in numbers},
             next((_value(item) for item in items if _name(item) == PRESENCE.value), ""),
-            tuple(
-                str(item.ReferencedSOPSequence[0].ReferencedSOPInstanceUID)
-                for item in items
-                if _name(item) == VISUAL_EXPLANATION.value
-            ),
+            _images(items, _SOURCE_IMAGE),
+            _images(items, VISUAL_EXPLANATION.value),
         )
+
+
+def _images(items: Sequence[Dataset], name: str) -> tuple[str, ...]:
+    return tuple(
+        str(item.ReferencedSOPSequence[0].ReferencedSOPInstanceUID)
+        for item in items
+        if _name(item) == name and item.ValueType == "IMAGE"
+    )
 
 
 def _absences(report: Dataset) -> Iterator[tuple[str, str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -11,23 +11,25 @@ from pydicom.dataset import Dataset
 
 from pipelines.objects.codes import ABSENT, PRESENCE, PRESENT, VISUAL_EXPLANATION, coded
 from pipelines.objects.source_series import SourceSeries
+from storage.finding_site import LATERALITIES
 from storage.records import AlgorithmIdentity, MeasurementRecord
 
 
 def class_groups(
     measurements: Iterable[MeasurementRecord],
-    source: SourceSeries,
+    sources_of: Callable[[str], Sequence[SourceSeries]],
     algorithm: AlgorithmIdentity,
     explanations: Mapping[str, Sequence[Dataset]],
 ) -> list[Any]:
     """Give a group for each class: what was looked for, how certain it is, present or absent.
 
-    The image is referenced where it is a single one; otherwise the evidence names the series.
+    `sources_of` gives the images of a class by its Tracking UID: they are referenced where each is
+    a single one; otherwise the evidence names the series.
     `explanations` are pictures by the Tracking UID of the class that they explain.
     """
     groups = []
     for uid, quantities in groupby(measurements, key=lambda item: item.tracking_uid):
-        group = _group(list(quantities), source, algorithm)
+        group = _group(list(quantities), sources_of(uid), algorithm)
         group[0].ContentSequence.extend(map(_explanation, explanations.get(uid, ())))
         groups.append(group)
     return groups
@@ -43,10 +45,11 @@ def _explanation(picture: Dataset) -> Any:
 
 
 def _group(
-    quantities: list[MeasurementRecord], source: SourceSeries, algorithm: AlgorithmIdentity
+    quantities: list[MeasurementRecord],
+    sources: Sequence[SourceSeries],
+    algorithm: AlgorithmIdentity,
 ) -> Any:
     found = quantities[0]
-    region = found.anatomic_region
     algorithm_id = hd.sr.AlgorithmIdentification(name=algorithm.name, version=algorithm.version)
     return hd.sr.MeasurementsAndQualitativeEvaluations(
         tracking_identifier=hd.sr.TrackingIdentifier(
@@ -54,8 +57,8 @@ def _group(
         ),
         finding_category=coded(found.category),
         finding_type=coded(found.property_type),
-        finding_sites=[hd.sr.FindingSite(anatomic_location=coded(region))] if region else None,
-        source_images=_single_image(source),
+        finding_sites=_sites(found),
+        source_images=single_images(sources),
         measurements=[
             hd.sr.Measurement(
                 name=coded(item.quantity),
@@ -73,13 +76,22 @@ def _group(
     )
 
 
-def _single_image(source: SourceSeries) -> list[Any] | None:
-    if len(source.headers) > 1:
+def _sites(found: MeasurementRecord) -> list[Any] | None:
+    region, side = found.anatomic_region, found.type_modifier
+    if region is None:
         return None
-    image = source.first
+    laterality = coded(side) if side and side.value in LATERALITIES else None
+    return [hd.sr.FindingSite(anatomic_location=coded(region), laterality=laterality)]
+
+
+def single_images(sources: Sequence[SourceSeries]) -> list[Any] | None:
+    """Give a reference to each, None where one of them is a series of several."""
+    if any(len(source.headers) > 1 for source in sources):
+        return None
     return [
         hd.sr.SourceImageForMeasurementGroup(
-            referenced_sop_class_uid=str(image.SOPClassUID),
-            referenced_sop_instance_uid=str(image.SOPInstanceUID),
+            referenced_sop_class_uid=str(source.first.SOPClassUID),
+            referenced_sop_instance_uid=str(source.first.SOPInstanceUID),
         )
+        for source in sources
     ]

@@ -33,7 +33,10 @@ NOT_REVIEWED = "AI-generated result, not reviewed by a physician."
 
 
 def qualitative_evaluations(
-    measurements: Iterable[MeasurementRecord], algorithm: AlgorithmIdentity, review: str = ""
+    measurements: Iterable[MeasurementRecord],
+    algorithm: AlgorithmIdentity,
+    review: str = "",
+    remark: str = "",
 ) -> Dataset:
     """Say that the algorithm ran, what it did not find, whether to look, and that nobody has yet.
 
@@ -52,7 +55,7 @@ def qualitative_evaluations(
             _code(FINDINGS_SUMMARY, summary),
             *(_absence(item) for item in absent if not item.is_of_class),
             *([_code(MARKED_FOR_REVIEW, YES)] if review else ()),
-            _text(COMMENT, _remark(absent, algorithm, review)),
+            _text(COMMENT, " ".join(filter(None, (_remark(absent, algorithm, review), remark)))),
         ]
     )
     return container

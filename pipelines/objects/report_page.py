@@ -58,6 +58,7 @@ _FRAME_PADDING = 6.0
 _LEFT = _MARGIN + _FRAME_PADDING
 _NAMED = 8
 _FOOT_TEXT = 40
+_LONGEST_REVIEW = 1200
 _WARNING = HexColor("#8a1c1c")
 _BANNER = ParagraphStyle(
     "banner", parent=BODY, fontName=BOLD, fontSize=10.5, leading=14, textColor=white
@@ -71,7 +72,7 @@ class PageRequest:
     """Everything that the page shows.
 
     `volumes` are the analysed series by role, the first one under the images; `priors` are oldest
-    first.
+    first. `review` says why somebody should look at the result.
     """
 
     title: str
@@ -81,6 +82,7 @@ class PageRequest:
     priors: tuple[PriorResult, ...]
     origin: Origin
     letters: Letters
+    review: str = ""
 
 
 def report_pdf(request: PageRequest) -> bytes:
@@ -119,6 +121,7 @@ def _story(request: PageRequest, width: float) -> list[Flowable]:
         tables.series(list(series_facts(request.volumes))),
         Paragraph("Result", SECTION),
         Paragraph(request.letters.marked_up(_outcome(request.measurements)), _RESULT),
+        *_remark_on_review(request),
         Spacer(1, 4),
         tables.measurements(request.measurements, request.priors, request.images.legend),
         *_remark_on_priors(request.priors),
@@ -152,6 +155,13 @@ def _outcome(measurements: Sequence[MeasurementRecord]) -> str:
         return summary
     named = ", ".join(absent) if len(absent) <= _NAMED else f"{len(absent)} structures"
     return f"{summary} Looked for and not found: {named}."
+
+
+def _remark_on_review(request: PageRequest) -> list[Flowable]:
+    if not request.review:
+        return []
+    told = shortened(f"Marked for review: {request.review}.", _LONGEST_REVIEW)
+    return [Paragraph(request.letters.marked_up(told, is_bold=True), _RESULT)]
 
 
 def _remark_on_letters(request: PageRequest, texts: Sequence[str]) -> list[Flowable]:

@@ -40,7 +40,9 @@ class ReportRequest:
     `segmentation` is the SEG as it was written, None when no structure is present. Every
     structure that was looked for has at least one measurement, absent ones too. `further_sources`
     are the other series that the model read. `review` says why somebody should look at the result.
-    `explanations` are pictures by the Tracking UID of the class that they explain.
+    `explanations` are pictures by the Tracking UID of the class that they explain; `remark` says
+    what else a reader should know. `class_sources` are the images that a class was found on, by its
+    Tracking UID, where they are not `source`.
     """
 
     source: SourceSeries
@@ -52,6 +54,8 @@ class ReportRequest:
     further_sources: tuple[SourceSeries, ...] = ()
     review: str = ""
     explanations: Mapping[str, Sequence[Dataset]] = field(default_factory=dict)
+    remark: str = ""
+    class_sources: Mapping[str, Sequence[SourceSeries]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.measurements:
@@ -119,7 +123,9 @@ def _content(request: ReportRequest) -> Dataset:
     if request.segmentation is not None or request.is_of_classes:
         items.append(_imaging_measurements(request))
     items.append(
-        qualitative_evaluations(request.measurements, request.origin.algorithm, request.review)
+        qualitative_evaluations(
+            request.measurements, request.origin.algorithm, request.review, request.remark
+        )
     )
     root.ContentSequence = hd.sr.ContentSequence(items)
     return root
@@ -128,7 +134,12 @@ def _content(request: ReportRequest) -> Dataset:
 def _imaging_measurements(request: ReportRequest) -> Dataset:
     algorithm = request.origin.algorithm
     if request.segmentation is None:
-        groups = class_groups(request.measurements, request.source, algorithm, request.explanations)
+        groups = class_groups(
+            request.measurements,
+            lambda uid: request.class_sources.get(uid, (request.source,)),
+            algorithm,
+            request.explanations,
+        )
     else:
         groups = measurement_groups(
             request.measurements,

@@ -118,7 +118,7 @@ class Tables:
     ) -> list[Any]:
         points = trend(measurement, priors)
         unit = measurement.unit.value
-        now = f"{measurement.value:.2f} {unit}" if measurement.is_present else "not found"
+        now = f"{measurement.value:.2f} {unit}" if measurement.has_value else "not found"
         numbers = [*(_earlier(point, unit) for point in points), now]
         numbers += [change_text(points[-1]) or "-"] if points else []
         structure = self._text(measurement.structure, body)

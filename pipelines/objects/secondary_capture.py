@@ -1,6 +1,6 @@
 """The key images as Secondary Capture (PS3.3 A.8.1), for viewers that know nothing else.
 
-One true-colour image. No patient is named in the pixels; that it is AI and unreviewed is.
+One true-colour image. We name no patient in the pixels; that it is AI and unreviewed, we do.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pipelines.objects.montage import montage_sheet
 from pipelines.objects.result_header import code_item, mark_result
 from pipelines.objects.source_header import taken_over
 from pipelines.objects.source_series import SourceSeries
+from pipelines.projection_views import Side, side_of
 from storage.records import MeasurementRecord
 
 _COLUMNS = 4
@@ -32,8 +33,12 @@ def capture(
     source: SourceSeries,
     identity: ResultIdentity,
     origin: Origin,
+    further: Sequence[SourceSeries] = (),
 ) -> Dataset:
-    """Give the object; Burned In Annotation is NO, for nothing in it tells whose it is."""
+    """Give the object; nothing is burnt in that tells whose it is, but what the images have.
+
+    `further` are other series whose images it shows.
+    """
     algorithm = origin.algorithm
     sheet = montage_sheet(
         images,
@@ -42,6 +47,12 @@ def capture(
         remarks=[*_remarks(measurements), *images.remarks],
     )
     picture = captured_picture(sheet, source, range(source.shape[0]), identity, origin)
+    if any(_burnt_in(other) for other in further):
+        picture.BurnedInAnnotation = "YES"
+    for other in further:
+        picture.SourceImageSequence.extend(_source_images(other, range(other.shape[0])))
+    if further and "Laterality" in picture:
+        picture.Laterality = ""  # what it shows is of either side
     told = " ".join(images.remarks)
     picture.DerivationDescription = told or "Slices with the structures that an algorithm found"
     return picture
@@ -66,12 +77,18 @@ def captured_picture(
     picture.InstanceNumber = 1
     picture.PatientOrientation = ""
     picture.ImageType = ["DERIVED", "SECONDARY"]
-    picture.BurnedInAnnotation = "NO"
+    picture.BurnedInAnnotation = "YES" if _burnt_in(source) else "NO"
     picture.SourceImageSequence = _source_images(source, indices)
     _take_over(picture, source)
     _set_pixels(picture, sheet)
     mark_result(picture, source, identity, origin)
     return picture
+
+
+def _burnt_in(source: SourceSeries) -> bool:
+    """Whether the images that are shown say that their pixels tell whose they are."""
+    stated = (taken_over(header, "BurnedInAnnotation") for header in source.headers)
+    return any(one is not None and str(one.value).upper() == "YES" for one in stated)
 
 
 def _remarks(measurements: Sequence[MeasurementRecord]) -> list[str]:
@@ -104,6 +121,8 @@ def _take_over(picture: Dataset, source: SourceSeries) -> None:
     if not any(keyword in picture for keyword in _BODY_PART):
         # Type 2C: whether a part is one of a pair is unknown with the part.
         picture.Laterality = ""
+    if "Laterality" not in picture and side_of(source.first) is not Side.UNSTATED:
+        picture.Laterality = ""  # a part of a pair; images of one series may show either
 
 
 def _set_pixels(picture: Dataset, sheet: Any) -> None:

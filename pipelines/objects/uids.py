@@ -43,14 +43,18 @@ def result_uids(input_digest: str, pipeline_digest: str) -> ResultUids:
     )
 
 
-def heat_uid(series_uid: str, output: int, slice_index: int) -> str:
-    """Give the UID of one picture of a heat map: of a class (by output) and a slice."""
-    return _uid("heat", series_uid, str(output), str(slice_index))
+def heat_uid(series_uid: str, output: int, role: str, slice_index: int) -> str:
+    """Give the UID of one picture of a heat map: of a class (by output), an input and a slice."""
+    return _uid("heat", series_uid, str(output), role, str(slice_index))
 
 
-def tracking_uid(input_digest: str, pipeline_digest: str, label_value: int) -> str:
-    """Give the Tracking UID of one structure, shared by SEG (0062,0021), SR and FHIR."""
-    return _uid("tracking", input_digest, pipeline_digest, str(label_value))
+def tracking_uid(input_digest: str, pipeline_digest: str, label_value: int, group: str = "") -> str:
+    """Give the Tracking UID of one structure, shared by SEG (0062,0021), SR and FHIR.
+
+    `group` names the side or picture that a class is told of, where there are several.
+    """
+    of = f"{label_value} {group}" if group else str(label_value)
+    return _uid("tracking", input_digest, pipeline_digest, of)
 
 
 def frame_of_reference_uid(series_instance_uid: str) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydicom.dataset import Dataset
 
-from storage.instance_files import durable_write
+from storage.durable import durable_write
 
 
 def write_object(dataset: Dataset, path: Path) -> tuple[int, str]:

@@ -25,6 +25,7 @@ from pynetdicom.sop_class import (
 
 from node.dimse_policy import apply_dimse_policy, prepare_requestor
 from tests.peers.ports import free_port
+from tests.peers.scp import start_scp
 
 AE_TITLE = "PACS"
 NODE_AE_TITLE = "RADNODE"
@@ -67,9 +68,7 @@ class PacsStandIn:
         ae = AE(ae_title=AE_TITLE)
         for sop_class in TAKEN:
             ae.add_supported_context(sop_class, ExplicitVRLittleEndian)
-        server = ae.start_server(
-            ("127.0.0.1", self.port), block=False, evt_handlers=[(evt.EVT_C_STORE, self._store)]
-        )
+        server = start_scp(ae, ("127.0.0.1", self.port), [(evt.EVT_C_STORE, self._store)])
         try:
             yield self
         finally:

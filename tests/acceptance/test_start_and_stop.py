@@ -5,14 +5,16 @@ import signal
 import socket
 from pathlib import Path
 
+import jwt
 import yaml
 
-from node.data_directory import PORT_FILE
+from node.data_directory import PORT_FILE, WEB_PORT_FILE
 from tests.acceptance.pacs_stand_in import PacsStandIn
 from tests.acceptance.radnode_process import RadnodeProcess, run_radnode
 from tests.acceptance.scenario import site
 from tests.acceptance.small_study import write_small_study
 from tests.peers.ports import wait_until
+from tests.peers.smart_keys import EC_KEY, write_key
 
 
 def _site_without_worker(folder: Path) -> dict[str, object]:
@@ -25,14 +27,21 @@ def _config(folder: Path, **sections: object) -> Path:
     return path
 
 
-def test_a_chosen_port_is_told_while_the_node_runs(tmp_path: Path) -> None:
-    port_file = tmp_path / "data" / PORT_FILE
+def test_chosen_ports_are_told_and_open_while_the_node_runs(tmp_path: Path) -> None:
+    port_file, web_file = tmp_path / "data" / PORT_FILE, tmp_path / "data" / WEB_PORT_FILE
+    smart = {"client_id": "c", "key_files": [str(write_key(tmp_path / "key.pem", EC_KEY))]}
+    ehr = {"type": "fhir", "name": "ehr", "base_url": "http://127.0.0.1:9/r4", "smart": smart}
+    settings = {**_site_without_worker(tmp_path), "destinations": [ehr], "web": {"port": 0}}
 
-    with RadnodeProcess(tmp_path, _site_without_worker(tmp_path)) as node:
+    with RadnodeProcess(tmp_path, settings) as node:
         assert int(port_file.read_text()) == node.port
+        url = f"http://127.0.0.1:{int(web_file.read_text())}/.well-known/jwks.json"
+        (key,) = jwt.PyJWKClient(url).get_signing_keys()
+        assert key.algorithm_name == "ES384"
         assert node.terminate() == 0
 
     assert not port_file.exists()
+    assert not web_file.exists()
 
 
 def test_an_interrupt_from_the_terminal_ends_the_node_and_its_worker_cleanly(

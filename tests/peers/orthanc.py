@@ -103,6 +103,8 @@ class Orthanc:
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Orthanc:
+        # One for all requests: to read the system's certificates takes longer than any of them.
+        self._http = httpx.Client(timeout=120, trust_env=False, verify=False)
         self._folder = tempfile.TemporaryDirectory(prefix="orthanc-")
         folder = Path(self._folder.name)
         (folder / "routing.lua").write_text(self._lua)
@@ -152,7 +154,11 @@ class Orthanc:
 
     def delete(self, study_id: str) -> None:
         """Delete a study by Orthanc's identifier of it."""
-        httpx.delete(f"{self.http_url}/studies/{study_id}", timeout=60).raise_for_status()
+        self._http.delete(f"{self.http_url}/studies/{study_id}", timeout=60).raise_for_status()
+
+    def delete_instance(self, instance_id: str) -> None:
+        """Delete an instance by Orthanc's identifier of it."""
+        httpx.delete(f"{self.http_url}/instances/{instance_id}", timeout=60).raise_for_status()
 
     def study_id(self, study_instance_uid: str) -> str | None:
         """Return Orthanc's identifier of a study, or None while it has none of it."""
@@ -166,7 +172,7 @@ class Orthanc:
 
     def all_instances(self) -> dict[str, int]:
         """Return the size of every instance's file by SOP Instance UID."""
-        response = httpx.get(f"{self.http_url}/instances?expand", timeout=120)
+        response = self._http.get(f"{self.http_url}/instances?expand", timeout=120)
         response.raise_for_status()
         return {
             str(instance["MainDicomTags"]["SOPInstanceUID"]): int(instance["FileSize"])
@@ -175,7 +181,7 @@ class Orthanc:
 
     def file(self, instance_id: str) -> bytes:
         """Return the Part 10 file of an instance as Orthanc keeps it."""
-        response = httpx.get(f"{self.http_url}/instances/{instance_id}/file", timeout=60)
+        response = self._http.get(f"{self.http_url}/instances/{instance_id}/file", timeout=60)
         response.raise_for_status()
         return response.content
 
@@ -189,7 +195,7 @@ class Orthanc:
         """Send as `send_to_modality` does; tell whether Orthanc says that it failed."""
         query = {"Resources": [resource], "Synchronous": True}
         url = f"{self.http_url}/modalities/{name}/store"
-        return not httpx.post(url, json=query, timeout=120).is_success
+        return not self._http.post(url, json=query, timeout=120).is_success
 
     def _routing(self, auto_route: AutoRoute | None) -> str:
         if auto_route is None:
@@ -260,18 +266,16 @@ class Orthanc:
         if self._web is not None and self._web.user:
             return is_listening(self.http_port)
         try:
-            return httpx.get(f"{self.http_url}/system", timeout=5).status_code == 200
+            return self._http.get(f"{self.http_url}/system", timeout=5).status_code == 200
         except httpx.TransportError:
             return False
 
     def _stop(self) -> None:
+        self._http.close()
         if self._process is not None:
-            self._process.terminate()
-            try:
-                self._process.wait(timeout=20)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+            # What it keeps goes with it, and to shut down in order takes it seconds.
+            self._process.kill()
+            self._process.wait()
         if self._folder is not None:
             self._folder.cleanup()
 
@@ -280,11 +284,13 @@ class Orthanc:
         return [str(found) for found in self._post("/tools/find", json=query)]
 
     def _tags(self, instance_id: str) -> dict[str, Any]:
-        response = httpx.get(f"{self.http_url}/instances/{instance_id}/simplified-tags", timeout=60)
+        response = self._http.get(
+            f"{self.http_url}/instances/{instance_id}/simplified-tags", timeout=60
+        )
         response.raise_for_status()
         return {"ID": instance_id, **response.json()}
 
     def _post(self, path: str, **content: Any) -> Any:
-        response = httpx.post(f"{self.http_url}{path}", timeout=120, **content)
+        response = self._http.post(f"{self.http_url}{path}", timeout=120, **content)
         response.raise_for_status()
         return response.json()

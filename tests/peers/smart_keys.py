@@ -52,7 +52,7 @@ class TokenEndpoint:
 
     def _check(self, form: dict[str, str]) -> None:
         assertion = form["client_assertion"]
-        key = jwt.PyJWKSet.from_dict(self.known)[jwt.get_unverified_header(assertion)["kid"]]
+        key = self._key(jwt.get_unverified_header(assertion)["kid"])
         claims = jwt.decode(
             assertion,
             key,
@@ -66,3 +66,21 @@ class TokenEndpoint:
         self.seen.add(claims["jti"])
         assert form["grant_type"] == "client_credentials"
         assert "system/" in form["scope"]
+
+    def _key(self, kid: str) -> jwt.PyJWK:
+        return jwt.PyJWKSet.from_dict(self.known)[kid]
+
+
+@dataclass
+class FetchingTokenEndpoint(TokenEndpoint):
+    """Knows the client's keys by the URL of its JWKS; one that it does not know is fetched anew."""
+
+    known: dict[str, Any] = field(default_factory=dict)
+    jwks: jwt.PyJWKClient | None = None
+    signed_by: list[str] = field(default_factory=list)
+
+    def _key(self, kid: str) -> jwt.PyJWK:
+        assert self.jwks is not None
+        key = self.jwks.get_signing_key(kid)
+        self.signed_by.append(f"{key.algorithm_name} {kid}")
+        return key

@@ -128,22 +128,75 @@ def test_an_end_is_told_and_withdrawn_once_however_often(
     assert refusals(server) == []
 
 
-@pytest.mark.parametrize("end", ENDS)
-def test_the_file_of_a_folder_may_be_posted_twice_whatever_it_tells(
-    server: FhirServer, end: str, tmp_path: Path
-) -> None:
-    server.reset([patient()])
-    folder = FolderDestination(
-        type="folder", name="folder", folder=tmp_path, imaging_study="create"
-    )
-    receipt = deliver_to_folder(ENDS[end], folder, "Radiology", "UTC")
-    bundle = json.loads((tmp_path / receipt["file"]).read_text())
-    server.post(bundle)
-    made = all_of(server)
-    server.post(bundle)
+def post_folder(server: FhirServer, finished: FinishedJob, settings: FolderDestination) -> None:
+    """Write what is told and post the files as they are listed."""
+    receipt = deliver_to_folder(finished, settings, "Radiology", "UTC")
+    paths = sorted(settings.folder.iterdir())
+    assert receipt["file"].split() == [path.name for path in paths]
+    for path in paths:
+        bundle = json.loads(path.read_text("utf-8"))
+        assert server.errors_of(bundle) == []
+        server.post(bundle)
 
+
+@pytest.mark.parametrize("most_entries", [None, MOST_ENTRIES], ids=["one file", "parts of 8"])
+@pytest.mark.parametrize("end", ENDS)
+def test_the_files_of_a_folder_may_be_posted_twice_whatever_they_tell(
+    server: FhirServer, end: str, most_entries: int | None, tmp_path: Path
+) -> None:
+    server.reset([patient()], mostConditional=most_entries or 0)
+    folder = FolderDestination(
+        type="folder",
+        name="folder",
+        folder=tmp_path,
+        imaging_study="create",
+        most_entries=most_entries,
+    )
+    post_folder(server, ENDS[end], folder)
+    made = all_of(server)
+    post_folder(server, ENDS[end], folder)
     assert all_of(server) == made
     assert {code for each in made for code in unknown_codes(each)} == set()
+
+    withdrawn = replace(ENDS[end], withdrawn_at=FINISHED_AT + timedelta(hours=2))
+    post_folder(server, withdrawn, folder)
+    taken_back = all_of(server)
+    post_folder(server, withdrawn, folder)
+    assert all_of(server) == taken_back
+    kinds = ("Observation", "DiagnosticReport")
+    told = [each for each in taken_back if each["resourceType"] in kinds]
+    assert {each["status"] for each in told} == {"entered-in-error"}
+    assert len(taken_back) == len(made)
+
+
+def test_parts_make_what_one_file_makes(server: FhirServer, tmp_path: Path) -> None:
+    made = []
+    for most_entries in (None, MOST_ENTRIES):
+        server.reset([patient()])
+        folder = FolderDestination(
+            type="folder", name="folder", folder=tmp_path / "out", most_entries=most_entries
+        )
+        post_folder(server, of_many_structures(), folder)
+        made.append([_without_ids(server, each) for each in all_of(server)])
+    assert made[0] == made[1]
+    assert len(made[0]) == 22
+
+
+def _without_ids(server: FhirServer, resource: Json) -> Json:
+    """A resource whose references name what they point at by its identifier."""
+
+    def named(value: Any) -> Any:
+        if isinstance(value, list):
+            return [named(each) for each in value]
+        if not isinstance(value, dict):
+            return value
+        told = {name: named(each) for name, each in value.items() if name not in ("id", "meta")}
+        if isinstance(value.get("reference"), str):
+            told["reference"] = server.read(value["reference"]).get("identifier")
+        return told
+
+    bare: Json = named(resource)
+    return bare
 
 
 def test_a_code_that_nobody_publishes_is_noticed() -> None:

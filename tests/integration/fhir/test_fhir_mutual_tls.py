@@ -14,6 +14,7 @@ from fhir.errors import PatientNotResolved, TransientFhirError
 from tests.integration.fhir.ehr import destination
 from tests.integration.fhir.scripted_answers import answers
 from tests.peers.certificates import Site, age, make_site
+from tests.peers.openssl_ca import OpensslCa
 from tests.peers.scripted_http import ScriptedHttpServer
 from tests.unit.fhir.finished_jobs import with_findings
 
@@ -87,3 +88,21 @@ def test_a_key_that_others_can_read_is_not_used(server: ScriptedHttpServer, site
     with _client(server, site) as client:
         assert _code(client) == "client_certificate"
     assert server.requests == []
+
+
+def test_an_ehr_whose_certificate_was_withdrawn_gets_nothing_from_then_on(
+    server: ScriptedHttpServer, site: Site, tmp_path: Path
+) -> None:
+    ca = OpensslCa(site.ca_file.parent)
+    path = ca.write_list(tmp_path / "ca.crl")
+    with _client(server, site, revocation_lists=(path,)) as client:
+        with pytest.raises(PatientNotResolved):
+            client.deliver(with_findings())
+        asked = len(server.requests)
+        ca.withdraw(site.pacs.certificate_file)
+        ca.write_list(path)
+        with pytest.raises(TransientFhirError, match="withdrawn"):
+            client.deliver(with_findings())
+        path.write_bytes(b"")
+        assert _code(client) == "revocation_lists"
+    assert len(server.requests) == asked

@@ -16,6 +16,7 @@ from storage.records import FinishedJob
 from tests.peers.certificates import Site, make_site
 from tests.peers.dripping_http import DrippingServer
 from tests.peers.mllp import END, START, Hl7Receiver, raw_receiver
+from tests.peers.openssl_ca import OpensslCa
 from tests.peers.ports import free_port
 from tests.unit.fhir.finished_jobs import with_findings
 from tests.unit.fhir.test_hl7_report import destination
@@ -129,6 +130,19 @@ def test_a_receiver_of_another_ca_gets_nothing(certificates: Site, tmp_path: Pat
     ):
         deliver(port, tls=tls)
     assert caught.value.code == "tls"
+
+
+def test_a_receiver_whose_certificate_was_withdrawn_gets_nothing(
+    certificates: Site, tmp_path: Path
+) -> None:
+    ca = OpensslCa(certificates.ca_file.parent)
+    ca.withdraw(certificates.pacs.certificate_file)
+    tls = certificates.client(revocation_lists=(ca.write_list(tmp_path / "ca.crl"),))
+    with (
+        raw_receiver(b"", _server_tls(certificates)) as port,
+        pytest.raises(TransientFhirError, match="withdrawn"),
+    ):
+        deliver(port, tls=tls)
 
 
 def test_a_receiver_that_asks_for_a_certificate_is_not_reached_without(

@@ -11,17 +11,23 @@ from node.receive.listener import Listener
 from node.receive.services import Service
 from storage.database import open_database, sqlite_url
 from storage.instance_files import InstanceFiles
-from storage.migrate import migrate
 from tests.integration.node_receive.running_listener import (
     Running,
     StartListener,
     receive_settings,
 )
+from tests.migrated_database import write_migrated
+
+HOUSEKEEPING_S = 0.02
+"""Often, so that no test waits long for what can wait."""
 
 
 @pytest.fixture
 def database_url(tmp_path: Path) -> str:
-    return sqlite_url(tmp_path / "radnode.db")
+    """The URL of a migrated database without any row."""
+    path = tmp_path / "radnode.db"
+    write_migrated(path)
+    return sqlite_url(path)
 
 
 @pytest.fixture
@@ -31,10 +37,16 @@ def start_listener(tmp_path: Path, database_url: str) -> Iterator[StartListener]
     def start(settings: Settings | None = None, *, services: tuple[Service, ...] = ()) -> Running:
         settings = settings or receive_settings()
         db = open_database(database_url)
-        migrate(db)
         files = InstanceFiles(tmp_path / "data")
         changes = threading.Semaphore(0)
-        listener = Listener(settings, db, files, on_change=changes.release, services=services)
+        listener = Listener(
+            settings,
+            db,
+            files,
+            on_change=changes.release,
+            services=services,
+            housekeeping_s=HOUSEKEEPING_S,
+        )
         running = Running(listener, listener.start(), db, files, settings, changes)
         started.append(running)
         return running

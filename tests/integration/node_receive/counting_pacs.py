@@ -13,6 +13,7 @@ from pynetdicom import AE, evt
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind
 
 from tests.peers.ports import free_port
+from tests.peers.scp import start_scp
 
 PENDING, SUCCESS, UNABLE_TO_PROCESS = 0xFF00, 0x0000, 0xC001
 
@@ -33,9 +34,7 @@ class CountingPacs:
         ae = AE(ae_title=self.ae_title)
         ae.require_called_aet = True
         ae.add_supported_context(StudyRootQueryRetrieveInformationModelFind)
-        self._server: Any = ae.start_server(
-            ("127.0.0.1", self.port), block=False, evt_handlers=[(evt.EVT_C_FIND, self._find)]
-        )
+        self._server: Any = start_scp(ae, ("127.0.0.1", self.port), [(evt.EVT_C_FIND, self._find)])
         return self
 
     def __exit__(

@@ -10,10 +10,8 @@ import pytest
 
 from node.receive.listener import Listener
 from storage.audit import list_audit
-from storage.database import open_database, sqlite_url
 from storage.instance_files import InstanceFiles
 from storage.instances import instances_of_series
-from storage.migrate import migrate
 from storage.studies import list_studies
 from tests.integration.node_receive.mr_study import SERIES, mr_instance, write
 from tests.integration.node_receive.running_listener import (
@@ -23,6 +21,7 @@ from tests.integration.node_receive.running_listener import (
     receive_settings,
 )
 from tests.integration.node_receive.small_disk import SmallDisk, small_disk
+from tests.migrated_database import migrated_database
 from tests.peers.dcmtk import storescu
 
 pytestmark = pytest.mark.peer("dcmtk")
@@ -39,8 +38,7 @@ def disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[SmallDisk]:
 
 @pytest.fixture
 def running(disk: SmallDisk, tmp_path: Path) -> Iterator[Running]:
-    db = open_database(sqlite_url(tmp_path / "radnode.db"))
-    migrate(db)
+    db = migrated_database(tmp_path / "radnode.db")
     files = InstanceFiles(disk.folder / "data")
     settings, changes = receive_settings(), threading.Semaphore(0)
     listener = Listener(settings, db, files, on_change=changes.release)

@@ -17,6 +17,7 @@ from node.errors import TransientDelivery
 from node.scu import store_objects
 from tests.integration.node_receive.mr_study import mr_instance, write
 from tests.peers.gateway import Gateway, Mood
+from tests.peers.scp import start_scp
 
 TIMEOUT_S = 1.0
 P_DATA = b"\x04"
@@ -30,7 +31,7 @@ class Pacs:
         ae = AE(ae_title="PACS")
         ae.add_supported_context(SegmentationStorage, ExplicitVRLittleEndian)
         handlers = [(evt.EVT_C_STORE, self._store)]
-        self.server: Any = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
+        self.server: Any = start_scp(ae, ("127.0.0.1", 0), handlers)
         self.port = int(self.server.socket.getsockname()[1])
 
     def _store(self, event: Any) -> int:

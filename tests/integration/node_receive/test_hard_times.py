@@ -33,6 +33,7 @@ from tests.integration.node_receive.running_listener import (
     receive_settings,
 )
 from tests.integration.node_receive.sender import association, request, store
+from tests.migrated_database import migrated_database
 from tests.peers.dcmtk import storescu
 from tests.peers.ports import wait_until
 from tests.peers.postgres import PostgresServer
@@ -254,8 +255,7 @@ def test_a_disk_that_fills_up_is_answered_out_of_resources(
     settings = settings.model_copy(
         update={"storage": settings.storage.model_copy(update={"disk_low_mib": 2})}
     )
-    db = open_database(f"sqlite:///{tmp_path / 'radnode.db'}")
-    migrate(db)
+    db = migrated_database(tmp_path / "radnode.db")
     files = _FillingFiles(tmp_path / "data")
     listener = Listener(settings, db, files, on_change=lambda: None)
     first, second = (write(mr_instance(number), tmp_path) for number in (1, 2))

@@ -38,6 +38,7 @@ from tests.integration.node_receive.test_superseded_results_at_a_pacs import (
 )
 from tests.peers.orthanc import Modality, Orthanc
 from tests.peers.ports import free_port
+from tests.peers.scp import start_scp
 from tests.peers.scripted_http import Answer, ScriptedHttpServer
 from tests.unit.pipelines_objects.kept_result import Kept
 from tests.unit.storage.samples import NOW, PATIENT, STUDY, WORKER, claim, job_result, make_job
@@ -79,7 +80,7 @@ def answering(archive: Archive) -> Iterator[Archive]:
     ae = AE(ae_title="ARCHIVE")
     ae.add_supported_context(StudyRootQueryRetrieveInformationModelFind)
     address = ("127.0.0.1", archive.port)
-    ae.start_server(address, block=False, evt_handlers=[(evt.EVT_C_FIND, archive.find)])
+    start_scp(ae, address, [(evt.EVT_C_FIND, archive.find)])
     yield archive
     ae.shutdown()
 

@@ -18,13 +18,13 @@ from hypothesis import strategies as st
 
 from config.settings import SenderSettings
 from node.receive.listener import Listener
-from storage.database import Database, open_database, sqlite_url
+from storage.database import Database
 from storage.instance_files import InstanceFiles
 from storage.instances import instances_of_series
-from storage.migrate import migrate
 from tests.integration.node_receive.mr_study import SERIES, mr_instance
 from tests.integration.node_receive.running_listener import receive_settings
 from tests.integration.node_receive.sender import encoded
+from tests.migrated_database import migrated_database
 from tests.peers.ports import wait_until
 from tests.peers.raw_dicom import (
     A_ABORT,
@@ -97,8 +97,7 @@ class Receiver:
 @pytest.fixture(scope="module")
 def receiver() -> Iterator[Receiver]:
     with tempfile.TemporaryDirectory() as folder:
-        db = open_database(sqlite_url(Path(folder) / "radnode.db"))
-        migrate(db)
+        db = migrated_database(Path(folder) / "radnode.db")
         files = InstanceFiles(Path(folder) / "data")
         senders = (SenderSettings(ae_title="PACS"),)
         chosen = receive_settings(senders=senders, network_timeout_s=5, max_associations=4)

@@ -37,6 +37,7 @@ from tests.peers.raw_dicom import (
     command_set,
     context,
     element,
+    item,
     p_data,
     pdu,
     pdv,
@@ -145,9 +146,29 @@ def test_an_abort_instead_of_a_request_closes_the_connection(running: Running) -
         associate_request()[6:74] + b"\x20\0\xff\xff" + bytes(10),
         associate_request([context(1, MR_IMAGE)])[6:],
         associate_request([context(1, "not a uid " * 20, EXPLICIT)] * 129)[6:],
+        associate_request([context(n % 255 | 1, MR_IMAGE, EXPLICIT) for n in range(0, 258, 2)])[6:],
         associate_request([context(1, MR_IMAGE, *(f"1.2.{n}" for n in range(300)))])[6:],
+        associate_request([context(1, VERIFICATION, IMPLICIT), context(1, MR_IMAGE, EXPLICIT)])[6:],
+        associate_request([context(2, MR_IMAGE, EXPLICIT)])[6:],
+        associate_request([item(0x20, b"\1\0")])[6:],
+        associate_request(roles=[item(0x51, b"\0\0")])[6:],
+        associate_request(roles=[item(0x54, b"\1\0" + b"1.2")])[6:],
     ],
-    ids=["empty", "short", "cut", "item_beyond", "no_syntax", "129_contexts", "300_syntaxes"],
+    ids=[
+        "empty",
+        "short",
+        "cut",
+        "item_beyond",
+        "no_syntax",
+        "129_contexts",
+        "129_good_contexts",
+        "300_syntaxes",
+        "one_id_twice",
+        "even_id",
+        "context_of_two_bytes",
+        "short_maximum",
+        "role_cut",
+    ],
 )
 def test_a_request_that_is_none_is_aborted(running: Running, body: bytes) -> None:
     with RawPeer(running.port) as peer:
@@ -156,6 +177,38 @@ def test_a_request_that_is_none_is_aborted(running: Running, body: bytes) -> Non
         assert peer.abort_reason() == (PROVIDER, INVALID_PARAMETER)
     with RawPeer(running.port) as other:
         other.associate()
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        item(0x99, b"of a later edition"),
+        item(0x53, b"\0"),
+        item(0x52, b"\xff\xfe"),
+        item(0x55, b"v" * 300),
+        item(0x56, b"\xff" * 900),
+        item(0x58, bytes([77, 1]) + b"\xff\xff"),
+        item(0x58, b"\2\1" + (struct.pack(">H", 30000) + b"p" * 30000) * 2),
+    ],
+    ids=["unknown", "window", "class_uid", "version", "extended", "identity", "long_identity"],
+)
+def test_what_nobody_uses_of_a_request_costs_no_association(running: Running, odd: bytes) -> None:
+    beside = item(0x77, b"unknown as well")
+    with RawPeer(running.port) as peer:
+        contexts = [beside, context(1, VERIFICATION, IMPLICIT)]
+
+        assert accepted_contexts(peer.associate(associate_request(contexts, roles=[odd]))) == {1: 0}
+
+
+@pytest.mark.parametrize("most", [0, 1, 6, 7, 2**32 - 1])
+def test_any_maximum_length_of_the_peer_lets_it_have_its_answer(
+    running: Running, most: int
+) -> None:
+    with RawPeer(running.port) as peer:
+        peer.associate(associate_request(max_pdu_bytes=most))
+        peer.send(p_data(pdv(1, COMMAND | LAST, command_set(C_ECHO_RQ, sop_class=VERIFICATION))))
+
+        assert peer.reply().status == 0
 
 
 def test_a_port_scan_leaves_no_thread_behind(running: Running) -> None:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, MRImageStorage
+from pydicom.uid import (
+    CTImageStorage,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    MRImageStorage,
+)
 
 from config.settings import SenderSettings
 from node.receive.sender_policy import MIB
@@ -21,7 +27,14 @@ from tests.integration.node_receive.running_listener import (
     StartListener,
     receive_settings,
 )
-from tests.integration.node_receive.sender import association, encoded, rejection_of, request, store
+from tests.integration.node_receive.sender import (
+    association,
+    encoded,
+    raw_file,
+    rejection_of,
+    request,
+    store,
+)
 from tests.peers.dcmtk import storescu
 from tests.peers.orthanc import Modality, Orthanc
 from tests.peers.ports import wait_until
@@ -94,6 +107,21 @@ def test_an_instance_that_is_too_large_is_refused_and_nothing_of_it_is_kept(
         assert store(assoc, large, small) == [NOT_AUTHORIZED, 0x0000]
     assert _sop_instances(running) == 1
     assert list(running.files.incoming_dir.iterdir()) == []
+
+
+def test_a_small_data_set_that_inflates_to_a_large_one_is_too_large(
+    start_with: StartWith, tmp_path: Path
+) -> None:
+    running = start_with(max_instance_mib=1)
+    dataset = mr_instance(2)
+    dataset.PixelData = bytes(MIB)
+    packed = zlib.compress(encoded(dataset), wbits=-zlib.MAX_WBITS)
+    syntax = DeflatedExplicitVRLittleEndian
+    uid = dataset.SOPInstanceUID
+    path = raw_file(tmp_path / "a", packed, sop_instance_uid=uid, transfer_syntax_uid=syntax)
+    with association(running.port, [(MRImageStorage, syntax)]) as assoc:
+        assert store(assoc, path) == [NOT_AUTHORIZED]
+    assert _sop_instances(running) == 0
 
 
 def test_the_file_goes_as_soon_as_the_limit_is_passed_and_not_at_the_end(

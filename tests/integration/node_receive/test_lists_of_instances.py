@@ -24,15 +24,15 @@ from node.receive.availability_service import AvailabilityService
 from node.receive.listener import Listener
 from node.receive.performed_step_service import PerformedStepService
 from node.receive.services import Service
-from storage.database import Database, open_database, sqlite_url
+from storage.database import Database
 from storage.dicom_records import StudyState
 from storage.instance_files import InstanceFiles
-from storage.migrate import migrate
 from storage.overview import study_rows
 from storage.studies import get_study, list_studies, open_studies
 from tests.integration.node_receive.mr_study import SERIES, STUDY, mr_instance, mr_series, write
 from tests.integration.node_receive.running_listener import CALLED, CALLING, receive_settings
 from tests.integration.node_receive.sender import association, store
+from tests.migrated_database import migrated_database
 from tests.peers.ports import wait_until
 
 SUCCESS, INVALID_VALUE, DUPLICATE, PROCESSING_FAILURE = 0x0000, 0x0106, 0x0111, 0x0110
@@ -57,8 +57,7 @@ class Node:
 def node(tmp_path: Path) -> Iterator[Node]:
     quiet = CompletenessSettings(quiet_time_s=10, list_wait_s=600)
     settings = receive_settings().model_copy(update={"completeness": quiet})
-    db = open_database(sqlite_url(tmp_path / "radnode.db"))
-    migrate(db)
+    db = migrated_database(tmp_path / "radnode.db")
     woken: list[str] = []
     services: tuple[Service, ...] = (
         AvailabilityService(db, lambda: woken.append("note")),

@@ -34,6 +34,7 @@ from tests.integration.node_receive.finished_result import finished_of
 from tests.peers.dcmtk import IMPLICIT_ONLY, StoreScp
 from tests.peers.orthanc import Modality, Orthanc
 from tests.peers.ports import free_port
+from tests.peers.scp import start_scp
 from tests.unit.pipelines_objects.kept_result import Kept, kept_result, read_by_highdicom
 from tests.unit.pipelines_objects.synthetic_series import STUDY, classic_series
 
@@ -44,6 +45,7 @@ ANY_SYNTAX = (
     RLELossless,
     JPEGLSLossless,
 )
+
 NATIVE = ANY_SYNTAX[:3]
 
 
@@ -76,7 +78,7 @@ def _pacs(folder: Path, accepted: Mapping[UID, tuple[UID, ...]]) -> Iterator[int
     for sop_class, syntaxes in accepted.items():
         ae.add_supported_context(sop_class, list(syntaxes))
     port = free_port()
-    ae.start_server(("127.0.0.1", port), block=False, evt_handlers=[(evt.EVT_C_STORE, store)])
+    start_scp(ae, ("127.0.0.1", port), [(evt.EVT_C_STORE, store)])
     yield port
     ae.shutdown()
 

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,18 +20,19 @@ from node.errors import ListenerFailed
 from node.receive.receiver_process import process_count
 from node.receivers import Receivers
 from storage.associations import open_association, serving_receivers
-from storage.database import Database, open_database, sqlite_url
+from storage.database import Database
 from storage.instances import instances_of_series
-from storage.migrate import migrate
 from storage.studies import StudyProgress, open_studies
 from tests.integration.node_receive.mr_study import ROOT, mr_instance
 from tests.integration.node_receive.sender import encoded
+from tests.migrated_database import migrated_database
 from tests.peers.ports import wait_until
 from tests.peers.raw_dicom import A_ASSOCIATE_RJ, RawPeer, associate_request
 
 EXPLICIT_MR = 3
 SUCCESS = 0x0000
 MOST = 4
+FEW = b"TWO_AT_ONCE"
 
 
 class Node:
@@ -39,10 +41,9 @@ class Node:
     def __init__(self, folder: Path) -> None:
         data_dir = folder / "data"
         data_dir.mkdir(mode=0o700)
-        self.db: Database = open_database(sqlite_url(data_dir / DATABASE_FILE))
-        migrate(self.db)
+        self.db: Database = migrated_database(data_dir / DATABASE_FILE)
         config = folder / "node.yaml"
-        senders = [{"ae_title": "PACS"}]
+        senders = [{"ae_title": "PACS"}, {"ae_title": FEW.decode(), "max_associations": 2}]
         receive = {"port": 0, "processes": 2, "max_associations": MOST, "senders": senders}
         content = {"node": {"data_dir": str(data_dir)}, "receive": receive}
         config.write_text(yaml.safe_dump(content | {"storage": {"disk_low_mib": 0}}))
@@ -110,6 +111,39 @@ def test_associations_spread_over_the_processes_and_all_is_kept(node: Node) -> N
     wait_until(lambda: not _serving(node), what="the end of all associations")
 
 
+def _on_both_processes(node: Node, stack: ExitStack) -> list[RawPeer]:
+    """Associations that both processes serve; none while only one of them listens."""
+    peers = [stack.enter_context(RawPeer(node.port)) for _ in range(MOST)]
+    for peer in peers:
+        peer.associate()
+        assert _store(peer, 1, 1) == SUCCESS
+    if len(_serving(node)) == 2:
+        return peers
+    for peer in peers:
+        peer.release()
+    wait_until(lambda: not _serving(node), what="the end of all associations")
+    return []
+
+
+def test_the_same_study_from_two_senders_at_once_is_kept_once(node: Node) -> None:
+    """Each of the two processes takes every instance, at about the same moment."""
+    with ExitStack() as stack:
+        peers = wait_until(lambda: _on_both_processes(node, stack), what="both processes")
+        with ThreadPoolExecutor(MOST) as threads:
+            for number in range(2, 22):
+                sent = [threads.submit(_store, peer, 1, number) for peer in peers]
+                assert [one.result() for one in sent] == [SUCCESS] * MOST
+        assert node.progress(1).running_associations == MOST
+        for peer in peers:
+            peer.release()
+
+    wait_until(lambda: not _serving(node), what="the end of all associations")
+    progress, data_dir = node.progress(1), node.settings.node.data_dir
+    assert (dict(progress.series_counts), progress.is_resent) == ({f"{ROOT}.1.1": 21}, False)
+    kept = {str(path.relative_to(data_dir)) for path in data_dir.rglob("*.dcm")}
+    assert kept == {str(row.path) for row in instances_of_series(node.db, f"{ROOT}.1.1")}
+
+
 def test_the_limit_of_associations_is_one_for_all_processes(node: Node) -> None:
     with ExitStack() as stack:
         for _ in range(MOST):
@@ -119,6 +153,29 @@ def test_the_limit_of_associations_is_one_for_all_processes(node: Node) -> None:
             with RawPeer(node.port) as one_more:
                 one_more.send(associate_request())
                 assert one_more.receive() == (A_ASSOCIATE_RJ, bytes([0, 2, 3, 2]))
+
+
+def test_the_limit_of_a_sender_is_one_for_all_processes_and_survives_their_death(
+    node: Node,
+) -> None:
+    with ExitStack() as stack:
+        owners: list[int] = []
+        for study in (1, 2):
+            peer = stack.enter_context(RawPeer(node.port))
+            peer.associate(associate_request(calling=FEW))
+            assert _store(peer, study, 1) == SUCCESS
+            owners += _serving(node) - set(owners)
+        with RawPeer(node.port) as one_more:
+            one_more.send(associate_request(calling=FEW))
+            assert one_more.receive() == (A_ASSOCIATE_RJ, bytes([0, 2, 3, 2]))
+
+        for pid in owners:
+            os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not _serving(node) & set(owners), what="lost associations")
+    for _ in range(3):
+        with RawPeer(node.port) as again:
+            again.associate(associate_request(calling=FEW))
+            again.release()
 
 
 def test_a_killed_receiver_loses_its_own_associations_and_is_replaced(node: Node) -> None:

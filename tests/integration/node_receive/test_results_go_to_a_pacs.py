@@ -17,13 +17,14 @@ from pydicom.uid import (
 from pynetdicom import AE, evt
 
 from config.settings import DicomDestination
-from node.errors import DeliveryError, PermanentDelivery, TransientDelivery
+from node.errors import DeliveryError, FormRefused, PermanentDelivery, TransientDelivery
 from node.scu import Stored, store_objects
 from tests.integration.node_receive.mr_study import STUDY, dataset_bytes
 from tests.integration.node_receive.result_files import SEG_UID, SR_UID, result_files
 from tests.peers.dcmtk import IMPLICIT_ONLY, StoreScp
 from tests.peers.orthanc import Modality, Orthanc
 from tests.peers.ports import free_port
+from tests.peers.scp import start_scp
 
 
 @pytest.fixture
@@ -63,9 +64,7 @@ def _pacs(*statuses: int, abort: bool = False, ae_title: str = "PACS") -> Iterat
     ae.require_called_aet = True
     for sop_class in (ComprehensiveSRStorage, SegmentationStorage):
         ae.add_supported_context(sop_class, ExplicitVRLittleEndian)
-    ae.start_server(
-        ("127.0.0.1", pacs.port), block=False, evt_handlers=[(evt.EVT_C_STORE, pacs.store)]
-    )
+    start_scp(ae, ("127.0.0.1", pacs.port), [(evt.EVT_C_STORE, pacs.store)])
     yield pacs
     ae.shutdown()
 
@@ -215,9 +214,9 @@ def test_a_warning_is_a_success_and_stands_in_the_receipt(results: list[Path], s
     ("status", "kind"),
     [
         (0xA700, TransientDelivery),
-        (0xA900, PermanentDelivery),
-        (0xC001, PermanentDelivery),
-        (0x0122, PermanentDelivery),
+        (0xA900, FormRefused),
+        (0xC001, FormRefused),
+        (0x0122, FormRefused),
     ],
 )
 def test_a_failure_in_the_second_object_is_a_failure(

@@ -3,25 +3,29 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
-from pydicom.dataset import Dataset
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian
 
 from config.settings import ReceiveSettings, SenderSettings, Settings
 from node.routing import route_ready_studies
 from pipelines.definition_schema import PipelineDefinition
 from pipelines.registry import RegisteredPipeline
 from storage import jobs
-from storage.database import Database, open_database, sqlite_url
+from storage.database import Database
 from storage.dicom_records import IncomingInstance, StudyState
 from storage.errors import StorageError
 from storage.instance_files import InstanceFiles
 from storage.instances import record_instance
-from storage.migrate import migrate
 from storage.records import AlgorithmIdentity, JobRecord, JobState
 from storage.studies import get_study, mark_ready
 from tests.integration.node_receive.arrived_file import arrived
 from tests.integration.node_receive.mr_study import ROOT, SERIES, STUDY, mr_instance, write
+from tests.migrated_database import migrated_database
+from tests.unit.pipelines.definitions import definition
+from tests.unit.pipelines.mammograms import VIEWS, classes, inputs, mammogram
 
 NOW = datetime(2026, 1, 2, 12, tzinfo=UTC)
 LOCALIZER = f"{ROOT}.1.2"
@@ -30,8 +34,7 @@ CODE = {"value": "1", "scheme": "99TEST", "meaning": "Test"}
 
 @pytest.fixture
 def db(tmp_path: Path) -> Iterator[Database]:
-    database = open_database(sqlite_url(tmp_path / "radnode.db"))
-    migrate(database)
+    database = migrated_database(tmp_path / "radnode.db")
     yield database
     database.close()
 
@@ -289,8 +292,7 @@ def test_the_same_data_in_another_order_has_the_same_digest(tmp_path: Path) -> N
     digests = set()
     for order in ((1, 2, 3, 4), (4, 2, 1, 3)):
         folder = tmp_path / str(order[0])
-        database = open_database(sqlite_url(folder / "radnode.db"))
-        migrate(database)
+        database = migrated_database(folder / "radnode.db")
         files = InstanceFiles(folder / "data")
         for number in order:
             _receive(database, files, mr_instance(number), folder)
@@ -357,3 +359,43 @@ def test_a_disk_that_is_away_postpones_routing_and_refuses_nothing(
         path.with_suffix(".away").rename(path)
 
     assert _route(db, files, [_pipeline()]) == 1
+
+
+def _mammography(several: str = "per_view") -> RegisteredPipeline:
+    wanted = definition(**classes(0.5, 0.5), inputs=inputs(), several_projections=several)
+    algorithm = AlgorithmIdentity("Breast", "1", "0" * 64, "2.25.1")
+    return RegisteredPipeline(wanted, Path("breast"), "breast-digest", "0" * 64, algorithm)
+
+
+def _receive_views(
+    db: Database, files: InstanceFiles, folder: Path, views: Sequence[str], **attributes: Any
+) -> None:
+    for role in views:
+        image = mammogram(role, StudyInstanceUID=STUDY, **attributes)
+        image.file_meta = FileMetaDataset()
+        image.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        _receive(db, files, image, folder)
+
+
+@pytest.mark.parametrize("attributes", [{}, {"SeriesInstanceUID": SERIES}], ids=["four", "one"])
+def test_four_views_fill_four_inputs_from_four_series_or_from_one(
+    db: Database, files: InstanceFiles, tmp_path: Path, attributes: dict[str, str]
+) -> None:
+    _receive_views(db, files, tmp_path, list(VIEWS), **attributes)
+    _ready(db)
+    assert _route(db, files, [_mammography()]) == 1
+    given = {each.role: each for each in _only_job(db).inputs}
+    assert list(given) == list(VIEWS)
+    count = len({each.series_instance_uid for each in given.values()})
+    assert count == (1 if attributes else 4)
+
+
+def test_a_study_without_one_of_the_views_is_refused_by_that_code(
+    db: Database, files: InstanceFiles, tmp_path: Path
+) -> None:
+    _receive_views(db, files, tmp_path, ["rcc", "lcc", "rmlo"])
+    _ready(db)
+    assert _route(db, files, [_pipeline(), _mammography("stacked")]) == 0
+    job = _only_job(db)
+    assert (job.state, job.reason_code) == (JobState.REFUSED, "missing_view")
+    assert "3 of 4 views are there once; not lmlo" in job.reason_text

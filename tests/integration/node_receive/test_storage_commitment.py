@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,27 +21,29 @@ from config.settings import DicomDestination, RetrySettings, SenderSettings, Set
 from node.commitment_association import Peer, ask_commitment
 from node.commitment_reports import CommitmentReports, reported_sender
 from node.commitment_result import INSTANCE_UID, CommitmentResult, read_result, report_dataset
-from node.confirmation import CommitmentResults, Confirmation
+from node.commitment_results import CommitmentResults
+from node.confirmation import Confirmation
 from node.dimse_policy import prepare_requestor
 from node.errors import CommitmentUnavailable
 from node.receive.commitment_service import CommitmentService
 from node.receive.listener import Listener
 from storage.commitment_reports import due_commitments
 from storage.confirmations import delivery_of_transaction
-from storage.database import Database, open_database, sqlite_url
+from storage.database import Database
 from storage.deliveries import get_delivery, list_deliveries, settle_sent
 from storage.evidence_records import ListedSop
 from storage.instance_files import InstanceFiles
 from storage.jobs import finish_job
-from storage.migrate import migrate
 from storage.overview import study_rows
 from storage.records import DeliveryState
 from storage.studies import open_studies
 from tests.integration.node_receive.mr_study import SERIES, STUDY, mr_series
 from tests.integration.node_receive.running_listener import CALLED, CALLING, receive_settings
 from tests.integration.node_receive.sender import association, store
+from tests.migrated_database import migrated_database
 from tests.peers.orthanc import Modality, Orthanc
 from tests.peers.ports import free_port, wait_until
+from tests.peers.scp import start_scp
 from tests.unit.storage.samples import (
     WORKER,
     claim,
@@ -78,9 +79,7 @@ class CommittingPeer:
         ae = AE(ae_title=CALLING)
         ae.add_supported_context(StorageCommitmentPushModel, scu_role=True, scp_role=True)
         handlers = [(evt.EVT_N_EVENT_REPORT, self._take)]
-        self._server: Any = ae.start_server(
-            ("127.0.0.1", self.port), block=False, evt_handlers=handlers
-        )
+        self._server: Any = start_scp(ae, ("127.0.0.1", self.port), handlers)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -107,8 +106,7 @@ def node(tmp_path: Path, commitment_port: int) -> Iterator[Node]:
     )
     settings = receive_settings(senders=(sender,), port=free_port())
     settings = settings.model_copy(update={"destinations": (_destination(commitment_port),)})
-    db = open_database(sqlite_url(tmp_path / "radnode.db"))
-    migrate(db)
+    db = migrated_database(tmp_path / "radnode.db")
     files = InstanceFiles(tmp_path / "data")
     lists: list[str] = []
     service = CommitmentService(
@@ -248,8 +246,10 @@ def test_a_sender_without_an_address_is_refused_and_its_list_counts(
 
 @pytest.mark.peer("orthanc")
 def test_orthanc_asks_us_and_gets_its_report(
-    node: Node, tmp_path: Path, commitment_port: int
+    node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("node.commitment_reports._LATECOMERS", timedelta(seconds=1))
+    monkeypatch.setattr("node.commitment_reports._LOOK_AGAIN", timedelta(seconds=0.2))
     with Orthanc([Modality("radnode", CALLED, node.port)], aet=CALLING) as orthanc:
         sender = node.settings.receive.senders[0].model_copy(
             update={"commitment_port": orthanc.dicom_port}
@@ -277,7 +277,6 @@ def _orthanc_report(orthanc: Orthanc, number: str, reports: CommitmentReports) -
     def report() -> Any:
         reports.report_due()
         answer = httpx.get(f"{orthanc.http_url}/storage-commitment/{number}", timeout=30).json()
-        time.sleep(0.2)
         return answer if answer["Status"] != "Pending" else None
 
     return wait_until(report, what="Orthanc's storage commitment report", timeout_s=60)
@@ -333,6 +332,7 @@ def _unconfirmed(node: Node) -> str:
 
 
 @pytest.mark.peer("orthanc")
+@pytest.mark.usefixtures("no_wait")
 def test_orthanc_confirms_a_delivery_on_an_association_of_its_own(
     node: Node, tmp_path: Path
 ) -> None:
@@ -352,6 +352,7 @@ def test_orthanc_confirms_a_delivery_on_an_association_of_its_own(
 
 
 @pytest.mark.peer("orthanc")
+@pytest.mark.usefixtures("no_wait")
 def test_what_orthanc_does_not_keep_is_sent_again(node: Node, tmp_path: Path) -> None:
     with Orthanc([Modality("radnode", CALLED, node.port)], aet=CALLING) as orthanc:
         orthanc.upload(mr_series(tmp_path, 2)[0])
@@ -413,9 +414,7 @@ class SlowArchive:
         ae = AE(ae_title=CALLING)
         ae.add_supported_context(StorageCommitmentPushModel, scu_role=True, scp_role=True)
         handlers = [(evt.EVT_N_ACTION, self._take)]
-        self._server: Any = ae.start_server(
-            ("127.0.0.1", self.port), block=False, evt_handlers=handlers
-        )
+        self._server: Any = start_scp(ae, ("127.0.0.1", self.port), handlers)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -538,7 +537,7 @@ def test_a_pacs_without_storage_commitment_leaves_it_to_c_find(node: Node) -> No
     ae = AE(ae_title=CALLING)
     ae.add_supported_context(MRImageStorage)
     port = free_port()
-    server: Any = ae.start_server(("127.0.0.1", port), block=False)
+    server = start_scp(ae, ("127.0.0.1", port))
 
     _confirmation(node, port).ask_next()
 

@@ -35,6 +35,8 @@ from tests.integration.node_receive.sender import (
     raw_file,
     store,
 )
+from tests.peers.raw_dicom import RawPeer, associate_request, context
+from tests.peers.raw_elements import element
 
 SUCCESS = 0x0000
 MISMATCH = 0xA900
@@ -114,6 +116,18 @@ def test_a_deflated_data_set_is_kept_deflated(running: Running, tmp_path: Path) 
 
     (record,) = instances_of_series(running.db, SERIES)
     assert dataset_bytes(running.files.absolute(record.path)) == content
+
+
+def test_file_meta_information_in_a_data_set_does_not_become_the_files_own(
+    running: Running,
+) -> None:
+    meta = element(0x00020010, b"UI", ExplicitVRBigEndian.encode())
+
+    with RawPeer(running.port) as peer:
+        peer.associate(associate_request([context(1, *MR_EXPLICIT)]))
+        assert peer.store(1, INSTANCE, meta + encoded(mr_instance())) == CANNOT_UNDERSTAND
+
+    _assert_nothing_was_kept(running)
 
 
 def test_a_data_set_that_ends_too_early_is_not_taken(running: Running, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from config.settings import CompletenessSettings, SenderSettings, Settings
 from node.completeness import Completeness
 from node.find_counts import ask_counts
 from node.quiet_clock import Moment
+from node.receive import slow_arrival
 from storage.dicom_records import StudyState
 from storage.studies import get_study, open_studies
 from tests.integration.node_receive.counting_pacs import CountingPacs
@@ -21,9 +22,10 @@ from tests.integration.node_receive.running_listener import (
     StartListener,
     receive_settings,
 )
-from tests.integration.node_receive.sender import association, store
+from tests.integration.node_receive.sender import association, encoded, store
 from tests.peers.orthanc import Modality, Orthanc
 from tests.peers.ports import free_port, wait_until
+from tests.peers.raw_dicom import COMMAND, DATA, LAST, RawPeer, p_data, pdv, store_command
 
 QUIET = CompletenessSettings(quiet_time_s=10, quiet_time_after_abort_s=60, find_timeout_s=3)
 
@@ -86,6 +88,38 @@ def test_a_running_association_holds_a_study_open(
     assert running.changes.acquire(timeout=10)
 
     assert _look(completeness, _in(1000)) == (STUDY,)
+
+
+def test_an_association_holds_a_study_from_its_first_instance_on_that_takes_long(
+    start_listener: StartListener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two associations side by side: one is through when the other's first object still comes."""
+    monkeypatch.setattr(slow_arrival, "LONG_S", 0.01)
+    running = start_listener(_settings())
+    _send(running, *mr_series(tmp_path, 1))
+    completeness = _completeness(running)
+    content = encoded(mr_instance(2))
+    with RawPeer(running.port) as peer:
+        peer.associate()
+        peer.send(p_data(pdv(3, COMMAND | LAST, store_command(f"{SERIES}.2"))))
+
+        def holds() -> bool:
+            peer.send(p_data(pdv(3, DATA, b"")))
+            return _running_associations(running) == 1
+
+        peer.send(p_data(pdv(3, DATA, content[:-4])))
+        wait_until(holds, what="an association that is tied to the study")
+        assert _look(completeness, _in(1000)) == ()
+        peer.send(p_data(pdv(3, DATA | LAST, content[-4:])))
+        assert peer.reply().status == 0
+        peer.release()
+    assert running.changes.acquire(timeout=10)
+    assert _look(completeness, _in(1000)) == (STUDY,)
+
+
+def _running_associations(running: Running) -> int:
+    (progress,) = open_studies(running.db)
+    return progress.running_associations
 
 
 def test_equal_counts_make_a_study_ready_at_once(

@@ -34,7 +34,6 @@ from storage.database import Database, open_database
 from storage.deliveries import list_deliveries
 from storage.instance_files import InstanceFiles
 from storage.jobs import finish_job, get_job
-from storage.migrate import migrate
 from storage.records import (
     DeliveryRecord,
     DeliveryState,
@@ -47,6 +46,7 @@ from storage.records import (
 from storage.sent_objects import sent_objects
 from tests.peers.orthanc import Modality, Orthanc
 from tests.peers.ports import free_port
+from tests.peers.scp import start_scp
 from tests.unit.pipelines_objects.kept_result import Kept, kept_result
 from tests.unit.pipelines_objects.synthetic_series import STUDY as IMAGES_STUDY
 from tests.unit.pipelines_objects.synthetic_series import classic_series
@@ -58,7 +58,6 @@ A, B = new_job("in-1"), new_job("in-2")
 @pytest.fixture
 def db(database_url: str) -> Iterator[Database]:
     database = open_database(database_url)
-    migrate(database)
     yield database
     database.close()
 
@@ -97,9 +96,7 @@ def running(pacs: Pacs) -> Iterator[Pacs]:
         KeyObjectSelectionDocumentStorage,
     ):
         ae.add_supported_context(sop_class)
-    ae.start_server(
-        ("127.0.0.1", pacs.port), block=False, evt_handlers=[(evt.EVT_C_STORE, pacs.store)]
-    )
+    start_scp(ae, ("127.0.0.1", pacs.port), [(evt.EVT_C_STORE, pacs.store)])
     yield pacs
     ae.shutdown()
 

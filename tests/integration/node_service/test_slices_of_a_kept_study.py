@@ -9,13 +9,13 @@ from config.settings import ReceiveSettings, SenderSettings, Settings
 from node.slice_coverage import SliceCoverage
 from pipelines.definition_schema import PipelineDefinition
 from pipelines.registry import RegisteredPipeline, Registry
-from storage.database import Database, open_database, sqlite_url
+from storage.database import Database
 from storage.instance_files import InstanceFiles
-from storage.migrate import migrate
 from storage.records import AlgorithmIdentity
 from storage.studies import get_study
 from tests.integration.node_receive.mr_study import STUDY, mr_series
 from tests.integration.node_service.kept_study import keep
+from tests.migrated_database import migrated_database
 
 DEFAULTS = Settings()
 CODE = {"value": "1", "scheme": "99TEST", "meaning": "Test"}
@@ -31,8 +31,7 @@ SEGMENT = {
 
 @pytest.fixture
 def db(tmp_path: Path) -> Iterator[Database]:
-    database = open_database(sqlite_url(tmp_path / "radnode.db"))
-    migrate(database)
+    database = migrated_database(tmp_path / "radnode.db")
     yield database
     database.close()
 

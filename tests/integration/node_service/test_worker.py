@@ -21,16 +21,16 @@ from node.attempt import warm_up
 from node.report_pdf import with_pdf
 from node.worker import Worker
 from pipelines.registry import Registry, load_registry
-from storage.database import Database, open_database, sqlite_url
+from storage.database import Database
 from storage.deliveries import list_deliveries
 from storage.dicom_records import StudyState
 from storage.instance_files import InstanceFiles
 from storage.jobs import finished_job, get_job, job_events, list_jobs, return_jobs_of
-from storage.migrate import migrate
 from storage.records import JobRecord, JobState, ObjectKind
 from storage.studies import get_study
 from tests.acceptance.small_study import PATIENT_TEXTS, SmallStudy, write_small_study
 from tests.integration.node_service.kept_study import keep, route
+from tests.migrated_database import migrated_database
 
 NEVER = threading.Event()
 
@@ -66,8 +66,7 @@ def node(tmp_path: Path) -> Iterator[Node]:
         worker=WorkerSettings(device="cpu", cpu_threads=2, max_attempts=2, heartbeat_s=0.1),
         destinations=(FolderDestination(type="folder", name="ehr"),),
     )
-    db = open_database(sqlite_url(tmp_path / "radnode.sqlite"))
-    migrate(db)
+    db = migrated_database(tmp_path / "radnode.sqlite")
     yield Node(
         settings,
         db,

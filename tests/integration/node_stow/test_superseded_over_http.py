@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from storage.database import Database, open_database
-from storage.migrate import migrate
+from storage.database import Database
 from storage.records import DeliveryState, Purpose
 from tests.integration.node_receive.test_superseded_results_at_a_pacs import (
     A,
@@ -20,13 +19,13 @@ from tests.integration.node_receive.test_superseded_results_at_a_pacs import (
 )
 from tests.integration.node_stow.scripted_stow import StowScript
 from tests.integration.node_stow.stow_sending import Tries, destination
+from tests.migrated_database import migrated_database
 from tests.peers.scripted_http import ScriptedHttpServer
 
 
 @pytest.fixture
 def db(tmp_path: Path) -> Iterator[Database]:
-    database = open_database(f"sqlite:///{tmp_path / 'radnode.db'}")
-    migrate(database)
+    database = migrated_database(tmp_path / "radnode.db")
     yield database
     database.close()
 

@@ -21,6 +21,7 @@ from config.settings import (
     FolderDestination,
     Hl7Destination,
     NodeSettings,
+    StowDestination,
 )
 from node.confirmation import Confirmation
 from node.delivery import DeliveryLoop
@@ -66,7 +67,7 @@ class Time:
 def addresses(
     ports: dict[str, int], site: Site, folder: Path, timeout_s: float = 1.0
 ) -> tuple[Destination, ...]:
-    """A PACS over DICOM TLS, an EHR over HTTPS, a RIS and a folder, with the usual retries."""
+    """A PACS over DICOM TLS, one over HTTPS, an EHR, a RIS and a folder, with the usual retries."""
     here: dict[str, Any] = {"host": "127.0.0.1", "timeout_s": timeout_s}
     return (
         DicomDestination.model_validate(
@@ -78,6 +79,15 @@ def addresses(
                 "port": ports["pacs"],
                 "tls": site.client().model_dump(),
                 **here,
+            }
+        ),
+        StowDestination.model_validate(
+            {
+                "type": "stow",
+                "name": "pacs-web",
+                "url": f"https://127.0.0.1:{ports['pacs-web']}/dicom-web",
+                "ca_file": site.ca_file,
+                "timeout_s": timeout_s,
             }
         ),
         FhirDestination.model_validate(

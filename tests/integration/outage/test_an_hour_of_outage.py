@@ -12,25 +12,25 @@ import hl7
 import pytest
 
 from node.outbox import Outbox
-from storage.database import Database, open_database, sqlite_url
+from storage.database import Database
 from storage.deliveries import retry_delivery
 from storage.instance_files import InstanceFiles
-from storage.migrate import migrate
 from tests.integration.outage.hospital import (
     PATIENT,
     Deliveries,
     addresses,
     server_tls,
 )
+from tests.migrated_database import migrated_database
 from tests.peers.certificates import Site, make_site
 from tests.peers.fhir_server import FhirServer
 from tests.peers.gateway import WELL, Gateway, Mood
 from tests.peers.mllp import Hl7Receiver
-from tests.peers.orthanc import Modality, Orthanc
+from tests.peers.orthanc import DicomWeb, Modality, Orthanc
 from tests.peers.ports import free_port, wait_until
 from tests.unit.storage.samples import WORKER
 
-pytestmark = pytest.mark.peer("orthanc", "fhir_server")
+pytestmark = pytest.mark.peer("orthanc", "orthanc_dicomweb", "fhir_server")
 
 P_DATA = b"\x04"
 JOBS = 2
@@ -60,6 +60,12 @@ def pacs() -> Iterator[Orthanc]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def pacs_web() -> Iterator[Orthanc]:
+    with Orthanc(web=DicomWeb()) as running:
+        yield running
+
+
 @pytest.fixture
 def ris() -> Iterator[Hl7Receiver]:
     with Hl7Receiver() as running:
@@ -68,21 +74,21 @@ def ris() -> Iterator[Hl7Receiver]:
 
 @pytest.fixture
 def lines(
-    site: Site, pacs: Orthanc, ehr: FhirServer, ris: Hl7Receiver
+    site: Site, pacs: Orthanc, pacs_web: Orthanc, ehr: FhirServer, ris: Hl7Receiver
 ) -> Iterator[dict[str, Gateway]]:
     ehr.reset([PATIENT])
     with (
         Gateway(pacs.dicom_port, server_tls(site)) as to_pacs,
+        Gateway(pacs_web.http_port, server_tls(site)) as to_pacs_web,
         Gateway(ehr.port, server_tls(site)) as to_ehr,
         Gateway(ris.port) as to_ris,
     ):
-        yield {"pacs": to_pacs, "ehr": to_ehr, "ris": to_ris}
+        yield {"pacs": to_pacs, "pacs-web": to_pacs_web, "ehr": to_ehr, "ris": to_ris}
 
 
 @pytest.fixture
 def db(tmp_path: Path) -> Iterator[Database]:
-    database = open_database(sqlite_url(tmp_path / "radnode.sqlite"))
-    migrate(database)
+    database = migrated_database(tmp_path / "radnode.sqlite")
     yield database
     database.close()
 
@@ -113,10 +119,11 @@ def to_transactions(answer: bytes) -> Mood:
 
 
 def assert_all_is_there_once(
-    studies: list[str], pacs: Orthanc, ehr: FhirServer, ris: Hl7Receiver, folder: Path
+    studies: list[str], archives: list[Orthanc], ehr: FhirServer, ris: Hl7Receiver, folder: Path
 ) -> None:
     for study in studies:
-        assert sorted(each["Modality"] for each in pacs.instances(study)) == ["SEG", "SR"]
+        for pacs in archives:
+            assert sorted(each["Modality"] for each in pacs.instances(study)) == ["SEG", "SR"]
     made = {kind: len(ehr.all(kind)) for kind in ("DiagnosticReport", "Observation", "Provenance")}
     count = len(studies)
     assert made == {"DiagnosticReport": count, "Observation": 2 * count, "Provenance": count}
@@ -136,49 +143,58 @@ def test_after_an_hour_of_outages_everything_arrives_once(
     site: Site,
     stranger: Site,
     pacs: Orthanc,
+    pacs_web: Orthanc,
     ehr: FhirServer,
     ris: Hl7Receiver,
     tmp_path: Path,
 ) -> None:
     studies = [node.add_job(number) for number in range(1, JOBS + 1)]
     to_pacs, to_ehr, to_ris = lines["pacs"], lines["ehr"], lines["ris"]
+    to_web = lines["pacs-web"]
 
-    to_pacs.is_open, to_ris.is_open = False, False
+    to_pacs.is_open, to_web.is_open, to_ris.is_open = False, False, False
     to_ehr.mood = always(http("500 Internal Server Error"))
     node.run_until(10)
     assert node.reasons("pacs") == {"no_association"}
+    assert node.reasons("pacs-web") == {"connection"}
     assert node.reasons("ehr") == {"http_500"}
     assert node.reasons("ris") == {"no_connection"}
     assert node.states("folder") == ["confirmed"] * JOBS
 
-    to_pacs.is_open, to_ris.is_open = True, True
-    to_pacs.tls = server_tls(stranger)
+    to_pacs.is_open, to_web.is_open, to_ris.is_open = True, True, True
+    to_pacs.tls = to_web.tls = server_tls(stranger)
     to_ehr.mood, to_ris.mood = always(http("429 Too Many Requests", "Retry-After: 900")), SILENT
     node.run_until(20)
     tries = [each.attempts for each in node.to("ehr")]
-    assert "tls_certificate_untrusted" in node.reasons("pacs")
+    for name in ("pacs", "pacs-web"):
+        assert "tls_certificate_untrusted" in node.reasons(name)
     assert "http_429" in node.reasons("ehr")
 
     to_pacs.tls, to_pacs.mood = server_tls(site), SILENT
+    to_web.tls, to_web.mood = server_tls(site), always(http("503 Busy", "Retry-After: 60"))
     to_ehr.mood, to_ehr.tls = WELL, server_tls(stranger)
     node.run_until(27)
     assert [each.attempts for each in node.to("ehr")] == tries  # it asked for 15 minutes
     node.run_until(30)
     assert "connection" in node.reasons("ehr")
+    assert "http_503" in node.reasons("pacs-web")
 
-    to_pacs.mood = Mood(most_bytes=70_000, hangs_up=True)
+    to_pacs.mood = to_web.mood = Mood(most_bytes=70_000, hangs_up=True)
     to_ehr.mood, to_ehr.tls = SILENT, server_tls(site)
     to_ris.mood = Mood(loses=lambda request, answer: True)
     node.run_until(40)
-    assert [pacs.instances(study) for study in studies] == [[]] * JOBS
+    for archive in (pacs, pacs_web):
+        assert [archive.instances(study) for study in studies] == [[]] * JOBS
     assert "timeout" in node.reasons("ehr")
 
     to_pacs.mood = Mood(loses=lambda _, answer: answer[:1] == P_DATA)
+    to_web.mood = Mood(loses=lambda request, answer: True)
     to_ehr.mood = to_transactions(http("422 Unprocessable Content"))
     node.run_until(50)
     assert node.states("ehr") == ["dead"] * JOBS
     assert "http_422" in node.reasons("ehr")
-    assert [len(pacs.instances(study)) for study in studies] == [1] * JOBS
+    for archive in (pacs, pacs_web):
+        assert [len(archive.instances(study)) for study in studies] == [1] * JOBS
 
     to_ehr.mood = Mood(loses=lambda request, _: is_transaction(request))
     for letter in node.to("ehr"):
@@ -187,12 +203,12 @@ def test_after_an_hour_of_outages_everything_arrives_once(
     assert node.states("ehr") == ["pending"] * JOBS
     assert len(ehr.all("DiagnosticReport")) == JOBS
 
-    to_pacs.mood = to_ehr.mood = to_ris.mood = WELL
+    to_pacs.mood = to_web.mood = to_ehr.mood = to_ris.mood = WELL
     node.run_until(85)
     assert node.states("pacs") == ["sent"] * JOBS
-    for name in ("ehr", "ris", "folder"):
+    for name in ("pacs-web", "ehr", "ris", "folder"):
         assert node.states(name) == ["confirmed"] * JOBS
-    assert_all_is_there_once(studies, pacs, ehr, ris, tmp_path / "reports")
+    assert_all_is_there_once(studies, [pacs, pacs_web], ehr, ris, tmp_path / "reports")
 
 
 def test_what_was_sent_is_confirmed_although_the_pacs_was_away_when_it_was_asked(
@@ -220,6 +236,7 @@ def test_destinations_that_keep_us_waiting_hold_no_other(
     lines: dict[str, Gateway],
     site: Site,
     pacs: Orthanc,
+    pacs_web: Orthanc,
     ehr: FhirServer,
     ris: Hl7Receiver,
     tmp_path: Path,
@@ -245,7 +262,7 @@ def test_destinations_that_keep_us_waiting_hold_no_other(
     wait_until(partial(_become, node, "pacs", ["sent"] * JOBS), what="the PACS")
     wait_until(partial(_become, node, "ehr", ["confirmed"] * JOBS), what="the EHR")
     outbox.stop(5)
-    assert_all_is_there_once(studies, pacs, ehr, ris, tmp_path / "reports")
+    assert_all_is_there_once(studies, [pacs, pacs_web], ehr, ris, tmp_path / "reports")
 
 
 def _become(node: Deliveries, name: str, states: list[str]) -> bool:

@@ -18,9 +18,10 @@ from pydicom.dataset import Dataset
 
 import pipelines.gradcam
 import pipelines.results
-from pipelines.classifying import classified
-from pipelines.common_grid import on_one_grid
+from pipelines.class_cases import class_cases
+from pipelines.classifying import Judge
 from pipelines.errors import InvalidBundle, ProofFailed
+from pipelines.explaining import placed_map
 from pipelines.explanation_schema import Explanation
 from pipelines.gradcam import Explainer, found_layer, map_shapes
 from pipelines.model_check import checked_model
@@ -32,7 +33,6 @@ from pipelines.reading_policy import ReadingPolicy
 from pipelines.registry import RegisteredPipeline, register
 from pipelines.run import run_study
 from pipelines.series_volume import SeriesVolume, read_series
-from pipelines.tilt import slice_by_slice
 from storage.records import JobResult, ObjectKind
 from tests.peers.dicom_checkers import dciodvfy
 from tests.unit.pipelines.bright_spot import BRIGHT, explained_classes, write_bright_spot
@@ -74,10 +74,10 @@ def offered(folder: Path, changes: dict[str, Any], **bundle: Any) -> RegisteredP
 
 def map_of(registered: RegisteredPipeline, volume: SeriesVolume) -> NDArray[np.float32]:
     bundle = load_model(registered, CPU)
-    upright = on_one_grid({"image": volume})
-    data = preprocessed(upright, bundle)
-    explainer = Explainer(data, bundle, registered.definition.explanation or Explanation())
-    return slice_by_slice(explainer.source_map(1, upright["image"]), volume)
+    definition = registered.definition
+    (case,) = class_cases(definition, {"image": volume}, bundle, registered.channel_roles)
+    explainer = Explainer(case.data, Judge(bundle), definition.explanation or Explanation())
+    return placed_map(explainer, 1, case.pictures[0], bundle)
 
 
 @pytest.mark.parametrize("orientation", ORIENTATIONS.values(), ids=list(ORIENTATIONS))
@@ -125,7 +125,7 @@ def test_a_planted_fault_in_the_way_back_is_seen(
         monkeypatch.setattr(
             pipelines.gradcam.Explainer,
             "network_map",
-            lambda self, output, axes=fault: torch.flip(was(self, output), axes),
+            lambda self, output, channels, axes=fault: torch.flip(was(self, output), axes),
         )
         assert np.abs(map_of(registered, volume) - right).max() > 0.5
 
@@ -266,11 +266,12 @@ def test_the_warm_network_stays_as_it_was(tmp_path: Path) -> None:
     registered = offered(tmp_path, explained_classes(0.1, 0.9))
     volume = read_series(write_series(tmp_path / "in", spots()))
     bundle = load_model(registered, CPU)
-    before = classified(preprocessed({"image": volume}, bundle), bundle, "float32")
+    before = Judge(bundle).of(preprocessed({"image": volume}, bundle))
     map_of(registered, volume)
-    Explainer(preprocessed({"image": volume}, bundle), bundle, Explanation()).network_map(1)
+    data = preprocessed({"image": volume}, bundle)
+    Explainer(data, Judge(bundle), Explanation()).network_map(1)
     assert not any(module._forward_hooks for module in bundle.network.modules())
-    after = classified(preprocessed({"image": volume}, bundle), bundle, "float32")
+    after = Judge(bundle).of(preprocessed({"image": volume}, bundle))
     assert np.array_equal(before, after)
 
 
@@ -324,3 +325,13 @@ def test_a_torchscript_network_is_told_to_be_opaque(tmp_path: Path) -> None:
     saved(x_ray(np.arange(900, dtype=np.uint16).reshape(30, 30)), tmp_path / "in" / "1.dcm")
     with pytest.raises(InvalidBundle, match="TorchScript network cannot be looked into"):
         run(register(definition(**changes), tmp_path), tmp_path)
+
+
+def test_what_is_burnt_into_an_x_ray_stays_marked_in_its_pictures(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(3).integers(0, 1200, (30, 26)).astype(np.uint16)
+    saved(x_ray(pixels, BurnedInAnnotation="YES"), tmp_path / "in" / "1.dcm")
+    changes = {**explained_classes(0.1, 0.9), "inputs": {"image": DX}}
+    result = run(offered(tmp_path, changes, dimensions=2), tmp_path)
+    made = [one for one in result.objects if one.kind in (ObjectKind.HEAT, ObjectKind.SC)]
+    marks = {dcmread(tmp_path / "out" / one.path).BurnedInAnnotation for one in made}
+    assert (len(made), marks) == (2, {"YES"})

@@ -1,5 +1,5 @@
-// A transaction of (conditional) creates and of updates under a client's id, as R4 http.html#transaction describes it: identities
-// first, then references rewritten, then everything or nothing.
+// A transaction of (conditional) creates and updates, as R4 http.html#transaction describes it: identities first, then references
+// rewritten (conditional ones to what matches), then everything or nothing.
 import { isDeepStrictEqual } from "node:util";
 import { OperationOutcomeError, badRequest, multipleMatches, parseSearchRequest } from "@medplum/core";
 import { issue, errorsOf } from "./validation.mjs";
@@ -14,6 +14,7 @@ export async function transact(bundle, repository, mostConditional) {
     for (const entry of bundle.entry) plans.push(await planned(entry, repository));
     const targets = new Map(plans.map(({ fullUrl, target }) => [fullUrl, target]));
     const entries = [];
+    for (const { resource } of plans) await resolveConditional(resource, targets, repository);
     for (const plan of plans) entries.push(await carriedOut(plan, targets, repository));
     return { resourceType: "Bundle", type: "transaction-response", entry: entries };
   });
@@ -32,14 +33,14 @@ function checkBundle(bundle, mostConditional) {
       PUT: `${resource?.resourceType}/${resource?.id}`,
     };
     if (!places[request?.method]) errors.push(issue("not-supported", "only POST and PUT", path));
-    else if (request.url !== places[request.method]) {
+    else if (request.url !== places[request.method] && !isConditionalUpdate(request)) {
       errors.push(issue("value", "not the type, or not the id", path));
     }
     if (!/^urn:uuid:[0-9a-f-]{36}$/.test(fullUrl)) {
       errors.push(issue("value", "not a urn:uuid", `Bundle.entry[${index}].fullUrl`));
     }
   });
-  const conditions = entries.map(({ request }) => request?.ifNoneExist).filter(Boolean);
+  const conditions = entries.map(({ request }) => conditionOf(request)).filter(Boolean);
   if (new Set(conditions).size !== conditions.length) {
     errors.push(issue("duplicate", "two entries with one condition", "Bundle.entry"));
   }
@@ -50,22 +51,47 @@ function checkBundle(bundle, mostConditional) {
 }
 
 async function planned({ fullUrl, resource, request }, repository) {
+  if (isConditionalUpdate(request)) {
+    const held = await matching(request.url, repository);
+    const id = held?.id ?? repository.generateId();
+    return { fullUrl, resource, held, id, target: `${resource.resourceType}/${id}` };
+  }
   if (request.method === "PUT") {
     const held = repository.resources.get(resource.resourceType)?.get(resource.id);
     return { fullUrl, resource, held, id: resource.id, target: request.url };
   }
-  const existing = request.ifNoneExist && (await matching(request, repository));
+  const existing = request.ifNoneExist && (await matching(conditionOf(request), repository));
   const id = existing?.id ?? repository.generateId();
   return { fullUrl, resource, existing, id, target: `${request.url}/${id}` };
 }
 
-async function matching({ url, ifNoneExist }, repository) {
-  if (!/^identifier=[^|]+(\||%7C)[^|]+$/.test(ifNoneExist)) {
-    throw new OperationOutcomeError(badRequest("ifNoneExist is no search by identifier"));
+function isConditionalUpdate(request) {
+  return request?.method === "PUT" && request.url.includes("?");
+}
+
+function conditionOf(request) {
+  if (isConditionalUpdate(request)) return request.url;
+  return request?.ifNoneExist && `${request.url}?${request.ifNoneExist}`;
+}
+
+async function matching(condition, repository) {
+  if (!/^[A-Z][A-Za-z]+\?identifier=[^|]+(\||%7C)[^|]+$/.test(condition)) {
+    throw new OperationOutcomeError(badRequest("a condition is no search by identifier"));
   }
-  const found = await repository.searchResources(parseSearchRequest(`${url}?${ifNoneExist}`));
+  const found = await repository.searchResources(parseSearchRequest(condition));
   if (found.length > 1) throw new OperationOutcomeError(multipleMatches);
   return found[0];
+}
+
+async function resolveConditional(value, targets, repository) {
+  if (typeof value !== "object" || value === null) return;
+  const { reference } = value;
+  if (typeof reference === "string" && reference.includes("?") && !targets.has(reference)) {
+    const found = await matching(reference, repository);
+    if (!found) throw new OperationOutcomeError(badRequest(`${reference} matches nothing`));
+    targets.set(reference, `${found.resourceType}/${found.id}`);
+  }
+  for (const child of Object.values(value)) await resolveConditional(child, targets, repository);
 }
 
 async function carriedOut({ resource, existing, held, id }, targets, repository) {

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from config.certificates import expiring_soon
 from config.checks import unsafe_combinations
+from config.expiries import expiring_soon
 from config.settings import Settings
+from node.revocation_list_maker import made_revocation_list
 from tests.peers.certificates import Site, age, make_site
 
 PACS: dict[str, Any] = {"ae_title": "PACS", "addresses": ["10.1.2.3/32"]}
@@ -207,3 +208,39 @@ def test_certificates_that_end_within_30_days_are_told_soonest_first(
     ]
     later = expiring_soon(settings, now + timedelta(days=3650 - 10))
     assert {expiry.key for expiry in later} > {"receive.tls.client_ca_file"}
+
+
+def test_revocation_lists_that_cannot_be_read_are_told_wherever_they_stand(
+    shared_site: Site, tmp_path: Path
+) -> None:
+    cut = tmp_path / "cut.crl"
+    cut.write_text("-----BEGIN X509 CRL-----\nMIIB")
+    missing, other = tmp_path / "missing", shared_site.ca_file
+    client = shared_site.client().model_dump()
+    assert "not written wholly" in _problem(_received(_server(shared_site, revocation_lists=[cut])))
+    assert "no such file" in _problem(_sent({**client, "revocation_lists": [missing]}))
+    assert "holds no revocation list" in _problem(_ehr(revocation_lists=[other]))
+
+
+def test_revocation_lists_that_nobody_would_be_asked_by_are_told(shared_site: Site) -> None:
+    lists = [_list_of(shared_site)]
+    server = _server(shared_site, revocation_lists=lists)
+    open_door = {**server, "client_ca_file": None, "require_client_certificate": False}
+    assert "nobody is asked for a certificate" in _problem(_received(open_door))
+    assert "TLS is off" in _problem(_received({**server, "enabled": False}))
+    assert _is_fine(_received(server))
+
+
+def test_a_list_that_must_be_renewed_within_a_day_is_told_and_no_reason_not_to_start(
+    site: Site,
+) -> None:
+    values = _received(_server(site, revocation_lists=[_list_of(site)]))
+    settings = Settings.model_validate(values)
+    assert expiring_soon(settings) == ()
+    told = expiring_soon(settings, datetime.now(UTC) + timedelta(days=1.5))
+    assert [expiry.key for expiry in told] == ["receive.tls.revocation_lists"]
+
+
+def _list_of(site: Site) -> Path:
+    list(made_revocation_list(site.ca_file.parent, [], days=2))
+    return site.ca_file.with_suffix(".crl")

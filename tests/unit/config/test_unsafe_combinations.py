@@ -90,6 +90,7 @@ UNSAFE: dict[str, dict[str, Any]] = {
         "destinations": [{**FHIR, "smart": {"client_id": "radnode", "key_files": [KEYLESS]}}],
     },
     "name the client": {**SAFE, "destinations": [{**FHIR, "smart": {"key_files": [KEYLESS]}}]},
+    "there is no key to serve": {**SAFE, "web": {"port": 8443}},
     "at least retry.first_s": {
         **SAFE,
         "destinations": [{**DICOM, "retry": {"first_s": 60, "longest_s": 30}}],

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -16,6 +17,7 @@ from storage.records import FinishedJob
 from tests.unit.fhir.finished_jobs import (
     FINISHED_AT,
     PATIENT,
+    measurement,
     of_patient,
     with_findings,
     without_findings,
@@ -121,3 +123,71 @@ def test_a_success_after_a_failure_is_written_as_an_update_and_repeats_itself(
     assert first == again
     methods = [each["request"]["method"] for each in first["entry"]]
     assert methods == ["POST", "PUT", "PUT", "PUT", "PUT"]
+
+
+def of_many_structures() -> FinishedJob:
+    found = tuple(measurement(f"Structure {each}", each) for each in range(1, 86))
+    return replace(with_findings(), measurements=found)
+
+
+def test_a_large_report_is_several_files_in_the_order_of_their_names(tmp_path: Path) -> None:
+    destination = FolderDestination(type="folder", name="f", folder=tmp_path, most_entries=8)
+    receipt = deliver_to_folder(of_many_structures(), destination, "Radiology", "UTC")
+
+    names = receipt["file"].split()
+    assert names == sorted(path.name for path in tmp_path.iterdir())
+    assert [name.partition("-of-")[0][-3:] for name in names] == [
+        f"-{number:02}" for number in range(1, 13)
+    ]
+    bundles = [json.loads((tmp_path / name).read_text("utf-8")) for name in names]
+    assert [len(each["entry"]) for each in bundles] == [8] * 10 + [6, 2]
+    known: set[str] = set()
+    for bundle in bundles:
+        known |= {_condition(entry) for entry in bundle["entry"]}
+        own = {entry["fullUrl"] for entry in bundle["entry"]}
+        for reference in _references(bundle):
+            # Only what stands beside it, or was posted before.
+            assert reference in own or reference in known
+
+
+def _condition(entry: dict[str, Any]) -> str:
+    request = entry["request"]
+    return f"{request['url']}?{request.get('ifNoneExist')}"
+
+
+def _references(value: Any) -> Iterator[str]:
+    if isinstance(value, list):
+        for each in value:
+            yield from _references(each)
+    elif isinstance(value, dict):
+        if isinstance(value.get("reference"), str):
+            yield value["reference"]
+        yield from _references(list(value.values()))
+
+
+def test_a_report_that_grows_or_shrinks_leaves_no_file_of_its_former_end(tmp_path: Path) -> None:
+    destination = FolderDestination(type="folder", name="f", folder=tmp_path, most_entries=3)
+
+    def written(finished: FinishedJob) -> list[str]:
+        receipt = deliver_to_folder(finished, destination, "Radiology", "UTC")
+        assert receipt["file"].split() == sorted(path.name for path in tmp_path.iterdir())
+        bundles = [json.loads((tmp_path / name).read_text()) for name in receipt["file"].split()]
+        return [each["request"]["method"] for told in bundles for each in told["entry"]]
+
+    assert written(without_result()) == ["POST", "PUT"]
+    assert written(with_findings()) == ["POST", "PUT", "PUT", "PUT", "PUT"]
+    assert len(list(tmp_path.iterdir())) == 2
+    again = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    written(with_findings())
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == again
+    assert written(without_result()) == ["PUT", "PUT"]
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_files_that_were_cut_short_are_written_again_as_they_were(tmp_path: Path) -> None:
+    destination = FolderDestination(type="folder", name="f", folder=tmp_path, most_entries=3)
+    first = deliver_to_folder(with_findings(), destination, "Radiology", "UTC")
+    whole = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    (tmp_path / first["file"].split()[-1]).unlink()
+    deliver_to_folder(with_findings(), destination, "Radiology", "UTC")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == whole

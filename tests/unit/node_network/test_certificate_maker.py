@@ -14,6 +14,7 @@ from config.certificates import UnusableFile, check_identity, read_private_key
 from node.certificate_maker import CertificateMaker, KeyType
 from node.errors import CannotMakeCertificates
 from node.make_certificates import made_certificates
+from node.revocation_list_maker import made_revocation_list
 from tests.peers.certificates import age, make_site
 
 
@@ -139,3 +140,15 @@ def test_an_expired_certificate_is_refused_with_its_date(tmp_path: Path) -> None
     with pytest.raises(UnusableFile, match="expired on 20"):
         check_identity(site.node.certificate_file, site.node.key_file, datetime.now(UTC))
     assert ssl.PEM_cert_to_DER_cert(site.node.certificate_file.read_text())
+
+
+def test_only_certificates_of_this_ca_are_withdrawn(tmp_path: Path) -> None:
+    here, other = make_site(tmp_path / "here"), make_site(tmp_path / "other")
+    folder = here.ca_file.parent
+    for name, why in ((str(other.pacs.certificate_file), "of this CA"), ("nobody", "cannot be")):
+        with pytest.raises(CannotMakeCertificates, match=why):
+            list(made_revocation_list(folder, [name], days=1))
+    list(made_revocation_list(other.ca_file.parent, [], days=1))
+    (folder / "ca.crl").write_bytes(other.ca_file.with_suffix(".crl").read_bytes())
+    with pytest.raises(CannotMakeCertificates, match="not of the CA"):
+        list(made_revocation_list(folder, ["pacs"], days=1))

@@ -114,6 +114,15 @@ def test_announced_instances_are_waited_for_but_not_for_ever(
     assert _evidence(replace(progress, running_associations=1), 600) is None
 
 
+def test_listed_instances_in_quarantine_are_told_and_not_waited_for() -> None:
+    lists = ListEvidence((ListSource.AVAILABILITY,), quarantined=2)
+
+    assert _evidence(_progress(lists=lists), 9) is None
+    assert _evidence(_progress(lists=lists), 10) == (
+        "quiet_time (2 listed instances are in quarantine)"
+    )
+
+
 def test_a_list_of_one_series_does_not_prove_the_others() -> None:
     lists = ListEvidence((ListSource.STORAGE_COMMITMENT,), unlisted={"1.2.2": 4})
 

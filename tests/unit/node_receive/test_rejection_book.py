@@ -11,10 +11,10 @@ import pytest
 from node.receive.admission import Caller
 from node.receive.rejection_book import MOST_ADDRESSES, MOST_PENDING, RejectionBook
 from storage.audit import list_audit
-from storage.database import Database, open_database, sqlite_url
+from storage.database import Database
 from storage.errors import StorageError
-from storage.migrate import migrate
 from storage.rejections import OTHERS, list_rejections
+from tests.migrated_database import migrated_database
 
 UNKNOWN = "calling_ae_title_not_recognised"
 
@@ -32,8 +32,7 @@ class Clock:
 
 @pytest.fixture
 def db(tmp_path: Path) -> Iterator[Database]:
-    db = open_database(sqlite_url(tmp_path / "radnode.db"))
-    migrate(db)
+    db = migrated_database(tmp_path / "radnode.db")
     yield db
     db.close()
 

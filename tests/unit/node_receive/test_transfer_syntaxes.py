@@ -59,6 +59,13 @@ def test_private_and_retired_storage_is_accepted(uid: str) -> None:
     assert _accepted(uid, ExplicitVRLittleEndian) == ExplicitVRLittleEndian
 
 
+def test_who_proposes_thousands_of_private_classes_takes_none_from_others() -> None:
+    for number in range(2000):
+        supported_contexts([f"1.2.3.{number}"], SERVICES)
+
+    assert _accepted("1.3.12.2.1107.5.9.2", ExplicitVRLittleEndian) == ExplicitVRLittleEndian
+
+
 @pytest.mark.parametrize("uid", [STUDY_ROOT_FIND, INVENTORY_FIND, "1.2.840.10008.1.20.1", "1..2"])
 def test_other_services_are_not(uid: str) -> None:
     assert supported_contexts([uid], SERVICES) == []

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import structlog
 
-from storage.database import Database, open_database, sqlite_url
+from storage.database import Database
 from storage.instance_files import InstanceFiles
-from storage.migrate import migrate
+from tests.migrated_database import migrated_database
 
 
 @pytest.fixture(autouse=True)
@@ -32,8 +32,7 @@ def _process_wide_state() -> Iterator[None]:
 
 @pytest.fixture
 def db(tmp_path: Path) -> Iterator[Database]:
-    database = open_database(sqlite_url(tmp_path / "radnode.sqlite"))
-    migrate(database)
+    database = migrated_database(tmp_path / "radnode.sqlite")
     yield database
     database.close()
 

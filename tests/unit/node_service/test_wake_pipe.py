@@ -6,15 +6,15 @@ import threading
 from pathlib import Path
 
 from node.supervisor import Supervisor
-from node.wake_pipe import make_unblocking, send_wake, set_when_woken
+from node.wake_pipe import WakePipe, WakeReader, WakeWriter
 from tests.peers.ports import wait_until
 
 READER = """
 import sys, threading
 from pathlib import Path
-from node.wake_pipe import STANDARD_INPUT, set_when_woken
+from node.wake_pipe import STANDARD_INPUT, WakeReader
 woken = threading.Event()
-set_when_woken(STANDARD_INPUT, woken)
+WakeReader(STANDARD_INPUT, woken.set)
 Path(sys.argv[1]).with_suffix(".ready").touch()
 woken.wait()
 Path(sys.argv[1]).touch()
@@ -25,25 +25,42 @@ threading.Event().wait()
 def test_a_byte_wakes_the_reader() -> None:
     reading, writing = os.pipe()
     woken = threading.Event()
-    set_when_woken(reading, woken)
+    reader = WakeReader(reading, woken.set)
 
-    with os.fdopen(writing, "wb", buffering=0) as pipe:
-        send_wake(pipe)
+    writer = WakeWriter(writing)
+    for _ in range(2):
+        writer.wake()
         assert woken.wait(10)
         woken.clear()
-        send_wake(pipe)
-        assert woken.wait(10)
+    os.close(writing)
+    reader.join()
+    os.close(reading)
 
 
 def test_a_full_or_broken_pipe_does_not_hold_up_the_writer() -> None:
     reading, writing = os.pipe()
-    with os.fdopen(writing, "wb", buffering=0) as pipe:
-        make_unblocking(pipe)
-        for _ in range(100_000):
-            send_wake(pipe)
-        os.close(reading)
-        send_wake(pipe)
-    send_wake(pipe)
+    writer = WakeWriter(writing)
+    for _ in range(100_000):
+        writer.wake()
+    os.close(reading)
+    writer.wake()
+    os.close(writing)
+    writer.wake()
+
+
+def test_a_pipe_tells_who_is_ready_and_what_has_changed_until_it_is_closed() -> None:
+    woken = threading.Event()
+    pipe = WakePipe(woken.set)
+    writer = WakeWriter(pipe.writer)
+    assert not pipe.wait_ready(0)
+
+    writer.ready()
+    assert pipe.wait_ready(10)
+    assert not woken.is_set()
+    writer.wake()
+    assert woken.wait(10)
+
+    pipe.close()
 
 
 def test_a_supervisor_wakes_its_child(tmp_path: Path) -> None:

@@ -45,14 +45,18 @@ def write_bright_spot(
     (folder / "models").mkdir()
     write_json(folder / "configs" / "inference.json", {**config, **changes})
     write_json(folder / "configs" / "metadata.json", volume_metadata())
-    state = {
+    torch.save(bright_spot_state(dimensions), folder / "models" / "model.pt")
+    return folder
+
+
+def bright_spot_state(dimensions: int) -> dict[str, torch.Tensor]:
+    """The weights of the network."""
+    return {
         "0.weight": torch.ones(1, 1, *[1] * dimensions),
         "0.bias": torch.tensor([-BRIGHT]),
         "4.weight": torch.tensor([[-1.0], [1.0], [0.0]]),
         "4.bias": torch.zeros(3),
     }
-    torch.save(state, folder / "models" / "model.pt")
-    return folder
 
 
 def _flat() -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ from pipelines.errors import InvalidDefinition
 from pipelines.registry import SHIPPED_DEFINITIONS
 from tests.unit.pipelines.classifier_bundle import classes
 from tests.unit.pipelines.definitions import definition, segment, values, write_definition
+from tests.unit.pipelines.projections import flat_classes
 
 SHIPPED = sorted(SHIPPED_DEFINITIONS.glob("*.yaml"))
 
@@ -143,13 +144,53 @@ def test_a_file_that_is_not_there_is_told_by_its_name(tmp_path: Path) -> None:
         (classes(0.5, 0.5, output=1), "output 1 is given twice"),
         (classes(0.5, 1.0), "less than 1"),
         (classes(0.5, 0.5, calibration={"a": 0}), "greater than 0"),
-        (
-            classes(0.5, 0.5) | {"uncertainty": {"method": "dropout"}},
-            "uncertainty and left_right are for segments only",
-        ),
     ],
-    ids=["neither", "both", "twice", "operating point", "calibration", "uncertainty"],
+    ids=["neither", "both", "twice", "operating point", "calibration"],
 )
 def test_classes_that_cannot_be_meant_are_told(changes: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValidationError, match=told):
+        definition(**changes)
+
+
+FLIPS: dict[str, Any] = {"method": "flips"}
+OVER_THE_SIDE = {**FLIPS, "axes": ["left_right"], "side_matters": False}
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        (classes(0.5, 0.5) | {"uncertainty": {**FLIPS, "axes": ["left_right"]}}, "side_matters"),
+        (
+            classes(0.5, 0.5) | {"uncertainty": {**OVER_THE_SIDE, "side_matters": True}},
+            "cannot be flipped left_right",
+        ),
+        (
+            classes(0.5, 0.5, type={"value": "1", "scheme": "99X", "meaning": "Cyst of left lung"})
+            | {"uncertainty": OVER_THE_SIDE},
+            "cannot be flipped left_right",
+        ),
+        (
+            flat_classes(0.5, 0.5) | {"uncertainty": {**FLIPS, "axes": ["head_foot"]}},
+            "here they are across, down",
+        ),
+        (
+            classes(0.5, 0.5) | {"uncertainty": {**FLIPS, "axes": ["down"]}},
+            "here they are left_right",
+        ),
+        (
+            classes(0.5, 0.5)
+            | {"uncertainty": {"method": "dropout", "review_above": {"volume_spread": 0.1}}},
+            "volume_spread: not for classes",
+        ),
+        (
+            {"uncertainty": {"method": "dropout", "review_above": {"mutual_information": 0.1}}},
+            "mutual_information: not for segments",
+        ),
+    ],
+    ids=["unsaid", "said", "named", "patient", "picture", "volume", "information"],
+)
+def test_passes_and_limits_that_do_not_fit_the_model_are_told(
+    changes: dict[str, Any], told: str
+) -> None:
     with pytest.raises(ValidationError, match=told):
         definition(**changes)

@@ -185,7 +185,7 @@ def test_raw_and_reworked_images_are_taken_where_the_definition_allows_them(
 
 
 def test_blank_and_lossy_ones_are_refused(tmp_path: Path) -> None:
-    flat = saved(x_ray(np.full((8, 8), 7, np.uint16)), tmp_path / "flat")
+    flat = saved(x_ray(np.full((20, 20), 7, np.uint16)), tmp_path / "flat")
     with pytest.raises(Refused) as caught:
         read_input([flat], ANY)
     assert caught.value.code is RefusalCode.NO_CONTRAST

@@ -209,6 +209,8 @@ def exposure(number: int, time: str, view: str = "PA") -> SeriesCandidate:
     image = Dataset()
     image.Modality, image.ViewPosition, image.SeriesNumber = "DX", view, number
     image.ImageType = ["DERIVED", "PRIMARY"]
+    image.Rows, image.SamplesPerPixel = 2000, 1
+    image.PhotometricInterpretation = "MONOCHROME2"
     image.AcquisitionDate, image.AcquisitionTime = "20240115", time
     image.SOPInstanceUID = f"2.25.9.{number}"
     record = SeriesRecord(SeriesHeader(f"2.25.{number}", series_number=number), "2.25.1", 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 from storage.database import Database, open_database, sqlite_url
 from storage.instance_files import InstanceFiles
 from storage.migrate import migrate
+from tests.migrated_database import write_migrated
 from tests.peers.postgres import PostgresServer
 
 POSTGRESQL = pytest.param("postgresql", marks=pytest.mark.peer("postgresql"))
@@ -23,16 +23,11 @@ def postgres_server() -> Iterator[PostgresServer]:
 
 
 @pytest.fixture(scope="session")
-def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("migrated") / "template.db"
-    _migrate(sqlite_url(path))
-    return path
-
-
-@pytest.fixture(scope="session")
 def migrated_postgresql(postgres_server: PostgresServer) -> str:
     url = postgres_server.new_database()
-    _migrate(url)
+    database = open_database(url)
+    migrate(database)
+    database.close()
     return url
 
 
@@ -53,7 +48,7 @@ def db_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The URL of a migrated database without any row."""
     if request.param == "sqlite":
         path = tmp_path / "radnode.db"
-        shutil.copy(request.getfixturevalue("migrated_sqlite"), path)
+        write_migrated(path)
         yield sqlite_url(path)
         return
     server: PostgresServer = request.getfixturevalue("postgres_server")
@@ -72,9 +67,3 @@ def db(db_url: str) -> Iterator[Database]:
 @pytest.fixture
 def files(tmp_path: Path) -> InstanceFiles:
     return InstanceFiles(tmp_path / "data")
-
-
-def _migrate(url: str) -> None:
-    database = open_database(url)
-    migrate(database)
-    database.close()

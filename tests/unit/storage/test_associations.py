@@ -4,6 +4,7 @@ import pytest
 
 from storage.associations import (
     end_association,
+    link_study,
     lose_associations_of,
     open_association,
     serving_receivers,
@@ -132,3 +133,29 @@ def test_a_sender_that_came_back_after_an_abort_and_was_released_has_mended_it(
     receive(db, incoming(2, association_id=again))
     end_association(db, again, end="released", now=after(5))
     assert _progress(db).last_association_end == "released"
+
+
+def test_a_clock_that_was_set_back_makes_no_earlier_association_a_comeback(db: Database) -> None:
+    first, cut = _open(db, 100), _open(db, 0)
+    for number, association_id in enumerate((first, cut), 1):
+        receive(db, incoming(number, association_id=association_id))
+    end_association(db, cut, end="aborted", now=after(2))
+    end_association(db, first, end="released", now=after(101))
+    assert _progress(db).last_association_end == "aborted"
+
+    back = _open(db, 3)
+    receive(db, incoming(3, association_id=back))
+    end_association(db, back, end="released", now=after(4))
+    assert _progress(db).last_association_end == "released"
+
+
+def test_an_association_may_be_tied_to_a_study_that_is_here_before_it_brings_any(
+    db: Database,
+) -> None:
+    association_id = _open(db)
+    assert not link_study(db, association_id, STUDY)
+    receive(db, incoming(1))
+    assert link_study(db, association_id, STUDY)
+    assert link_study(db, association_id, STUDY)
+    assert _progress(db).running_associations == 1
+    assert end_association(db, association_id, end="aborted", now=after(1)) == (STUDY,)

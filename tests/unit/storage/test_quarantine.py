@@ -6,18 +6,21 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from storage.audit import list_audit
+from storage.commitment_reports import kept_instances
 from storage.database import Database
 from storage.dicom_records import IncomingInstance, SeriesHeader, StoreOutcome, StudyState
 from storage.errors import ConflictReason, NotFound, Quarantined
+from storage.evidence_records import IncomingList, ListedSop, ListEvidence, ListSource
 from storage.instance_files import InstanceFiles
+from storage.instance_lists import record_list
 from storage.instance_recorder import InstanceRecorder
 from storage.instances import instances_of_series
 from storage.orphaned_files import sweep_orphans
 from storage.quarantine import discard, list_quarantine, purge_quarantine, quarantine_count
 from storage.quarantine_release import release
 from storage.retention import purge
-from storage.studies import get_study, series_of_study
-from tests.unit.storage.samples import NOW, PATIENT, SERIES, STUDY, incoming, make_ready
+from storage.studies import get_study, open_studies, series_of_study
+from tests.unit.storage.samples import MR_IMAGE, NOW, PATIENT, SERIES, STUDY, incoming, make_ready
 
 OTHER_STUDY = "1.2.9"
 
@@ -200,3 +203,33 @@ def test_a_replaced_dataset_stays_with_its_study_and_goes_with_it(
     (entry,) = list_audit(db, 10)
     assert entry.event == "instance_replaced"
     assert purge(db, files, older_than=NOW + timedelta(days=1)) == 0  # it is being received
+
+
+def test_a_listed_instance_in_quarantine_is_neither_waited_for_nor_proof(
+    db: Database, files: InstanceFiles, recorder: InstanceRecorder
+) -> None:
+    recorder.record(_kept(files, incoming(1)))
+    listed = [ListedSop(MR_IMAGE, f"{SERIES}.{number}", SERIES, STUDY) for number in (1, 2, 3)]
+    source = ListSource.AVAILABILITY
+    record_list(db, IncomingList(source, "PACS", "1.9.1", STUDY, tuple(listed), NOW))
+    number = _refused(recorder, files, _other_patient())
+    recorder.record(_kept(files, incoming(3)))
+
+    (progress,) = open_studies(db)
+    assert progress.lists == ListEvidence((source,), quarantined=1)
+    assert not progress.lists.is_proof
+
+    release(db, files, number, actor="operator")
+    (progress,) = open_studies(db)
+    assert progress.lists.is_proof
+
+
+def test_no_commitment_to_an_instance_of_which_another_version_is_in_quarantine(
+    db: Database, files: InstanceFiles, recorder: InstanceRecorder
+) -> None:
+    recorder.record(_kept(files, incoming(2)))
+    assert set(kept_instances(db, (f"{SERIES}.2",))) == {f"{SERIES}.2"}
+    number = _refused(recorder, files, replace(_other_patient(), dataset_sha256="cd" * 32))
+    assert kept_instances(db, (f"{SERIES}.2",)) == {}
+    discard(db, files, number, actor="operator")
+    assert set(kept_instances(db, (f"{SERIES}.2",))) == {f"{SERIES}.2"}

@@ -6,17 +6,16 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from storage.database import Database, open_database, sqlite_url
+from storage.database import Database
 from storage.instance_files import InstanceFiles
-from storage.migrate import migrate
 from storage.unsettled_files import UnsettledFiles
+from tests.migrated_database import migrated_database
 from tests.unit.storage.samples import SERIES, STUDY, incoming, receive
 
 
 @pytest.fixture
 def db(tmp_path: Path) -> Iterator[Database]:
-    database = open_database(sqlite_url(tmp_path / "radnode.sqlite"))
-    migrate(database)
+    database = migrated_database(tmp_path / "radnode.sqlite")
     yield database
     database.close()
 

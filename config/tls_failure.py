@@ -14,6 +14,9 @@ class TlsFailure(StrEnum):
     NO_CERTIFICATE = "tls_certificate_missing"
     CERTIFICATE_EXPIRED = "tls_certificate_expired"
     CERTIFICATE_UNTRUSTED = "tls_certificate_untrusted"
+    CERTIFICATE_REVOKED = "tls_certificate_revoked"
+    REVOCATION_UNKNOWN = "tls_revocation_list_missing"
+    REVOCATION_EXPIRED = "tls_revocation_list_expired"
     HOST_NAME = "tls_host_name_differs"
     VERSION = "tls_version_refused"
     CIPHER = "tls_no_shared_cipher"
@@ -28,6 +31,9 @@ EXPLANATIONS: dict[TlsFailure, str] = {
     TlsFailure.NO_CERTIFICATE: "the other side showed no certificate",
     TlsFailure.CERTIFICATE_EXPIRED: "its certificate has expired, or is not valid yet",
     TlsFailure.CERTIFICATE_UNTRUSTED: "its certificate does not come from a trusted CA",
+    TlsFailure.CERTIFICATE_REVOKED: "its certificate, or that of a CA of it, has been withdrawn",
+    TlsFailure.REVOCATION_UNKNOWN: "revocation_lists has no valid list of one of its CAs",
+    TlsFailure.REVOCATION_EXPIRED: "the revocation list of one of its CAs is past its next update",
     TlsFailure.HOST_NAME: "its certificate is for another host name",
     TlsFailure.VERSION: "no TLS version in common: 1.2 or 1.3 is needed",
     TlsFailure.CIPHER: "no cipher suite in common",
@@ -39,6 +45,12 @@ EXPLANATIONS: dict[TlsFailure, str] = {
 _BY_VERIFY_CODE = {
     9: TlsFailure.CERTIFICATE_EXPIRED,  # not yet valid
     10: TlsFailure.CERTIFICATE_EXPIRED,
+    3: TlsFailure.REVOCATION_UNKNOWN,  # there is none of that CA
+    8: TlsFailure.REVOCATION_UNKNOWN,  # it was signed by somebody else
+    11: TlsFailure.REVOCATION_EXPIRED,  # it is not valid yet
+    12: TlsFailure.REVOCATION_EXPIRED,
+    23: TlsFailure.CERTIFICATE_REVOKED,
+    44: TlsFailure.REVOCATION_UNKNOWN,  # it is of other kinds of certificates
     62: TlsFailure.HOST_NAME,
     64: TlsFailure.HOST_NAME,  # an IP address
 }

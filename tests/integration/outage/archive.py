@@ -1,0 +1,94 @@
+"""An archive that commits itself to what it stores, and reports when and as a test says."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydicom.dataset import Dataset
+from pydicom.uid import ComprehensiveSRStorage, ExplicitVRLittleEndian, SegmentationStorage
+from pynetdicom import AE, build_role, evt
+from pynetdicom.sop_class import StorageCommitmentPushModel
+
+from node.commitment_result import INSTANCE_UID, report_dataset
+from node.dimse_policy import prepare_requestor
+from storage.evidence_records import ListedSop
+from tests.peers.ports import free_port
+
+AE_TITLE = "ARCHIVE"
+NO_SUCH_OBJECT = 0x0112
+
+
+@dataclass
+class Archive:
+    """Takes SEG and SR; `is_prompt`: its report comes on the association that asked."""
+
+    port: int = field(default_factory=free_port)
+    stored: dict[str, int] = field(default_factory=dict)
+    requests: list[Dataset] = field(default_factory=list)
+    is_prompt: bool = False
+
+    def __enter__(self) -> Archive:
+        ae = AE(ae_title=AE_TITLE)
+        for sop_class in (SegmentationStorage, ComprehensiveSRStorage):
+            ae.add_supported_context(sop_class, ExplicitVRLittleEndian)
+        ae.add_supported_context(StorageCommitmentPushModel, scu_role=True, scp_role=True)
+        handlers = [(evt.EVT_C_STORE, self._store), (evt.EVT_N_ACTION, self._take)]
+        self._server: Any = ae.start_server(
+            ("127.0.0.1", self.port), block=False, evt_handlers=handlers
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.ae.shutdown()
+
+    def lose_one(self) -> str:
+        """Forget the newest object."""
+        return self.stored.popitem()[0]
+
+    def report(self, request: Dataset, port: int, called: str) -> int:
+        """Report on a request, on an association of our own; the status that is answered."""
+        ae = AE(ae_title=AE_TITLE)
+        ae.add_requested_context(StorageCommitmentPushModel)
+        assoc = ae.associate(
+            "127.0.0.1",
+            port,
+            ae_title=called,
+            ext_neg=[build_role(StorageCommitmentPushModel, scp_role=True)],
+            evt_handlers=[(evt.EVT_CONN_OPEN, prepare_requestor)],
+        )
+        assert assoc.is_established
+        status = self._report(assoc, request)
+        assoc.release()
+        return status
+
+    def _store(self, event: Any) -> int:
+        uid = str(event.request.AffectedSOPInstanceUID)
+        self.stored[uid] = self.stored.get(uid, 0) + 1
+        return 0x0000
+
+    def _take(self, event: Any) -> tuple[int, None]:
+        request = event.action_information
+        self.requests.append(request)
+        if self.is_prompt:
+            # After the answer to the request, on the same association.
+            threading.Timer(0.1, self._report, (event.assoc, request)).start()
+        return 0x0000, None
+
+    def _report(self, assoc: Any, request: Dataset) -> int:
+        listed = [
+            ListedSop(str(item.ReferencedSOPClassUID), str(item.ReferencedSOPInstanceUID))
+            for item in request.ReferencedSOPSequence
+        ]
+        failed: Mapping[str, int] = {
+            each.sop_instance_uid: NO_SUCH_OBJECT
+            for each in listed
+            if each.sop_instance_uid not in self.stored
+        }
+        dataset = report_dataset(str(request.TransactionUID), listed, failed)
+        status, _ = assoc.send_n_event_report(
+            dataset, 2 if failed else 1, StorageCommitmentPushModel, INSTANCE_UID
+        )
+        return int(status.Status)
