@@ -55,9 +55,10 @@ def answer_planes(
     image = data[bundle.metadata.input_key]
     batch = _batch(image)
     with told_errors(bundle, batch):
+        batch = batch.to(bundle.device)  # before the plan: windows are blended where the image lies
         plan = window_plan(bundle.inferer, batch)
         most = window_batch or _most_windows(bundle, plan)
-        slabs = _planned(batch.to(bundle.device), bundle, precision, _bounded(plan, most))
+        slabs = _planned(batch, bundle, precision, _bounded(plan, most))
         for slab in slabs:
             if not _is_finite(slab):
                 raise InferenceFailed(NOT_FINITE)

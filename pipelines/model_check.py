@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
 from time import perf_counter
 
-import numpy as np
 import torch
 
-from pipelines.agreement import EXACT, Agreement, classes_agreement, labels_agreement
+from pipelines.agreement import EXACT, Agreement
 from pipelines.bundle import LoadedBundle
 from pipelines.class_cases import class_cases, refuse_same_picture
 from pipelines.class_run import judge_of
@@ -21,18 +20,16 @@ from pipelines.device import chosen_device, forget_peak, peak_memory_mib
 from pipelines.errors import PipelineError, Refused
 from pipelines.explaining import told_explanation
 from pipelines.input_reading import read_input
-from pipelines.labels import Labels, slice_counts
+from pipelines.labels import slice_counts
 from pipelines.left_right import LeftRightResult, Verdict, left_right_test
 from pipelines.model_loading import load_model
 from pipelines.model_memory import MemoryEstimate, memory_estimate
-from pipelines.network_call import is_reduced
+from pipelines.precision_check import agreements, labels_in
 from pipelines.preprocessing import preprocessed
 from pipelines.reading_policy import ReadingPolicy
 from pipelines.registry import RegisteredPipeline
-from pipelines.segmenting import Effort, segmented
 from pipelines.selection import NoMatch, select_inputs
 from pipelines.series_volume import SeriesVolume
-from pipelines.stages import StageTimes
 from pipelines.study_folder import series_of_folder
 
 TYPICAL_SHAPE = (120, 400, 400)
@@ -88,7 +85,7 @@ def checked_model(
     try:
         volumes = case_volumes(registered, dicom_dir)
         checked = _tried(registered, bundle, volumes, spacing)
-        return replace(checked, agreements=_agreements(registered, bundle, volumes, precisions))
+        return replace(checked, agreements=agreements(registered, bundle, volumes, precisions))
     except PipelineError as error:
         return CheckedModel(str(error), spacing, estimate, BROKE_OFF)
 
@@ -105,7 +102,7 @@ def _tried(
         return _tried_whole(registered, bundle, volumes, spacing)
     data = preprocessed(volumes, bundle, registered.channel_roles)
     shape = tuple(data[bundle.metadata.input_key].shape)
-    labels = _labels(registered, bundle, volumes)
+    labels = labels_in(EXACT, registered, bundle, volumes)
     seconds = perf_counter() - started
     names = {item.label_value: item.label for item in registered.definition.segments}
     counts = slice_counts(labels, names)
@@ -113,7 +110,9 @@ def _tried(
         failure="",
         spacing_mm=spacing,
         memory=memory_estimate(bundle, prod(shape[1:])),
-        left_right=left_right_test(volumes, names, lambda some: _labels(registered, bundle, some)),
+        left_right=left_right_test(
+            volumes, names, lambda some: labels_in(EXACT, registered, bundle, some)
+        ),
         network_shape=shape,
         seconds=seconds,
         peak_mib=peak_memory_mib(),
@@ -144,61 +143,6 @@ def _tried_whole(
         peak_mib=peak_memory_mib(),
         explanation=explanation,
     )
-
-
-def _agreements(
-    registered: RegisteredPipeline,
-    bundle: LoadedBundle,
-    volumes: Mapping[str, SeriesVolume],
-    precisions: Collection[Precision],
-) -> dict[str, Agreement]:
-    wanted = [one for one in precisions if is_reduced(one, bundle.device)]
-    compare = _compared_classes if registered.definition.classes else _compared_labels
-    return compare(registered, bundle, volumes, wanted) if wanted else {}
-
-
-def _compared_classes(
-    registered: RegisteredPipeline,
-    bundle: LoadedBundle,
-    volumes: Mapping[str, SeriesVolume],
-    precisions: Sequence[Precision],
-) -> dict[str, Agreement]:
-    judge = judge_of(registered.definition, bundle)
-    cases = class_cases(registered.definition, volumes, bundle, registered.channel_roles)
-    exact, *others = (
-        np.concatenate([replace(judge, precision=one).of(case.data) for case in cases])
-        for one in (EXACT, *precisions)
-    )
-    figures = (classes_agreement(exact, other) for other in others)
-    return dict(zip(precisions, figures, strict=True))
-
-
-def _compared_labels(
-    registered: RegisteredPipeline,
-    bundle: LoadedBundle,
-    volumes: Mapping[str, SeriesVolume],
-    precisions: Sequence[Precision],
-) -> dict[str, Agreement]:
-    names = {item.label_value: item.label for item in registered.definition.segments}
-    exact = _labels(registered, bundle, volumes)
-    found = {}
-    for precision in precisions:
-        reduced = _labels(registered, bundle, volumes, precision)
-        figure = labels_agreement(exact, reduced, names)
-        if figure is not None:
-            found[str(precision)] = figure
-    return found
-
-
-def _labels(
-    registered: RegisteredPipeline,
-    bundle: LoadedBundle,
-    volumes: Mapping[str, SeriesVolume],
-    precision: Precision = EXACT,
-) -> Labels:
-    data = preprocessed(volumes, bundle, registered.channel_roles)
-    source = next(iter(volumes.values()))
-    return segmented(data, bundle, source, StageTimes(), Effort(precision))
 
 
 def case_volumes(registered: RegisteredPipeline, dicom_dir: Path) -> dict[str, SeriesVolume]:

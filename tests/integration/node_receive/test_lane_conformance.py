@@ -36,6 +36,7 @@ from tests.peers.raw_dicom import (
     LAST,
     MR_IMAGE,
     VERIFICATION,
+    WITH_DATA_SET,
     RawPeer,
     associate_request,
     command_set,

@@ -31,8 +31,8 @@ from storage.rejection_records import RejectionCode
 from storage.sent_objects import RECEIPT_KEY, SentObject, told
 from tests.integration.node_receive.mr_study import STUDY, mr_instance, mr_series
 from tests.integration.node_receive.noted_node import MEANINGS, Node
+from tests.integration.node_receive.routed_studies import NOW
 from tests.integration.node_receive.running_listener import CALLING, StartListener
-from tests.integration.node_receive.test_routing import NOW
 from tests.unit.storage.samples import WORKER, job_result
 
 SENDER, ARCHIVE = CALLING, "ARCHIVE"

@@ -396,7 +396,7 @@ def test_a_bundle_that_loads_a_key_for_each_view_puts_them_together_itself(tmp_p
     path = bundle / "configs" / "inference.json"
     config = json.loads(path.read_text(encoding="utf-8"))
     for step in config["preprocessing"]["transforms"]:
-        step["keys"] = list(ORDER)
+        step["keys"] = list(reversed(ORDER))  # a key gets the view of its name all the same
     concat = {"_target_": "ConcatItemsd", "keys": list(ORDER), "name": "image", "dim": 0}
     config["preprocessing"]["transforms"].append(concat)
     path.write_text(json.dumps(config), encoding="utf-8")
