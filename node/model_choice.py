@@ -13,7 +13,7 @@ from pipelines.acceptance import AcceptedModel, read_acceptances
 from pipelines.bundle_metadata import BundleMetadata
 from pipelines.definition import load_definition
 from pipelines.definition_proposal import proposed_definition
-from pipelines.definition_schema import PipelineDefinition
+from pipelines.definition_schema import PipelineDefinition, Precision
 from pipelines.errors import InvalidDefinition
 from pipelines.model_place import model_dir
 from pipelines.model_source import ModelSource, model_source
@@ -26,7 +26,8 @@ PROPOSED_NAME = "proposed"
 class ModelChoice:
     """A model with the definition that names it, or with a proposed one.
 
-    `defined_by` is the name of the definition, '' for the proposal.
+    `defined_by` is the name of the definition, '' for the proposal. `precisions` are those that
+    any of the site's definitions wants of it.
     """
 
     name: str
@@ -36,6 +37,7 @@ class ModelChoice:
     proposal: Mapping[str, Any]
     defined_by: str
     acceptance: AcceptedModel | None
+    precisions: tuple[Precision, ...] = ()
 
     @property
     def metadata(self) -> BundleMetadata:
@@ -53,7 +55,8 @@ def chosen_model(settings: Settings, bundle: str) -> ModelChoice:
     unpack_dir = settings.node.data_dir / UNPACKED_MODELS
     bundles_dir, name = _place(settings, bundle)
     place = model_dir(bundles_dir, name, unpack_dir)
-    definition = _definition_of(settings, name)
+    definitions = _definitions_of(settings, name)
+    definition = definitions[0] if definitions else None
     source = model_source(place, definition)
     proposal = proposed_definition(PROPOSED_NAME, name, source.metadata)
     used = definition or PipelineDefinition.model_validate(proposal)
@@ -66,6 +69,7 @@ def chosen_model(settings: Settings, bundle: str) -> ModelChoice:
         proposal={**proposal, "model_files": dict(source.files)},
         defined_by=definition.name if definition else "",
         acceptance=read_acceptances(settings.node.data_dir).of(registered.model_digest),
+        precisions=tuple(dict.fromkeys(one.precision for one in definitions)),
     )
 
 
@@ -77,14 +81,15 @@ def _place(settings: Settings, bundle: str) -> tuple[Path, str]:
     return settings.pipelines.bundles_dir or SHIPPED_BUNDLES, bundle
 
 
-def _definition_of(settings: Settings, bundle: str) -> PipelineDefinition | None:
-    """The definition of the site, first by name, that names this model; wrong ones are no help."""
+def _definitions_of(settings: Settings, bundle: str) -> list[PipelineDefinition]:
+    """The definitions of the site, by name, that name this model; wrong ones are no help."""
     folder = settings.pipelines.definitions_dir or SHIPPED_DEFINITIONS
+    found = []
     for path in sorted(folder.glob("*.yaml")):
         try:
             definition = load_definition(path)
         except InvalidDefinition:
             continue
         if definition.bundle == bundle:
-            return definition
-    return None
+            found.append(definition)
+    return found

@@ -52,7 +52,7 @@ def check(
     if choice.acceptance or choice.is_pinned or load:
         from pipelines.model_check import checked_model
 
-        checked = checked_model(choice.registered, case, device)
+        checked = checked_model(choice.registered, case, device, choice.precisions)
     typer.echo(model_page(choice, checked))
     if write_definition is not None:
         _write(write_definition, choice)
@@ -77,7 +77,7 @@ def accept(
 
     settings = local_settings(config, "model")
     choice = chosen_model(settings, bundle)
-    checked = checked_model(choice.registered, case, device)
+    checked = checked_model(choice.registered, case, device, choice.precisions)
     typer.echo(model_page(choice, checked))
     if checked.failure:
         raise InvalidBundle(f"bundle {choice.name}: not accepted, because it does not run")
@@ -97,6 +97,7 @@ def accept(
             accepted_by=getpass.getuser(),
             left_right=test.verdict,
             left_right_detail=test.detail,
+            agreements={name: found.share for name, found in checked.agreements.items()},
         ),
     )
     typer.echo(f"accepted: {choice.name} ({choice.registered.model_digest})")

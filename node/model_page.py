@@ -122,6 +122,9 @@ def _tried(checked: CheckedModel) -> Iterator[str]:
         told = ", ".join(f"{name} {count}" for name, count in list(found.items())[:MOST_LABELS])
         more = f" and {len(found) - MOST_LABELS} more" if len(found) > MOST_LABELS else ""
         yield f"found        {len(found)} of {len(checked.voxels)} labels: {told or 'none'}{more}"
+    for precision, agreed in checked.agreements.items():
+        least = f", least in {agreed.worst}" if agreed.worst else ""
+        yield f"{precision:<12} agrees with float32 to {agreed.share:.4f}{least}"
     if checked.explanation:
         yield f"explanation  {checked.explanation}"
     yield f"left/right   {checked.left_right.verdict}: {checked.left_right.detail}"

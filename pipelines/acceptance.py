@@ -11,7 +11,7 @@ import fcntl
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from pipelines.bundle_files import told_changes
@@ -26,6 +26,7 @@ class AcceptedModel:
     """One acceptance: which files, when, by whom, and what the left/right test said.
 
     `accepted_at` is ISO 8601 with offset, `accepted_by` the user of the operating system.
+    `agreements` says how far reduced precisions agreed with float32 on the case, 0 to 1.
     """
 
     bundle: str
@@ -35,6 +36,7 @@ class AcceptedModel:
     accepted_by: str
     left_right: str
     left_right_detail: str = ""
+    agreements: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,11 @@ class Acceptances:
     def of(self, model_digest: str) -> AcceptedModel | None:
         """The newest acceptance of exactly these files."""
         return next((m for m in reversed(self.models) if m.model_digest == model_digest), None)
+
+    def agreement_of(self, model_digest: str, precision: str) -> float | None:
+        """The newest figure for exactly these files; None where it was never measured."""
+        of_model = (m for m in reversed(self.models) if m.model_digest == model_digest)
+        return next((m.agreements[precision] for m in of_model if precision in m.agreements), None)
 
     def last_of_bundle(self, bundle: str) -> AcceptedModel | None:
         """The newest acceptance of whatever had this name."""

@@ -19,9 +19,9 @@ from nibabel.orientations import io_orientation
 from torch import nn
 
 from pipelines.bundle import LoadedBundle
+from pipelines.definition_schema import Precision
 from pipelines.errors import InvalidBundle
 from pipelines.inference import answer_planes
-from pipelines.network_call import Precision
 from pipelines.uncertainty_schema import DropoutUncertainty, FlipUncertainty
 
 RAS_AXIS = {"left_right": 0, "front_back": 1, "head_foot": 2, "across": 0, "down": 1}

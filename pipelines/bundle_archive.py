@@ -13,7 +13,7 @@ import zipfile
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
-from pipelines.bundle_files import file_digest
+from pipelines.bundle_files import bundles_within, file_digest
 from pipelines.errors import InvalidBundle
 
 ARCHIVE_SUFFIXES = (".zip", ".ts")
@@ -125,7 +125,13 @@ def _refuse_unsafe(archive: Path, info: zipfile.ZipInfo) -> None:
 
 
 def _root(folder: Path) -> Path:
-    """The bundle itself, where an archive holds it as its only folder."""
+    """The bundle itself, wherever in the archive it lies, beside whatever."""
+    bundles = bundles_within(folder)
+    if len(bundles) > 1 and folder not in bundles:
+        names = ", ".join(str(one.relative_to(folder)) for one in bundles)
+        raise InvalidBundle(f"the archive holds several bundles ({names}); put one into each file")
+    if len(bundles) == 1:
+        return bundles[0]
     found = [path for path in folder.iterdir() if path.name != "__MACOSX"]
     if len(found) == 1 and found[0].is_dir():
         return found[0]

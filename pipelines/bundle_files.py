@@ -15,6 +15,9 @@ from pathlib import Path
 from pipelines.bundle_metadata import BundleMetadata, read_metadata
 from pipelines.errors import InvalidBundle
 
+METADATA = "configs/metadata.json"
+NOT_BUNDLES = frozenset({"__MACOSX", "docs"})
+LARGE_FILES = ("large_files.yml", "large_files.yaml", "large_files.json")
 INFERENCE_NAMES = ("inference.json", "inference.yaml", "inference.yml")
 WEIGHTS_NAMES = ("model.safetensors", "model.pt", "model.ts")
 WEIGHTS_SUFFIXES = frozenset({".safetensors", ".pt", ".pth", ".ts"})
@@ -29,7 +32,23 @@ def bundle_metadata(bundle_dir: Path) -> BundleMetadata:
             f"bundle {bundle_dir.name}: no folder {bundle_dir}; put the MONAI bundle there, "
             "or set pipelines.bundles_dir"
         )
-    return read_metadata(bundle_dir / "configs" / "metadata.json")
+    path = bundle_dir / METADATA
+    within = () if path.is_file() else bundles_within(bundle_dir)
+    if within:
+        names = ", ".join(str(one.relative_to(bundle_dir)) for one in within)
+        raise InvalidBundle(
+            f"bundle {bundle_dir.name}: {METADATA} is not in it, but in {names}; "
+            "move that folder up"
+        )
+    return read_metadata(path)
+
+
+def bundles_within(folder: Path) -> tuple[Path, ...]:
+    """The folders at or below `folder` that hold a bundle, by name."""
+    found = (path.parent.parent for path in folder.rglob(METADATA))
+    return tuple(
+        sorted(one for one in found if not set(one.relative_to(folder).parts) & NOT_BUNDLES)
+    )
 
 
 def inference_config(bundle_dir: Path) -> Path:
@@ -66,7 +85,12 @@ def _first_of(folder: Path, names: tuple[str, ...]) -> Path | None:
 
 
 def _none_of(folder: Path, names: tuple[str, ...]) -> InvalidBundle:
-    return InvalidBundle(f"{folder}: none of {', '.join(names)} is there; fetch the bundle again")
+    there = ", ".join(sorted(path.name for path in folder.glob("*"))) or "nothing"
+    advice = "fetch the bundle again"
+    listed = _first_of(folder.parent, LARGE_FILES)
+    if listed is not None:  # the Model Zoo keeps weights elsewhere, and names them here
+        advice = f"fetch what {listed.name} lists (python -m monai.bundle download_large_files)"
+    return InvalidBundle(f"{folder}: none of {', '.join(names)} is there, but {there}; {advice}")
 
 
 def bundle_digests(bundle_dir: Path) -> dict[str, str]:

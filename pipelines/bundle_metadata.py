@@ -70,7 +70,7 @@ class BundleMetadata:
 def read_metadata(path: Path) -> BundleMetadata:
     """Read a metadata file. Raises `InvalidBundle`."""
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise InvalidBundle(f"{path}: {error.strerror}; a bundle needs its metadata") from None
     except (ValueError, RecursionError) as error:

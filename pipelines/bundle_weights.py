@@ -21,6 +21,7 @@ from pipelines.errors import InvalidBundle
 
 NESTED_WEIGHTS = ("model", "state_dict", "network", "network_weights", "net", "model_state_dict")
 NUMBERS = ("bool", "int8", "uint8", "int16", "int32", "int64", "float16", "float32", "float64")
+LFS_POINTER = b"version https://git-lfs.github.com/"
 PARALLEL_PREFIX = "module."
 BROKEN_WEIGHTS = (*BROKEN_CONFIG, EOFError, pickle.UnpicklingError, SafetensorError)
 
@@ -76,6 +77,7 @@ def numpy_is_data() -> Iterator[None]:
 
 def load_weights(network: nn.Module, path: Path) -> None:
     """Put the weights into the network; every tensor must fit. Raises `InvalidBundle`."""
+    _refuse_pointer(path)
     try:
         if path.suffix == ".safetensors":
             state = load_file(path)
@@ -83,8 +85,21 @@ def load_weights(network: nn.Module, path: Path) -> None:
             with numpy_is_data():
                 state = torch.load(path, map_location="cpu", weights_only=True)
         network.load_state_dict(_tensors(state), strict=True)
+    except pickle.UnpicklingError as error:  # torch's own text advises to run what is in it
+        raise InvalidBundle(
+            f"{path}: broken, or holds more than tensors, which could run code when it is read; "
+            "fetch it again, or have its maker save the state_dict() of the network alone"
+        ) from error
     except BROKEN_WEIGHTS as error:
         raise invalid(path, "does not load into network_def", error) from error
+
+
+def _refuse_pointer(path: Path) -> None:
+    with path.open("rb") as file:
+        if file.read(len(LFS_POINTER)) == LFS_POINTER:
+            raise InvalidBundle(
+                f"{path}: a pointer of Git LFS, not the weights; fetch them with git lfs pull"
+            )
 
 
 def _tensors(state: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -16,6 +16,7 @@ from monai.data import MetaTensor
 from monai.transforms import Compose, ConcatItemsd
 
 from pipelines.bundle import LoadedBundle
+from pipelines.channel_roles import keys_by_channel
 from pipelines.common_grid import on_one_grid
 from pipelines.definition_schema import PipelineDefinition
 from pipelines.errors import InvalidBundle, RefusalCode, Refused
@@ -112,7 +113,8 @@ def _stacked(volumes: Mapping[str, SeriesVolume], bundle: LoadedBundle) -> Class
 
 def _stacked_by_bundle(volumes: Mapping[str, SeriesVolume], bundle: LoadedBundle) -> ClassCase:
     """A bundle that loads a key for each picture, and puts them together itself."""
-    by_key = dict(zip(bundle.load_keys, volumes, strict=True))
+    keys = keys_by_channel(bundle.load_keys, bundle.joined_keys, bundle.metadata)
+    by_key = dict(zip(keys, volumes, strict=True))
     data = _prepared({key: volumes[role] for key, role in by_key.items()}, bundle)
     order = _concatenated(bundle)
     if bundle.metadata.input_key not in data or set(order) != set(by_key):

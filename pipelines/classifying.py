@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from pipelines.answer_chain import ANSWER_KEY
 from pipelines.bundle import LoadedBundle
 from pipelines.class_windows import Combined, class_windows, goes_in_windows
+from pipelines.definition_schema import Precision
 from pipelines.errors import InferenceFailed, InvalidBundle
 from pipelines.inference import NOT_FINITE, infer, told_errors
-from pipelines.network_call import NetworkCall, Precision
+from pipelines.network_call import NetworkCall
 
 WITHIN = 1e-4
 """How far outside of 0 to 1 roundings may lead."""
@@ -38,7 +39,7 @@ class Judge:
     """
 
     bundle: LoadedBundle
-    precision: Precision = "full"
+    precision: Precision = "float32"
     temperature: float = 1.0
     windows: Combined | None = None
 
@@ -78,6 +79,9 @@ class Judge:
         if kind is None or self.windows == "mean":
             return log_odds_of(self.rows(batch))
         with told_errors(self.bundle, batch), torch.inference_mode():
+            if self.windows is None:
+                whole = self.bundle.inferer(inputs=self._placed(batch), network=self._call)
+                return _odds(self._scaled(whole), kind)
             found = [self._answers(image[None]) for image in batch]
         return torch.stack([_odds(answers, kind).amax(dim=0) for answers in found])
 
@@ -88,14 +92,12 @@ class Judge:
             return torch.cat([self._rows(self._call(window)) for window in windows])
 
     def _answers(self, batch: torch.Tensor) -> torch.Tensor:
-        """The network's answers [window, class] to one image, by temperature; one window or all."""
-        placed, inferer = self._placed(batch), self.bundle.inferer
-        if self.windows is None:
-            found = [inferer(inputs=placed, network=self._call)]
-        else:
-            found = [self._call(window) for window in class_windows(placed, inferer)]
-        answers = torch.cat([one.reshape(1, -1) for one in found]).double().cpu()
-        return answers / self.temperature
+        """The network's answers [window, class] to one image, by temperature."""
+        windows = class_windows(self._placed(batch), self.bundle.inferer)
+        return self._scaled(torch.cat([self._call(window) for window in windows]))
+
+    def _scaled(self, answers: torch.Tensor) -> torch.Tensor:
+        return answers.flatten(1).double().cpu() / self.temperature
 
     @property
     def _call(self) -> NetworkCall:

@@ -25,6 +25,7 @@ Orientation = Literal["axial", "coronal", "sagittal", "oblique"]
 LongString = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[^\\]+$")]
 Colour = Annotated[int, Field(ge=0, le=255)]
 LabelValue = Annotated[int, Field(ge=1, le=65535)]
+Precision = Literal["float32", "bfloat16", "float16"]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 OF_PROJECTIONS = frozenset({"views", "laterality", "allow_view_modifiers"}) | frozenset(
     {"several_images", "values", "allow_for_processing", "allow_contradictory_polarity"}
@@ -167,7 +168,8 @@ class PipelineDefinition(Frozen):
     network: NetworkDefinition | None = None
     priority: Annotated[int, Field(ge=0, le=1000)] = 100
     time_limit_s: Annotated[float, Field(gt=0)] | None = None
-    precision: Literal["full", "half"] = "full"
+    precision: Precision = "float32"
+    least_agreement: Annotated[float, Field(gt=0, le=1)] = 0.99
     inputs: Annotated[dict[Name, InputCriteria], Field(min_length=1)]
     series_number: Annotated[int, Field(ge=1, le=LARGEST_SERIES_NUMBER)] = 9001
     series_description: LongString

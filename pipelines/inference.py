@@ -12,9 +12,10 @@ import torch
 from monai.data import MetaTensor
 
 from pipelines.bundle import LoadedBundle
+from pipelines.definition_schema import Precision
 from pipelines.device_errors import told_of_device
 from pipelines.errors import InferenceFailed
-from pipelines.network_call import NetworkCall, Precision
+from pipelines.network_call import NetworkCall
 from pipelines.windows import NotAsPlanned, WindowPlan, finished_planes, window_plan
 
 CPU_WINDOWS = 2
@@ -28,7 +29,9 @@ BYTES_PER_VALUE = 4
 NOT_FINITE = "the network answered values that are not finite"
 
 
-def infer(data: dict[str, Any], bundle: LoadedBundle, precision: Precision = "full") -> MetaTensor:
+def infer(
+    data: dict[str, Any], bundle: LoadedBundle, precision: Precision = "float32"
+) -> MetaTensor:
     """The network's answer [channel, x, y, z] on the grid of the preprocessed image.
 
     Raises `InferenceFailed` when the network breaks (memory, shapes) or answers with values
@@ -52,9 +55,10 @@ def answer_planes(
     image = data[bundle.metadata.input_key]
     batch = _batch(image)
     with told_errors(bundle, batch):
+        batch = batch.to(bundle.device)  # before the plan: windows are blended where the image lies
         plan = window_plan(bundle.inferer, batch)
         most = window_batch or _most_windows(bundle, plan)
-        slabs = _planned(batch.to(bundle.device), bundle, precision, _bounded(plan, most))
+        slabs = _planned(batch, bundle, precision, _bounded(plan, most))
         for slab in slabs:
             if not _is_finite(slab):
                 raise InferenceFailed(NOT_FINITE)

@@ -87,7 +87,10 @@ def checked_label_map(values: NDArray[Any], bundle: LoadedBundle) -> LabelMap:
         raise InferenceFailed(f"label values from {lowest} to {highest} cannot be kept")
     unknown = sorted(found - set(bundle.metadata.channels))
     if bundle.metadata.has_background and unknown:
-        raise InferenceFailed(f"label values {unknown} are not in the bundle's channel_def")
+        raise InferenceFailed(
+            f"label values {unknown} are not in the bundle's channel_def, which names "
+            f"{sorted(bundle.metadata.channels)}; mend its metadata.json"
+        )
     dtype = np.uint8 if highest <= np.iinfo(np.uint8).max else np.uint16
     labels: LabelMap = np.ascontiguousarray(whole.astype(dtype))
     return labels

@@ -55,7 +55,7 @@ def window_shape(bundle: LoadedBundle) -> tuple[int, ...] | None:
 
 def _window_bytes(bundle: LoadedBundle) -> int | None:
     edges = window_shape(bundle)
-    if edges is None:
+    if edges is None or isinstance(bundle.network, torch.jit.ScriptModule):  # cannot go to `meta`
         return None
     held: list[int] = []
 

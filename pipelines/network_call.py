@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import nn
 
-Precision = Literal["full", "half"]
+from pipelines.definition_schema import Precision
+
+REDUCED: Mapping[Precision, torch.dtype] = {
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
 VOLUMES = 5  # batch, channel and three axes
 
 
@@ -17,7 +22,7 @@ class NetworkCall:
 
     Convolutions over volumes are about twice as fast with channels last. A network that cannot
     compute so (it takes apart its arrays by `view`) is set back to the usual layout, once.
-    `precision` half is bfloat16 on the CPU and float16 on CUDA, where torch deems it safe.
+    In reduced precision the network computes where torch deems it safe; answers are float32.
     """
 
     def __init__(self, network: nn.Module, device: torch.device, precision: Precision) -> None:
@@ -42,14 +47,16 @@ class NetworkCall:
             return self._answer(windows.contiguous(), *args, **kwargs)
 
     def _answer(self, windows: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
-        with self._autocast():
+        if not is_reduced(self._precision, self._device):
             return self._network(windows, *args, **kwargs)
+        with torch.autocast(self._device.type, dtype=REDUCED[self._precision]):
+            answer = self._network(windows, *args, **kwargs)
+        return answer.float() if isinstance(answer, torch.Tensor) else answer
 
-    def _autocast(self) -> AbstractContextManager[Any]:
-        if self._precision == "full":
-            return nullcontext()
-        dtype = torch.float16 if self._device.type == "cuda" else torch.bfloat16
-        return torch.autocast(self._device.type, dtype=dtype)
+
+def is_reduced(precision: Precision, device: torch.device) -> bool:
+    """Whether a device computes in less than float32; a CPU has no fast float16."""
+    return precision in REDUCED and (precision, device.type) != ("float16", "cpu")
 
 
 def with_channels_last(network: nn.Module) -> nn.Module:

@@ -16,6 +16,7 @@ import config
 from config.errors import Problem
 from config.settings import PipelineSettings
 from pipelines.acceptance import Acceptances, require_accepted
+from pipelines.agreement import require_agreement
 from pipelines.bundle_metadata import BundleMetadata
 from pipelines.channel_roles import roles_by_channel
 from pipelines.definition import load_definition
@@ -28,7 +29,13 @@ from storage.records import AlgorithmIdentity
 
 SHIPPED_DEFINITIONS = Path(config.__file__).parent / "pipelines"
 SHIPPED_BUNDLES = Path(__file__).parent / "bundles"
-WITHOUT_EFFECT_ON_RESULTS = {"priority", "time_limit_s", "destinations", "model_files"}
+WITHOUT_EFFECT_ON_RESULTS = {
+    "priority",
+    "time_limit_s",
+    "destinations",
+    "model_files",
+    "least_agreement",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +94,7 @@ def accepted_pipeline(
         definition.model_files,
         acceptances,
     )
+    require_agreement(definition, registered.model_digest, acceptances)
     return registered
 
 

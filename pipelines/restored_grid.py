@@ -108,7 +108,7 @@ class RestoredGrid:
 
     def _keep(self, plane: torch.Tensor) -> None:
         if self._carry is None:
-            self._carry = mapped_zeros(plane.shape, plane.device)
+            self._carry = mapped_zeros(plane.shape, plane.device, plane.dtype)
         self._carry.copy_(plane)
 
     def finished(self) -> torch.Tensor:

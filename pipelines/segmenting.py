@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 
 from pipelines.answer_chain import ANSWER_KEY, Activation, AnswerChain, answer_chain
 from pipelines.bundle import LoadedBundle
+from pipelines.definition_schema import Precision
 from pipelines.errors import InferenceFailed
 from pipelines.grid_inverse import GridInverse, grid_inverse
 from pipelines.inference import answer_planes, told_errors
 from pipelines.label_decision import checked_label_map
 from pipelines.labels import Labels, OverlappingLabels
-from pipelines.network_call import Precision
 from pipelines.preprocessing import affine_ras
 from pipelines.restore import labels_after, restored_label_map, told_postprocessing
 from pipelines.restored_grid import BITS, MOST_CHANNELS_OF_A_CODE, RestoredGrid
@@ -41,7 +41,7 @@ class Effort:
     `watched` sees the slabs of the network's answer as they go by, and gives them on.
     """
 
-    precision: Precision = "full"
+    precision: Precision = "float32"
     window_batch: int | None = None
     watched: Callable[[Iterator[torch.Tensor]], Iterator[torch.Tensor]] = iter
 

@@ -30,14 +30,17 @@ from tests.peers.ports import wait_until
 from tests.peers.raw_dicom import (
     A_ASSOCIATE_RQ,
     C_ECHO_RQ,
+    C_STORE_RQ,
     COMMAND,
     DATA,
     LAST,
     MR_IMAGE,
     VERIFICATION,
+    WITH_DATA_SET,
     RawPeer,
     associate_request,
     command_set,
+    element,
     p_data,
     pdv,
     store_command,
@@ -69,6 +72,24 @@ def test_an_instance_is_stored_and_released(running: Running, peer: RawPeer) -> 
     assert running.changes.acquire(timeout=10)
     (progress,) = open_studies(running.db)
     assert progress.last_association_end == "released"
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [element(0, struct.pack("<I", 99999)), element(0, bytes(4)), element(0, b"\0\0"), b""],
+    ids=["too_long", "zero", "two_bytes", "none"],
+)
+def test_a_group_length_that_lies_does_not_matter(
+    running: Running, peer: RawPeer, lie: bytes
+) -> None:
+    moved = element(0x1030, b"MOVER ") + element(0x1031, struct.pack("<H", 7))
+    honest = command_set(C_STORE_RQ, sop_instance=INSTANCE, data_set=WITH_DATA_SET, more=moved)
+
+    peer.send(p_data(pdv(EXPLICIT_MR, COMMAND | LAST, lie + honest[12:])))
+    peer.send(p_data(pdv(EXPLICIT_MR, DATA | LAST, DATA_SET)))
+
+    assert peer.reply().status == SUCCESS
+    _assert_stored_whole(running)
 
 
 def test_the_response_names_what_it_answers(peer: RawPeer) -> None:

@@ -17,12 +17,14 @@ from fhir.bundle import build_bundle, bundle_json
 from fhir.errors import PermanentFhirError
 from fhir.references import References, literal, logical_references
 from storage.dicom_records import PatientIdentity, SeriesHeader, SeriesRecord
+from storage.records import ObjectKind
 from tests.unit.fhir.finished_jobs import (
     FINISHED_AT,
     STUDY_UID,
     measurement,
     of_patient,
     of_study,
+    result_object,
     with_findings,
     without_findings,
 )
@@ -136,6 +138,19 @@ def test_a_created_imaging_study_lists_source_and_result_series() -> None:
     assert seg["sopClass"]["code"] == "urn:oid:1.2.840.10008.5.1.4.1.1.66.4"
     report = as_json(only(bundle, DiagnosticReport))
     assert report["imagingStudy"][0]["reference"].startswith("urn:uuid:")
+
+
+def test_series_of_results_have_the_modality_that_a_pacs_files_them_under() -> None:
+    kinds = ObjectKind.HEAT, ObjectKind.KOS, ObjectKind.PR
+    report = result_object(ObjectKind.SR, 9002)
+    more = (
+        replace(report, kind=kind, series_number=number, series_instance_uid=f"2.25.{number}")
+        for number, kind in enumerate(kinds, 9005)
+    )
+    finished = replace(with_findings(), objects=(report, *more))
+    study = as_json(only(told(finished, CREATING), ImagingStudy))
+    modalities = [each["modality"]["code"] for each in study["series"]]
+    assert modalities == ["MR", "SR", "OT", "KO", "PR"]
 
 
 def test_an_imaging_study_that_the_server_has_is_not_created_again() -> None:

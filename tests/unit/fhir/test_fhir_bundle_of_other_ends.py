@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from fhir.resources.R4B.device import Device
 from fhir.resources.R4B.diagnosticreport import DiagnosticReport
@@ -9,6 +11,7 @@ from fhir.resources.R4B.observation import Observation
 from fhir.resources.R4B.provenance import Provenance
 
 from fhir.bundle import bundle_json
+from storage.dicom_records import CodedConcept
 from storage.records import JobState
 from tests.unit.fhir.finished_jobs import (
     classified,
@@ -88,6 +91,16 @@ def test_a_result_for_review_says_so_in_conclusion_and_narrative() -> None:
     assert "Marked for review: a <b> c." in report["conclusion"]
     assert "<b>Marked for review</b>: a &lt;b&gt; c" in report["text"]["div"]
     assert "review:" not in as_json(only(told(with_findings()), DiagnosticReport))["conclusion"]
+
+
+def test_a_class_of_one_side_tells_the_side_as_a_component() -> None:
+    left = CodedConcept("7771000", "SCT", "Left")
+    finished = classified()
+    sided = tuple(replace(one, type_modifier=left) for one in finished.measurements)
+    found, _ = map(as_json, every(told(replace(finished, measurements=sided)), Observation))
+    coded = [one for one in found["component"] if "coding" in one["code"]]
+    sides = [one for one in coded if one["code"]["coding"][0]["code"] == "272741003"]
+    assert [one["valueCodeableConcept"]["coding"][0]["code"] for one in sides] == ["7771000"]
 
 
 def test_a_class_is_told_with_its_certainty_whether_found_or_not() -> None:

@@ -8,9 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 import pipelines.bundle_archive
 from pipelines.bundle_archive import unpacked
+from pipelines.bundle_files import bundle_metadata
+from pipelines.bundle_weights import load_weights
 from pipelines.errors import InvalidBundle
 from pipelines.model_place import model_dir
 from pipelines.model_source import model_files
@@ -25,7 +28,7 @@ def zipped(folder: Path, path: Path, prefix: str = "") -> Path:
     return path
 
 
-@pytest.mark.parametrize("prefix", ["", "two_levels/"])
+@pytest.mark.parametrize("prefix", ["", "two_levels/", "zoo-main/models/two_levels/"])
 def test_a_zipped_bundle_is_the_bundle(tmp_path: Path, prefix: str) -> None:
     bundle = write_bundle(tmp_path / "plain" / "two_levels")
     models = tmp_path / "models"
@@ -106,3 +109,46 @@ def test_a_link_that_leads_out_of_a_bundle_is_refused(tmp_path: Path) -> None:
     (bundle / "scripts.py").symlink_to(tmp_path / "elsewhere.py")
     with pytest.raises(InvalidBundle, match="leads out of the bundle"):
         model_files(bundle)
+
+
+def test_a_bundle_is_found_beside_other_files_and_several_are_told(tmp_path: Path) -> None:
+    bundle = write_bundle(tmp_path / "two_levels")
+    archive = zipped(bundle, tmp_path / "m.zip", "zoo/two_levels/")
+    with zipfile.ZipFile(archive, "a") as opened:
+        opened.writestr("README.md", "one model")
+    assert model_files(unpacked(archive, tmp_path / "u")) == model_files(bundle)
+    with zipfile.ZipFile(archive, "a") as opened:
+        opened.writestr("zoo/other/configs/metadata.json", "{}")
+    with pytest.raises(InvalidBundle, match=r"several bundles \(zoo/other, zoo/two_levels\)"):
+        unpacked(archive, tmp_path / "u")
+
+
+def test_a_bundle_one_folder_too_deep_is_told_where_it_lies(tmp_path: Path) -> None:
+    write_bundle(tmp_path / "outer" / "two_levels")
+    with pytest.raises(InvalidBundle, match="but in two_levels; move that folder up"):
+        bundle_metadata(tmp_path / "outer")
+
+
+def test_weights_that_were_never_fetched_are_told_with_the_way_to_them(tmp_path: Path) -> None:
+    bundle = write_bundle(tmp_path / "two_levels", weights="model.pt")
+    path = bundle / "models" / "model.pt"
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    with pytest.raises(InvalidBundle, match="git lfs pull"):
+        load_weights(torch.nn.Conv3d(1, 1, 1), path)
+    path.rename(bundle / "models" / "readme.txt")
+    (bundle / "large_files.yml").write_text("large_files: []")
+    with pytest.raises(InvalidBundle, match=r"but readme\.txt; fetch what large_files\.yml lists"):
+        model_files(bundle)
+
+
+def test_a_whole_network_in_a_pickle_is_refused_without_bad_advice(tmp_path: Path) -> None:
+    torch.save(torch.nn.Conv3d(1, 1, 1), tmp_path / "model.pt")
+    with pytest.raises(InvalidBundle, match="could run code when it is read") as told:
+        load_weights(torch.nn.Conv3d(1, 1, 1), tmp_path / "model.pt")
+    assert "weights_only" not in str(told.value)
+
+
+def test_metadata_saved_with_a_byte_order_mark_are_read(tmp_path: Path) -> None:
+    path = write_bundle(tmp_path / "two_levels") / "configs" / "metadata.json"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert bundle_metadata(tmp_path / "two_levels").name == "Two levels"

@@ -127,7 +127,7 @@ def test_a_network_that_meets_it_says_so_on_either_way(
     with pytest.raises(kind, match=r"for an image of \(1, 8, 8, 8\)"):
         infer(image(), broken)
     with pytest.raises(kind):
-        list(answer_planes(image(), broken, "full", None))
+        list(answer_planes(image(), broken, "float32", None))
 
 
 def test_a_network_that_breaks_otherwise_is_no_matter_of_the_device(bundle: LoadedBundle) -> None:
@@ -144,7 +144,7 @@ def test_windows_that_do_not_fit_together_are_computed_one_by_one(bundle: Loaded
 
     def run(_: torch.device, window_batch: int | None) -> torch.Tensor:
         with torch.inference_mode():
-            planes = answer_planes(image(), small, "full", window_batch)
+            planes = answer_planes(image(), small, "float32", window_batch)
             return torch.cat([slab.clone() for slab in planes])
 
     answer, told = with_smaller_means(CPU, run)
@@ -173,7 +173,7 @@ def test_the_processor_gets_two_windows_at_a_time_whatever_the_bundle_says(
     inferer = SlidingWindowInferer((4, 4, 4), sw_batch_size=8, overlap=0)
     many = replace(bundle, network=network, inferer=inferer)
     with torch.inference_mode():
-        list(answer_planes(image(), many, "full", None))
+        list(answer_planes(image(), many, "float32", None))
     assert network.calls == 4
 
 
@@ -185,5 +185,5 @@ def test_windows_with_a_very_large_answer_are_computed_one_by_one(
     large = replace(bundle, network=network, inferer=inferer)
     monkeypatch.setattr("pipelines.inference.LARGE_ANSWER_BYTES", 4 * 4**3 * 3 - 1)
     with torch.inference_mode():
-        list(answer_planes(image(), large, "full", None))
+        list(answer_planes(image(), large, "float32", None))
     assert network.calls == 8

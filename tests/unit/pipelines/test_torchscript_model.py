@@ -12,9 +12,11 @@ import torch
 from monai.data import save_net_with_metadata
 
 from pipelines.definition import load_definition
+from pipelines.definition_schema import Precision
 from pipelines.errors import InvalidBundle
 from pipelines.inference import infer
 from pipelines.labels import OverlappingLabels, mask_of
+from pipelines.model_check import checked_model
 from pipelines.model_loading import load_model
 from pipelines.preprocessing import preprocessed
 from pipelines.registry import register
@@ -113,3 +115,15 @@ def test_a_file_with_its_configuration_inside_is_a_bundle(tmp_path: Path) -> Non
 def test_labels_with_a_gap_are_told() -> None:
     with pytest.raises(ValueError, match="without a gap"):
         definition(network={"labels": {0: "background", 2: "x"}})
+
+
+def test_a_check_of_a_torchscript_file_runs_it(tmp_path: Path) -> None:
+    script(tmp_path / "two_levels.ts", [0.0, 1.0, 2.0], [0.0, -99.5, -299.0])
+    write_series(tmp_path / "in", levels().astype(np.uint16))
+    wanted: Precision = "bfloat16"
+    registered = register(definition(network=NETWORK), tmp_path)
+    checked = checked_model(registered, tmp_path / "in", "cpu", [wanted])
+    assert (checked.failure, checked.voxels) == ("", {"Low": 40, "High": 24})
+    assert checked.agreements["bfloat16"].share > 0.9
+    assert checked.memory is not None
+    assert checked.memory.window_mib is None

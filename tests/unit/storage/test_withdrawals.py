@@ -14,14 +14,11 @@ from storage.deliveries import (
 from storage.jobs import finished_job, refuse_job
 from storage.records import (
     DeliveryState,
-    DestinationKind,
     JobState,
-    NewDelivery,
     Purpose,
 )
 from tests.unit.storage.samples import (
     LEASE_S,
-    NOW,
     WORKER,
     after,
     claim,
@@ -31,8 +28,10 @@ from tests.unit.storage.samples import (
 )
 from tests.unit.storage.withdrawn_deliveries import (
     DEAD,
+    EHR,
     PACS,
     PENDING,
+    RIS,
     SENDING,
     A,
     B,
@@ -41,10 +40,6 @@ from tests.unit.storage.withdrawn_deliveries import (
     send,
     told,
 )
-
-EHR = NewDelivery("ehr", DestinationKind.FHIR, NOW)
-
-RIS = NewDelivery("ris", DestinationKind.HL7, NOW)
 
 
 @pytest.mark.parametrize("confirmed", [True, False], ids=["confirmed", "sent"])

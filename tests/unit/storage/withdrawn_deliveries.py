@@ -32,6 +32,8 @@ from tests.unit.storage.samples import (
     receive,
 )
 
+EHR = NewDelivery("ehr", DestinationKind.FHIR, NOW)
+RIS = NewDelivery("ris", DestinationKind.HL7, NOW)
 PACS = NewDelivery("pacs", DestinationKind.DICOM, NOW)
 
 A, B = new_job("in-1"), new_job("in-2")
