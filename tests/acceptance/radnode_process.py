@@ -18,7 +18,7 @@ T = TypeVar("T")
 Event = dict[str, Any]
 
 STOP_TIMEOUT_S = 30.0
-ASK_PAUSE_S, ASK_AGAIN_S = 0.3, 3.0
+ASK_PAUSE_S, ASK_AGAIN_S = 0.3, 1.0
 
 
 class RadnodeProcess:
