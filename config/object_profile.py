@@ -26,8 +26,8 @@ _KNOWN = (*_NATIVE, RLE_LOSSLESS, JPEG_LS_LOSSLESS, JPEG_2000_LOSSLESS)
 class ObjectProfile(Frozen):
     """What a destination takes; the node sends of it what the destination accepts."""
 
-    objects: tuple[Literal["seg", "sr", "pdf", "sc"], ...] = ("seg", "sr")
-    fallback: tuple[Literal["sc", "pdf"], ...] = ("sc", "pdf")
+    objects: tuple[Literal["seg", "sr", "pdf", "sc", "kos", "pr"], ...] = ("seg", "sr")
+    fallback: tuple[Literal["sc", "pdf", "pr", "kos"], ...] = ("sc", "pdf")
     segmentation: Literal["auto", "binary", "fractional", "labelmap"] = "auto"
     empty_frames: Literal["omit", "keep"] = "omit"
     most_segments: Annotated[int, Field(ge=1)] | None = None
@@ -40,14 +40,14 @@ class ObjectProfile(Frozen):
     @classmethod
     def _some_object(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if not value or len(set(value)) != len(value):
-            raise ValueError("name some of seg, sr, pdf and sc, each once")
+            raise ValueError("name some of seg, sr, pdf, sc, kos and pr, each once")
         return value
 
     @field_validator("fallback")
     @classmethod
     def _each_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if len(set(value)) != len(value):
-            raise ValueError("name sc and pdf once at most")
+            raise ValueError("name each of sc, pdf, pr and kos once at most")
         return value
 
     @field_validator("transfer_syntaxes")

@@ -89,7 +89,9 @@ class SenderSettings(Frozen):
     commitment_port: Port | None = None
     commitment_tls: ClientTls = ClientTls()
     identity_changed: Literal["hold", "rebuild", "ignore"] = "hold"
+    identity_recheck_h: Annotated[int, Field(ge=0, le=1024)] = 64
     rejection_notes: Literal["own_studies", "all_studies", "ignored"] = "own_studies"
+    rejected_results: Literal["withdraw", "stand"] = "withdraw"
 
 
 class ReceiveSettings(Frozen):
@@ -132,7 +134,7 @@ class WorkerSettings(Frozen):
     retry_delay_s: Seconds = 30
     time_limit_s: Seconds = 3600
     model_memory_mib: Annotated[int, Field(ge=0)] = 8192
-    extra_objects: tuple[Literal["PDF", "SC"], ...] = ()
+    extra_objects: tuple[Literal["PDF", "SC", "KOS", "PR"], ...] = ()
     report_fonts: tuple[Path, ...] = ()
 
 

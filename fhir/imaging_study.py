@@ -73,7 +73,7 @@ def _series_of_objects(objects: tuple[ResultObject, ...]) -> ImagingStudySeries:
     return ImagingStudySeries(
         uid=first.series_instance_uid,
         number=_unsigned(first.series_number),
-        modality=_modality(first.kind),
+        modality=_modality(first.kind.modality),
         description=clean(first.series_description),
         numberOfInstances=len(objects),
         instance=[_instance(each) for each in objects],

@@ -7,6 +7,8 @@ from collections.abc import Collection
 from config.settings import Destination, Hl7Destination, PacsDestination, Settings
 from storage.records import ObjectKind
 
+_EXTRA = frozenset({"pdf", "sc", "kos", "pr"})
+
 
 def extra_objects(settings: Settings, destinations: Collection[str] = ()) -> frozenset[ObjectKind]:
     """Give the kinds for a job with these destinations; no names stand for all of them.
@@ -24,6 +26,6 @@ def extra_objects(settings: Settings, destinations: Collection[str] = ()) -> fro
 def _wanted_by(destination: Destination) -> set[ObjectKind]:
     if isinstance(destination, PacsDestination):
         names = {*destination.objects, *destination.fallback}
-        return {ObjectKind[name.upper()] for name in names & {"pdf", "sc"}}
+        return {ObjectKind[name.upper()] for name in names & _EXTRA}
     is_of_page = isinstance(destination, Hl7Destination) and destination.include_pdf
     return {ObjectKind.PDF} if is_of_page else set()

@@ -21,13 +21,12 @@ from node.receive.admission import senders_named
 from storage.database import Database
 from storage.deliveries import delivery_events
 from storage.event_records import EventRecord
-from storage.identity import keep_identity, known_identity, told_identity
+from storage.identity import DECIDING, keep_identity, known_identity, told_identity
 from storage.instance_files import uid_tag
 from storage.records import DeliveryRecord, DeliveryState, FinishedJob, ObjectKind, Purpose
 from storage.state_change import Actor
 
 IDENTITY_CHANGED = "identity_changed"
-_DECIDING = ("PatientID", "IssuerOfPatientID", "AccessionNumber")
 _OF_PATIENT = ("PatientID", "IssuerOfPatientID", "PatientName", "PatientBirthDate")
 
 _PAGES = frozenset({ObjectKind.PDF, ObjectKind.SC})
@@ -60,11 +59,11 @@ class IdentityCheck:
         """
         if delivery.purpose is Purpose.WITHDRAW:
             return _under(finished, told_identity(delivery.receipt))
-        sender = self._sender(finished)
+        sender = self.sender_of(finished)
         if sender is None:
             return finished
-        changes = self._changes(sender, finished)
-        deciding = [keyword for keyword in _DECIDING if keyword in changes]
+        changes = self.changes(sender, finished)
+        deciding = [keyword for keyword in DECIDING if keyword in changes]
         if not deciding:
             return finished
         names = ", ".join(deciding)
@@ -79,13 +78,13 @@ class IdentityCheck:
         )
         raise PermanentDelivery(IDENTITY_CHANGED, text)
 
-    def _sender(self, finished: FinishedJob) -> SenderSettings | None:
+    def sender_of(self, finished: FinishedJob) -> SenderSettings | None:
         """Give the sender of the study, if it can be asked and the answer would count."""
         named = senders_named(self._settings.receive, finished.study.calling_ae_title)
         able = (each for each in named if each.qido_url or each.find_host)
         return next((each for each in able if each.identity_changed != "ignore"), None)
 
-    def _changes(self, sender: SenderSettings, finished: FinishedJob) -> Attributes:
+    def changes(self, sender: SenderSettings, finished: FinishedJob) -> Attributes:
         """Give what is otherwise by now; where nobody answers, what was so when somebody did."""
         study_uid = finished.study.header.study_instance_uid
         try:
@@ -108,7 +107,7 @@ class IdentityCheck:
 def _fewest_changes(finished: FinishedJob, found: Sequence[Attributes]) -> Attributes:
     """Compare with all that the PACS lists; one entry that agrees is enough."""
     compared = [dict(_differences(finished, each)) for each in found]
-    return min(compared, key=lambda each: sum(keyword in each for keyword in _DECIDING))
+    return min(compared, key=lambda each: sum(keyword in each for keyword in DECIDING))
 
 
 def _differences(finished: FinishedJob, told: Attributes) -> Iterator[tuple[str, str]]:

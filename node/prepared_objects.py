@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from pydicom.errors import InvalidDicomError
 from config.object_profile import EXPLICIT_VR_LITTLE_ENDIAN
 from node.errors import FormRefused
 from node.made_objects import Maker, PreparedObject
-from node.wanted_objects import wanted_objects
+from node.wanted_objects import Offer, wanted_objects
 from pipelines.objects.encoding import Encoding
 from pipelines.objects.encoding_request import EncodingRequest
 from storage.instance_files import InstanceFiles
@@ -41,23 +41,24 @@ _MAKER = Maker(
 
 
 def prepared_objects(
-    files: InstanceFiles, finished: FinishedJob, kinds: Sequence[str], encodings: Sequence[Encoding]
+    files: InstanceFiles, finished: FinishedJob, offer: Offer, encodings: Sequence[Encoding]
 ) -> tuple[PreparedObject, ...]:
-    """Give the objects of `kinds` in the first of the encodings that they can have.
+    """Give what is offered in the first of the encodings that they can have.
 
     Raises:
         FormRefused: none of them is possible. PermanentDelivery: what was made failed its proof.
         TransientDelivery: the process that makes them broke.
     """
-    wanted = wanted_objects(finished, kinds)
+    wanted = wanted_objects(finished, offer)
+    is_otherwise = _stands_alone(finished, wanted) or _explains_less(finished, offer)
     encoded = [made for made in wanted if made.kind in _ENCODED]
     as_they_are = [made for made in wanted if made.kind not in _ENCODED]
     text = "no encoding is accepted"
     for encoding in encodings:
-        if not encoded or (encoding == Encoding() and not _stands_alone(finished, wanted)):
+        if not encoded or (encoding == Encoding() and not is_otherwise):
             return tuple(_kept(files, wanted))
         try:
-            made_objects = _made(files, finished, encoded, encoding)
+            made_objects = _made(files, finished, encoded, encoding, offer.explains)
             return (*made_objects, *_kept(files, as_they_are))
         except _NotEncodable as error:
             text = str(error)
@@ -71,6 +72,11 @@ def _stands_alone(finished: FinishedJob, wanted: Sequence[ResultObject]) -> bool
     kinds = {made.kind for made in wanted}
     has_segmentation = any(made.kind is ObjectKind.SEG for made in finished.objects)
     return ObjectKind.SR in kinds and has_segmentation and ObjectKind.SEG not in kinds
+
+
+def _explains_less(finished: FinishedJob, offer: Offer) -> bool:
+    """Whether the report goes where its heat maps do not."""
+    return not offer.explains and any(made.kind is ObjectKind.HEAT for made in finished.objects)
 
 
 def _kept(files: InstanceFiles, wanted: Sequence[ResultObject]) -> Iterator[PreparedObject]:
@@ -100,14 +106,19 @@ def _made(
     finished: FinishedJob,
     wanted: Sequence[ResultObject],
     encoding: Encoding,
+    explains: bool,
 ) -> tuple[PreparedObject, ...]:
-    folder = files.results_dir(finished.job.job_id) / _name(wanted, encoding)
-    return _MAKER.made(folder, lambda scratch: _request(files, finished, wanted, encoding, scratch))
+    folder = files.results_dir(finished.job.job_id) / _name(wanted, encoding, explains)
+
+    def request(scratch: Path) -> EncodingRequest:
+        return replace(_request(files, finished, wanted, encoding, scratch), explains=explains)
+
+    return _MAKER.made(folder, request)
 
 
-def _name(wanted: Sequence[ResultObject], encoding: Encoding) -> str:
+def _name(wanted: Sequence[ResultObject], encoding: Encoding, explains: bool) -> str:
     digests = [made.sha256 for made in wanted]
-    asked = json.dumps([digests, asdict(encoding)], default=str, sort_keys=True)
+    asked = json.dumps([digests, asdict(encoding), explains], default=str, sort_keys=True)
     return f"sent-{sha256(asked.encode()).hexdigest()[:16]}"
 
 

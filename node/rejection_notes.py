@@ -12,12 +12,13 @@ from datetime import UTC, datetime
 
 import structlog
 
-from config.settings import Settings
+from config.settings import DicomDestination, Settings
 from node.receive.admission import senders_named
 from node.rejection_note_reading import NoteUnreadable, read_note
 from storage.database import Database
 from storage.errors import StorageError
 from storage.instance_files import InstanceFiles, uid_tag
+from storage.rejected_results import ResultRules
 from storage.rejection_notes import dismiss_note, settle_note, unsettled_notes
 from storage.rejection_records import KeptNote, NoteState, ReadNote
 
@@ -63,7 +64,14 @@ class RejectionNotes:
         if isinstance(read, NoteState):
             dismiss_note(self._db, note, read, now=now)
             return
-        stopped = settle_note(self._db, note, read, may_reject=self._may_reject, now=now)
+        stopped = settle_note(
+            self._db,
+            note,
+            read,
+            may_reject=self._may_reject,
+            results=self._result_rules(note.calling_ae_title),
+            now=now,
+        )
         log.info(
             "rejection_note_settled",
             study=uid_tag(note.study_instance_uid),
@@ -92,11 +100,28 @@ class RejectionNotes:
         log.warning("rejection_note_unreadable", study=study, reason=reason)
         return NoteState.UNREADABLE
 
+    def _result_rules(self, calling_ae_title: str) -> ResultRules:
+        """Which of our own results a sender may reject: as it is set, and as a receiver of them."""
+        named = senders_named(self._settings.receive, calling_ae_title)
+        stands = any(sender.rejected_results == "stand" for sender in named)
+        rules = self._rules(calling_ae_title)
+        return ResultRules(
+            is_heeded=not stands and "ignored" not in rules,
+            is_for_all="all_studies" in rules,
+            destinations=frozenset(
+                destination.name
+                for destination in self._settings.destinations
+                if isinstance(destination, DicomDestination)
+                and destination.ae_title == calling_ae_title
+            ),
+        )
+
+    def _rules(self, calling_ae_title: str) -> set[str]:
+        named = senders_named(self._settings.receive, calling_ae_title)
+        return {sender.rejection_notes for sender in named} or {"own_studies"}
+
     def _may_reject(self, calling_ae_title: str, senders: frozenset[str]) -> bool:
-        rules = {
-            sender.rejection_notes
-            for sender in senders_named(self._settings.receive, calling_ae_title)
-        } or {"own_studies"}
+        rules = self._rules(calling_ae_title)
         if "ignored" in rules:
             return False
         return "all_studies" in rules or calling_ae_title in senders

@@ -8,8 +8,8 @@ at any time: the UIDs stay the same, and a PACS that has an object already is co
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -37,10 +37,14 @@ _log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """How one object went: the C-STORE status, and the transfer syntax that was used."""
+    """How one object went: the C-STORE status, and the transfer syntax that was used.
+
+    `refusal` says why it is not there, of one that may be refused.
+    """
 
     status: str
     transfer_syntax_uid: str
+    refusal: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,7 @@ class _StoredObject:
     sop_class_uid: UID
     sop_instance_uid: str
     transfer_syntax_uid: UID
+    is_needed: bool = True
 
 
 def note_nothing(_sop_instance_uid: str, _may_be_there: bool = True) -> None:
@@ -63,25 +68,33 @@ def store_objects(
     paths: Sequence[Path],
     note: Note = note_nothing,
     on_stored: Callable[[str], None] = note_nothing,
+    may_be_refused: Collection[str] = (),
 ) -> Mapping[str, Stored]:
     """Send objects, segmentations before the reports that refer to them.
 
     Returns what came of each SOP Instance UID. `note` is called with it and True before each is
     sent, and with False where the destination has refused it; `on_stored` where it is stored.
+    Those in `may_be_refused` go last, and hold nothing up.
 
     Raises:
         TransientDelivery: connection, resources or a busy PACS; send all of them again later.
         FormRefused: the PACS refused an object in this form; what went before it is there.
         PermanentDelivery: the PACS will never take it; the text says what a person can do.
     """
-    objects = sorted((_stored_object(path) for path in paths), key=_order)
+    known = map(_stored_object, paths)
+    objects = [
+        replace(each, is_needed=each.sop_instance_uid not in may_be_refused) for each in known
+    ]
+    objects.sort(key=_order)
     assoc = open_association(destination, calling_ae_title, _proposals(destination, objects))
     try:
-        _check_contexts(assoc, destination, objects)
+        _check_contexts(assoc, destination, [item for item in objects if item.is_needed])
         stored = {}
         for item in objects:
-            stored[item.sop_instance_uid] = _store(assoc, destination, item, note)
-            on_stored(item.sop_instance_uid)
+            one = _tried(assoc, destination, item, note)
+            stored[item.sop_instance_uid] = one
+            if not one.refusal:
+                on_stored(item.sop_instance_uid)
         return stored
     finally:
         if assoc.is_established:
@@ -102,8 +115,9 @@ def _stored_object(path: Path) -> _StoredObject:
     )
 
 
-def _order(item: _StoredObject) -> tuple[bool, str]:
-    return item.sop_class_uid.startswith(_REPORT_CLASSES), item.sop_instance_uid
+def _order(item: _StoredObject) -> tuple[bool, bool, str]:
+    is_report = item.sop_class_uid.startswith(_REPORT_CLASSES)
+    return not item.is_needed, is_report, item.sop_instance_uid
 
 
 def _proposals(
@@ -129,6 +143,19 @@ def _check_contexts(
     missing = {i.sop_class_uid for i in objects if str(i.sop_class_uid) not in accepted}
     if missing:
         raise refused(destination, missing)
+
+
+def _tried(assoc: Any, destination: DicomDestination, item: _StoredObject, note: Note) -> Stored:
+    """Send one object; one that may be refused is told as refused in place of the error."""
+    try:
+        if not item.is_needed:
+            _check_contexts(assoc, destination, [item])
+        return _store(assoc, destination, item, note)
+    except PermanentDelivery as refusal:
+        if item.is_needed:
+            raise
+        _log.warning("object_refused", destination=destination.name, reason=refusal.text)
+        return Stored("", "", refusal.text)
 
 
 def _store(assoc: Any, destination: DicomDestination, item: _StoredObject, note: Note) -> Stored:

@@ -30,6 +30,7 @@ from node.data_directory import kept_data, make_private, sole_user
 from node.delivery import DeliveryLoop
 from node.dispatch import sender_for
 from node.identity_check import IdentityCheck
+from node.identity_recheck import EVERY_S, IdentityRecheck
 from node.offered_pipelines import offered_pipelines
 from node.outbox import Outbox
 from node.pacs_query import ask_pacs
@@ -249,6 +250,7 @@ class Service:
         every(_HOUSEKEEPING_S, "disk_watch", sweeps.watch_disk)
         every(_HOUSEKEEPING_S, "unknown_destinations", sweeps.bury_unknown_destinations)
         every(_DAILY_S, "certificate_watch", sweeps.watch_certificates)
+        every(EVERY_S, "identity_recheck", IdentityRecheck(self._settings, self._db).ask_due)
         if self._settings.storage.audit_retention_days:
             every(_DAILY_S, "audit_retention", sweeps.prune_audit_trail)
         if self._settings.storage.retention_days:
@@ -274,8 +276,7 @@ class Service:
     def _assemble(self) -> float | None:
         """Find studies complete, and route those; seconds until the next look, where known."""
         self._completeness.check(Moment.now())
-        # After the studies are found complete, before they are routed: what was taken back by
-        # then is not analysed.
+        # Before they are routed: what was taken back by now is not analysed.
         self._rejection_notes.settle()
         made = route_ready_studies(
             self._db, self._files, self._registry, self._settings, now=datetime.now(UTC)

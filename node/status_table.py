@@ -113,8 +113,12 @@ def _notes(delivery: DeliveryRow, now: datetime) -> Iterator[str]:
     if delivery.fallback:
         kinds = dict.fromkeys(item.kind.name for item in delivery.sent)
         yield f"no SEG taken: {', '.join(kinds)} instead"
+    if delivery.left_out:
+        yield f"left out: {delivery.left_out}"
     if delivery.unconfirmed:
         yield f"unconfirmed: {delivery.unconfirmed}"
+    if delivery.outdated:
+        yield f"told under another {', '.join(delivery.outdated)}"
 
 
 def _until(wait: timedelta) -> str:

@@ -7,7 +7,7 @@ profile has in place of segmentations, as where nothing was accepted.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -16,7 +16,7 @@ import structlog
 from config.settings import DicomDestination, NodeSettings
 from fhir.progress import Progress
 from node.errors import FormRefused, PermanentDelivery
-from node.fallback import kinds_instead, told_instead
+from node.fallback import kinds_instead, told_instead, told_left_out, unexplained
 from node.made_objects import PreparedObject
 from node.object_negotiation import accepted_encodings, accepted_kinds
 from node.outcome_report import header_source, outcome_objects
@@ -25,7 +25,7 @@ from node.scu import Stored, store_objects
 from node.settled_form import form_of, settle_on, settled_form
 from node.store_status import SOP_CLASS_NOT_SUPPORTED_CODE
 from node.superseding import SendJournal, carried_over, revised_objects, taken_back
-from node.wanted_objects import wanted_objects
+from node.wanted_objects import Offer, may_be_refused, needed, wanted_objects
 from pipelines.objects.encoding import Encoding
 from storage.instance_files import InstanceFiles
 from storage.records import FinishedJob, ObjectKind
@@ -85,30 +85,36 @@ class StoreDelivery:
 
     def deliver(self) -> Mapping[str, str]:
         """Send the result in the first form that is taken, or what goes in its place."""
+        return self._delivered(Offer(self.destination.objects))
+
+    def _delivered(self, offer: Offer) -> Mapping[str, str]:
         try:
-            return self._in_a_form(self.destination.objects)
+            return self._in_a_form(offer)
         except FormRefused as refusal:
+            if smaller := unexplained(offer, self.finished, refusal):
+                receipt = self._delivered(smaller)
+                return told_left_out(receipt, ObjectKind.HEAT.name, refusal.text)
             if settled_form(self.progress):
                 text = f"{refusal.text}; a part of the result is there already"
                 raise PermanentDelivery(refusal.code, text) from refusal
             return self._instead(refusal)
 
-    def _in_a_form(self, kinds: Sequence[str]) -> Mapping[str, str]:
-        """Send the objects of these kinds.
+    def _in_a_form(self, offer: Offer) -> Mapping[str, str]:
+        """Send what is offered.
 
         Raises `FormRefused`: in no form that is accepted.
         """
-        wanted = self._of_kinds(kinds)
+        wanted = self._of_kinds(offer)
         if not wanted:
             return self._stored((), "")
-        encodings = accepted_encodings(self.destination, self.calling_ae_title, wanted)
+        encodings = accepted_encodings(self.destination, self.calling_ae_title, needed(wanted))
         refusal = FormRefused("not_encodable", "no encoding is accepted", wanted.values())
         while encodings:
             encoding, *encodings = encodings
             if settled_form(self.progress) not in ("", form_of(encoding)):
                 continue
             try:
-                return self._stored(self._objects(kinds, encoding), form_of(encoding))
+                return self._stored(self._objects(offer, encoding), form_of(encoding))
             except FormRefused as error:
                 refusal = error
                 encodings = _left(encodings, encoding, error)
@@ -117,25 +123,26 @@ class StoreDelivery:
 
     def _instead(self, refusal: FormRefused) -> Mapping[str, str]:
         """Send what the profile has in place of segmentations, each if it is taken."""
-        offered = self._of_kinds(kinds_instead(self.destination, self.finished, refusal))
+        offered = self._of_kinds(Offer(kinds_instead(self.destination, self.finished, refusal)))
         kinds = offered and accepted_kinds(self.destination, self.calling_ae_title, offered)
-        while kinds:
+        while set(kinds) - {ObjectKind.KOS}:
             log.warning("form_refused", kinds=[kind.name for kind in kinds], reason=refusal.text)
             try:
-                receipt = self._in_a_form([kind.name.lower() for kind in kinds])
+                names = tuple(kind.name.lower() for kind in kinds)
+                receipt = self._in_a_form(Offer(names, explains=ObjectKind.HEAT in kinds))
                 return {**receipt, **told_instead(refusal)}
             except FormRefused as error:
                 left = tuple(kind for kind in kinds if offered[kind] not in error.sop_classes)
                 kinds = left if len(left) < len(kinds) else ()
         raise refusal
 
-    def _objects(self, kinds: Sequence[str], encoding: Encoding) -> tuple[PreparedObject, ...]:
-        prepared = prepared_objects(self.files, self.finished, kinds, [encoding])
+    def _objects(self, offer: Offer, encoding: Encoding) -> tuple[PreparedObject, ...]:
+        prepared = prepared_objects(self.files, self.finished, offer, [encoding])
         return revised_objects(self.files, self.finished, prepared, self.progress.receipt)
 
-    def _of_kinds(self, kinds: Collection[str]) -> dict[ObjectKind, str]:
-        """Give the SOP Classes of what the job made of these kinds."""
-        made = wanted_objects(self.finished, kinds)
+    def _of_kinds(self, offer: Offer) -> dict[ObjectKind, str]:
+        """Give the SOP Classes of what the job made of what is offered."""
+        made = wanted_objects(self.finished, offer)
         return {each.kind: each.sop_class_uid for each in made}
 
     def _stored(self, objects: tuple[PreparedObject, ...], form: str) -> Mapping[str, str]:
@@ -147,6 +154,7 @@ class StoreDelivery:
                 [item.path for item in objects],
                 SendJournal(self.progress, objects),
                 partial(self._settle, objects, form),
+                may_be_refused(objects),
             )
         return {**carried_over(self.progress.receipt), **_receipt(objects, stored)}
 
@@ -165,12 +173,13 @@ def _left(encodings: Sequence[Encoding], tried: Encoding, refusal: FormRefused) 
 
 
 def _receipt(objects: Sequence[PreparedObject], stored: Mapping[str, Stored]) -> Mapping[str, str]:
-    sent = [
-        replace(
-            item.told,
-            transfer_syntax_uid=stored[item.told.sop_instance_uid].transfer_syntax_uid,
-        )
-        for item in objects
-    ]
-    statuses = {uid: one.status for uid, one in stored.items()}
-    return {**statuses, RECEIPT_KEY: told(sent)}
+    receipt: Mapping[str, str] = {}
+    sent = []
+    for item in objects:
+        one = stored[item.told.sop_instance_uid]
+        if one.refusal:
+            receipt = told_left_out(receipt, item.told.kind.name, one.refusal)
+        else:
+            sent.append(replace(item.told, transfer_syntax_uid=one.transfer_syntax_uid))
+    statuses = {uid: one.status for uid, one in stored.items() if not one.refusal}
+    return {**receipt, **statuses, RECEIPT_KEY: told(sent)}

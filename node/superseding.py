@@ -7,6 +7,7 @@ same: the predecessors that the new SR names, and what rejection notes have take
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from config.settings import PacsDestination
@@ -55,7 +56,11 @@ def revised_objects(
     made = composed(
         files, finished.job.job_id, paths, lambda folder: RevisionRequest(paths, revision, folder)
     )
-    return (*(item for item in objects if item not in changed), *made)
+    named = (
+        replace(item, told=replace(item.told, kind=before.told.kind))
+        for before, item in zip(changed, made, strict=True)
+    )
+    return (*(item for item in objects if item not in changed), *named)
 
 
 def taken_back(

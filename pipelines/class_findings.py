@@ -66,7 +66,7 @@ def _records(
     told = ((CERTAINTY, probability), (OPERATING_POINT, one.operating_point))
     for quantity, value in told:
         yield MeasurementRecord(
-            structure=f"{one.label}, {group.name}" if group.name else one.label,
+            structure=f"{one.label} ({group.name})" if group.name else one.label,
             segment_number=None,
             label_value=one.output,
             tracking_identifier=f"{one.tracking_id} {group.name}".rstrip(),

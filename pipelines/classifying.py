@@ -79,6 +79,9 @@ class Judge:
         if kind is None or self.windows == "mean":
             return log_odds_of(self.rows(batch))
         with told_errors(self.bundle, batch), torch.inference_mode():
+            if self.windows is None:
+                whole = self.bundle.inferer(inputs=self._placed(batch), network=self._call)
+                return _odds(self._scaled(whole), kind)
             found = [self._answers(image[None]) for image in batch]
         return torch.stack([_odds(answers, kind).amax(dim=0) for answers in found])
 
@@ -89,14 +92,12 @@ class Judge:
             return torch.cat([self._rows(self._call(window)) for window in windows])
 
     def _answers(self, batch: torch.Tensor) -> torch.Tensor:
-        """The network's answers [window, class] to one image, by temperature; one window or all."""
-        placed, inferer = self._placed(batch), self.bundle.inferer
-        if self.windows is None:
-            found = [inferer(inputs=placed, network=self._call)]
-        else:
-            found = [self._call(window) for window in class_windows(placed, inferer)]
-        answers = torch.cat([one.reshape(1, -1) for one in found]).double().cpu()
-        return answers / self.temperature
+        """The network's answers [window, class] to one image, by temperature."""
+        windows = class_windows(self._placed(batch), self.bundle.inferer)
+        return self._scaled(torch.cat([self._call(window) for window in windows]))
+
+    def _scaled(self, answers: torch.Tensor) -> torch.Tensor:
+        return answers.flatten(1).double().cpu() / self.temperature
 
     @property
     def _call(self) -> NetworkCall:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -28,6 +29,7 @@ MODALITY_WORDS: Mapping[str, str] = {
 }
 """How bundles call a modality, and its code; others by their first two letters."""
 
+MAMMOGRAM = re.compile(r"(?i)(?P<side>[LR])[ _-]?(?P<view>CC|MLO|ML|LM)")
 RADIOGRAPHS = ("CR", "DX")
 X_RAYS = (*RADIOGRAPHS, "MG")
 ANY_PROCEDURE = CodedConcept("18748-4", "LN", "Diagnostic imaging study")
@@ -41,12 +43,15 @@ def proposed_definition(name: str, bundle: str, metadata: BundleMetadata) -> dic
     folder. Labels without a code are told as tissue, and stand in `labels_without_code`.
     """
     modality = _modality(metadata)
+    inputs = _inputs(metadata, modality)
+    several = len(inputs) > 1 and all(one.get("kind") == "projection" for one in inputs.values())
     return {
         "name": name,
         "version": "1",
         "title": (metadata.name or name)[:LONGEST],
         "bundle": bundle,
-        "inputs": _inputs(metadata, modality),
+        "inputs": inputs,
+        **({"several_projections": "stacked"} if several else {}),
         "series_description": f"AI {metadata.name or name}"[:LONGEST],
         "procedure_reported": _code(PROCEDURES.get(modality, ANY_PROCEDURE)),
         **_results(metadata),
@@ -97,7 +102,12 @@ def _inputs(metadata: BundleMetadata, modality: str) -> dict[str, Any]:
     if len(set(names)) < len(names) or len(names) == 1:
         names = tuple(f"image_{i + 1}" for i in range(len(names))) if len(names) > 1 else ("image",)
     if metadata.is_of_pictures and metadata.kind == "classification":
-        return {"image": _projection(modality)}
+        if len(names) == 1:
+            return {"image": _projection(modality)}
+        return {
+            role: {**_projection(modality), "channel": name, **_named_view(name)}
+            for role, name in zip(_roles(names), names, strict=True)
+        }
     where = [{"tag": "Modality", "equals": modality or "CT"}]
     where.append({"tag": "ImageType", "not_contains": "LOCALIZER"})
     return {
@@ -116,6 +126,14 @@ def _projection(modality: str) -> dict[str, Any]:
     else:
         test = {"tag": "Modality", "one_of": list(RADIOGRAPHS)}
     return {"kind": "projection", "where": [test], "values": "displayed"}
+
+
+def _named_view(name: str) -> dict[str, Any]:
+    """View and side of a mammogram by its usual name; nothing where the name is another."""
+    found = MAMMOGRAM.fullmatch(name)
+    if found is None:
+        return {}
+    return {"views": [found["view"].lower()], "laterality": found["side"].upper()}
 
 
 def _roles(names: tuple[str, ...]) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from pipelines.objects.decoded_segmentation import DecodedSegmentation
 from pipelines.objects.encapsulated_pdf import encapsulate_pdf
 from pipelines.objects.heat_picture import heat_images
 from pipelines.objects.identity import Origin, ResultIdentity
-from pipelines.objects.key_images import KeyImages, key_images, view_images
+from pipelines.objects.key_images import KeyImages, key_images, of_one_size, view_images
 from pipelines.objects.report_fonts import letters_with
 from pipelines.objects.report_page import PageRequest, report_pdf
 from pipelines.objects.result_header import series_description
@@ -89,11 +89,25 @@ class Pages:
 
     @cached_property
     def _images(self) -> KeyImages:
+        if self.definition.several_projections is not None:
+            return self._views
         if self.heat_maps:
             return heat_images(self.volumes, self.heat_maps, _MOST_IMAGES)
-        if self.definition.several_projections is not None:
-            return view_images(self.volumes, _MOST_IMAGES)
         return key_images(self._main, self.decoded, _MOST_IMAGES)
+
+    @property
+    def _views(self) -> KeyImages:
+        """Every view: with its heat map where it has one, the others as they are."""
+        heated = {heat.role for heat in self.heat_maps}
+        plain = {role: one for role, one in self.volumes.items() if role not in heated}
+        bare = view_images(plain, _MOST_IMAGES) if plain else None
+        if not self.heat_maps:
+            return bare or view_images(self.volumes, _MOST_IMAGES)
+        shown = heat_images(self.volumes, self.heat_maps, _MOST_IMAGES)
+        if bare is None:
+            return shown
+        pictures = of_one_size([*shown.pictures, *bare.pictures])
+        return replace(shown, pictures=pictures, slices=(*shown.slices, *bare.slices))
 
     @property
     def _main(self) -> SeriesVolume:

@@ -11,6 +11,7 @@ from pydicom.dataset import Dataset
 from pipelines.definition_schema import PipelineDefinition
 from pipelines.findings import Findings
 from pipelines.heat_map import HeatMap
+from pipelines.key_objects import KeyObjects
 from pipelines.objects.decoded_segmentation import DecodedSegmentation
 from pipelines.objects.heat_picture import heat_pictures
 from pipelines.objects.identity import Origin, ResultIdentity
@@ -31,7 +32,9 @@ SR_FILE = "sr.dcm"
 PDF_FILE = "report.dcm"
 SC_FILE = "capture.dcm"
 HEAT_FILES = "heat-*.dcm"
-_FILES = (SEG_FILE, SR_FILE, PDF_FILE, SC_FILE)
+KOS_FILE = "key_objects.dcm"
+PR_FILE = "presentation.dcm"
+_FILES = (SEG_FILE, SR_FILE, PDF_FILE, SC_FILE, KOS_FILE, PR_FILE)
 MOST_HEAT_SLICES = 8
 BEHIND_REPORT = 3  # PDF and key images take the two series numbers between
 
@@ -88,6 +91,7 @@ class ResultWriter:
         if self.wanted.objects:
             with self.times.stage("pages"):
                 objects += self._pages(findings, decoded)
+                objects += self._key_objects(findings, decoded)
         return tuple(objects)
 
     def _explanations(
@@ -121,6 +125,17 @@ class ResultWriter:
             yield self._kept(pages.pdf(), ObjectKind.PDF, PDF_FILE)
         if ObjectKind.SC in self.wanted.objects:
             yield self._kept(pages.capture(), ObjectKind.SC, SC_FILE)
+
+    def _key_objects(
+        self, findings: Findings, decoded: DecodedSegmentation | None
+    ) -> Iterator[ResultObject]:
+        key = KeyObjects(self.definition, self.volumes, self.uids, self.origin, findings, decoded)
+        if ObjectKind.KOS in self.wanted.objects and (selection := key.selection()):
+            yield self._kept(selection, ObjectKind.KOS, KOS_FILE)
+            key.prove_selection(self.out_dir / KOS_FILE)
+        if ObjectKind.PR in self.wanted.objects and (state := key.state()):
+            yield self._kept(state, ObjectKind.PR, PR_FILE)
+            key.prove_state(self.out_dir / PR_FILE)
 
     @property
     def _main(self) -> SeriesVolume:

@@ -16,14 +16,10 @@ from pydicom.dataset import Dataset
 from pipelines.criteria import attribute_values
 from pipelines.definition_schema import InputCriteria, PipelineDefinition, Preference
 from pipelines.errors import RefusalCode
-from pipelines.image_kinds import (
-    is_derived,
-    is_for_processing,
-    is_made_of_another,
-    strange_kinds,
-)
+from pipelines.image_kinds import is_derived
 from pipelines.orientation import plane_of
-from pipelines.projection_criteria import NOT_TOLD, image_failures, taken_at
+from pipelines.projection_criteria import taken_at
+from pipelines.projection_selection import Failure, code_of_none, lacking, nearest_failures
 from storage.dicom_records import SeriesRecord
 
 
@@ -60,13 +56,6 @@ class SeriesCandidate:
         """The series as a reason names it."""
         number = self.record.header.series_number
         return "series without number" if number is None else f"series {number}"
-
-
-class Failure(NamedTuple):
-    """What of a series fails a test: a DICOM keyword or a word of ours, and the sentence."""
-
-    about: str
-    told: str
 
 
 class Chosen(NamedTuple):
@@ -114,7 +103,7 @@ def select_inputs(
             for candidate, found in failures
         )
         if not fitting:
-            unfilled[role] = _code_of_none(failures)
+            unfilled[role] = code_of_none([found for _, found in failures])
             continue
         abouts = tuple(dict.fromkeys(failure.about for _, found in failures for failure in found))
         counted = _counted(len(fitting), len(left), abouts)
@@ -129,7 +118,7 @@ def select_inputs(
     if unfilled and not _may_lack(definition, chosen, unfilled):
         if definition.several_projections is None:
             return NoMatch(tuple(rejected) or ("the study has no series",))
-        return _lacking(definition, chosen, unfilled, rejected)
+        return NoMatch(*lacking(len(definition.inputs), len(chosen), unfilled, rejected))
     return Selection(chosen, tuple(rejected))
 
 
@@ -143,31 +132,6 @@ def _may_lack(
     return allowed and set(unfilled.values()) <= {RefusalCode.MISSING_VIEW}
 
 
-def _lacking(
-    definition: PipelineDefinition,
-    chosen: Mapping[str, Chosen],
-    unfilled: Mapping[str, RefusalCode],
-    rejected: list[str],
-) -> NoMatch:
-    told = (
-        f"{len(chosen)} of {len(definition.inputs)} views are there once; not {', '.join(unfilled)}"
-    )
-    codes = set(unfilled.values())
-    graver = (RefusalCode.SEVERAL_IMAGES, RefusalCode.WRONG_LATERALITY, RefusalCode.MISSING_VIEW)
-    code = next(code for code in graver if code in codes)
-    if code is RefusalCode.MISSING_VIEW and not chosen:
-        code = RefusalCode.NO_PIPELINE_MATCHES
-    return NoMatch((told, *rejected), code)
-
-
-def _code_of_none(
-    failures: list[tuple[SeriesCandidate, tuple[Failure, ...]]],
-) -> RefusalCode:
-    """Why none fits: the one that would do does not tell its side, or it is not there."""
-    hidden = any({one.about for one in found} == {NOT_TOLD} for _, found in failures)
-    return RefusalCode.WRONG_LATERALITY if hidden else RefusalCode.MISSING_VIEW
-
-
 def _fitting(
     criteria: InputCriteria, candidates: list[SeriesCandidate]
 ) -> tuple[list[SeriesCandidate], list[tuple[SeriesCandidate, tuple[Failure, ...]]]]:
@@ -178,22 +142,8 @@ def _fitting(
 
 def _failures(criteria: InputCriteria, candidate: SeriesCandidate) -> Iterable[Failure]:
     if criteria.kind == "projection":
-        images = candidate.images or (candidate.header,)
-        judged = (list(_projection_failures(criteria, image)) for image in images)
-        return min(judged, key=len)  # of the image that comes nearest
+        return nearest_failures(criteria, candidate.images or (candidate.header,))
     return _volume_failures(criteria, candidate)
-
-
-def _projection_failures(criteria: InputCriteria, image: Dataset) -> Iterable[Failure]:
-    for about, told in image_failures(image, criteria):
-        yield Failure(about, told)
-    for told in strange_kinds(image):
-        yield Failure("kind of image", f"its images {told}")
-    if is_made_of_another(image) and not criteria.allow_derived:
-        yield Failure("ImageType", "ImageType is DERIVED, which allow_derived does not allow")
-    if is_for_processing(image) and not criteria.allow_for_processing:
-        told = "it is FOR PROCESSING, which allow_for_processing does not allow"
-        yield Failure("PresentationIntentType", told)
 
 
 def _volume_failures(criteria: InputCriteria, candidate: SeriesCandidate) -> Iterable[Failure]:
@@ -243,7 +193,7 @@ def _chosen(criteria: InputCriteria, fitting: list[SeriesCandidate], counted: st
 def _taken_at(criteria: InputCriteria, candidate: SeriesCandidate) -> tuple[str, str, int, str]:
     """When the image that the policy takes of the series was taken."""
     images = candidate.images or (candidate.header,)
-    fitting = [one for one in images if not list(_projection_failures(criteria, one))]
+    fitting = [one for one in images if not nearest_failures(criteria, (one,))]
     moments = sorted(taken_at(one) for one in fitting)
     return moments[-1 if criteria.several_images == "last" else 0]
 

@@ -7,18 +7,37 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, TypeAlias
 
 from sqlalchemy import select, update
 
 from storage.database import Database
 from storage.dicom_tables import Study
+from storage.job_tables import Delivery, Job
+from storage.records import DeliveryState, DestinationKind, JobState, Purpose
 from storage.table_types import storable_map
 
 Attributes: TypeAlias = Sequence[tuple[str, str]]
 """Keyword and value of attributes of patient and study."""
 
 IDENTITY_KEY = "identity"
+
+DECIDING: Final = ("PatientID", "IssuerOfPatientID", "AccessionNumber")
+"""Keywords of what makes it another patient or another order."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToldReport:
+    """A report that somebody has by now, and under which changed attributes it went."""
+
+    delivery_id: int
+    destination: str
+    job_id: int
+    study_instance_uid: str
+    told_at: datetime
+    identity: Mapping[str, str]
 
 
 def with_identity(receipt: Mapping[str, str], attributes: Attributes) -> Mapping[str, str]:
@@ -44,3 +63,39 @@ def known_identity(db: Database, study_instance_uid: str) -> Mapping[str, str]:
     own = Study.study_instance_uid == study_instance_uid
     with db.read() as session:
         return session.scalar(select(Study.listed_identity).where(own)) or {}
+
+
+def outdated_keywords(told: Mapping[str, str], listed: Mapping[str, str]) -> tuple[str, ...]:
+    """What decides and is otherwise by now than it was told; both tell what differs from images."""
+    return tuple(keyword for keyword in DECIDING if told.get(keyword) != listed.get(keyword))
+
+
+def reports_told_since(db: Database, since: datetime) -> tuple[ToldReport, ...]:
+    """The reports that stand and were told from then on, the first one first.
+
+    Objects in a PACS are not among them: it corrects what it holds together with the images.
+    """
+    statement = (
+        select(Delivery, Job.study_instance_uid)
+        .join(Job, Job.id == Delivery.job_id)
+        .where(
+            Delivery.kind != DestinationKind.DICOM,
+            Delivery.purpose == Purpose.TELL,
+            Delivery.state.in_((DeliveryState.SENT, DeliveryState.CONFIRMED)),
+            Delivery.settled_at >= since,
+            Job.state != JobState.SUPERSEDED,
+        )
+        .order_by(Delivery.id)
+    )
+    with db.read() as session:
+        return tuple(
+            ToldReport(
+                delivery_id=row.id,
+                destination=row.destination,
+                job_id=row.job_id,
+                study_instance_uid=study_uid,
+                told_at=row.settled_at or since,
+                identity=told_identity(row.receipt),
+            )
+            for row, study_uid in session.execute(statement).all()
+        )

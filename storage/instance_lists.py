@@ -40,7 +40,7 @@ def add_list(session: Session, incoming: IncomingList) -> int | None:
     if row is None:
         return None
     _add_instances(session, row.id, incoming.instances)
-    _forget_unavailable(session, row.id)
+    _forget_unavailable(session, row)
     return row.id
 
 
@@ -120,13 +120,19 @@ def _add_instances(
         session.execute(insert(ListedInstance), list(rows.values()))
 
 
-def _forget_unavailable(session: Session, list_id: int) -> None:
-    """What a sender calls unavailable now is not waited for, whatever it said before."""
+def _forget_unavailable(session: Session, row: InstanceList) -> None:
+    """What a sender calls unavailable now is not waited for, whatever it said before.
+
+    What another one has announced is: where one PACS has it no more, a modality may still send it.
+    """
     newly = select(ListedInstance.sop_instance_uid).where(
-        ListedInstance.list_id == list_id, ListedInstance.is_required.is_(False)
+        ListedInstance.list_id == row.id, ListedInstance.is_required.is_(False)
     )
+    of_sender = select(InstanceList.id).where(InstanceList.calling_ae_title == row.calling_ae_title)
     statement = update(ListedInstance).where(
-        ListedInstance.sop_instance_uid.in_(newly), ListedInstance.is_required.is_(True)
+        ListedInstance.sop_instance_uid.in_(newly),
+        ListedInstance.list_id.in_(of_sender),
+        ListedInstance.is_required.is_(True),
     )
     session.execute(
         statement.values(is_required=False), execution_options={"synchronize_session": False}

@@ -18,6 +18,7 @@ from storage.job_rows import inputs_json
 from storage.job_state import change_job, record_new_job
 from storage.job_tables import Job
 from storage.records import JobState, NewJob, Refusal
+from storage.rejected_results import RESULT_REJECTED
 from storage.state_change import Actor, Step
 from storage.study_rows import asdict_or_none
 from storage.telling import TOLD_STATES
@@ -40,7 +41,8 @@ class Enqueued(NamedTuple):
 def enqueue(session: Session, new: NewJob, now: datetime) -> Enqueued:
     """Queue a job; where this very work is known already, its job becomes the current one.
 
-    A known job that was superseded goes back into the queue; any other stays as it stands.
+    A known job that was superseded goes back into the queue, unless a person at a PACS did not want
+    its result; any other stays as it stands.
     """
     columns = _wanted(new) | {
         "study_instance_uid": new.study_instance_uid,
@@ -148,15 +150,15 @@ def _wanted(new: NewJob) -> dict[str, Any]:
 
 
 def _reuse(session: Session, new: NewJob, now: datetime) -> Enqueued:
-    known = select(Job.id, Job.state).where(
+    known = select(Job.id, Job.state, Job.reason_code).where(
         Job.study_instance_uid == new.study_instance_uid,
         Job.pipeline_digest == new.pipeline_digest,
         Job.input_digest == new.input_digest,
         Job.pipeline_name != "",
     )
-    job_id, state = session.execute(known.with_for_update()).one()
+    job_id, state, reason_code = session.execute(known.with_for_update()).one()
     step = Step(Actor.ROUTING, now, None, CURRENT_AGAIN, CURRENT_AGAIN_TEXT)
-    if state is not JobState.SUPERSEDED:
+    if state is not JobState.SUPERSEDED or reason_code == RESULT_REJECTED:
         session.execute(update(Job).where(Job.id == job_id).values(generation=new.generation))
         if state in (JobState.REFUSED, JobState.FAILED):
             tell_again(session, job_id, step)

@@ -23,7 +23,9 @@ TRANSITIONS: Final = {
     (RUNNING, QUEUED): by(
         Actor.WORKER, Actor.SWEEP, meaning="again: a retry, or the lease ran out"
     ),
-    (SUCCEEDED, SUPERSEDED): by(Actor.ROUTING, meaning="a newer job replaces its results"),
+    (SUCCEEDED, SUPERSEDED): by(
+        Actor.ROUTING, meaning="a newer job replaces its results, or the PACS has rejected them"
+    ),
     (SUPERSEDED, QUEUED): by(Actor.ROUTING, meaning="its inputs are current again"),
     (FAILED, QUEUED): by(Actor.PERSON, meaning="somebody asked for another try"),
     (REFUSED, QUEUED): by(Actor.PERSON, meaning="somebody asked for another try"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -14,11 +14,20 @@ from storage.database import Database
 from storage.dicom_records import StudyState
 from storage.dicom_tables import Instance, ReplacedInstance, Series, Study
 from storage.evidence_tables import Confirmation
+from storage.identity import outdated_keywords, told_identity
 from storage.job_tables import Delivery, Job
 from storage.records import DeliveryState, DestinationKind, JobState, Outcome, Purpose
 from storage.rejection_notes import note_rows, rejected_counts
 from storage.rejection_records import NoteRow
-from storage.sent_objects import FALLBACK_KEY, UNCONFIRMED_KEY, SentObject, sent_objects
+from storage.sent_objects import (
+    FALLBACK_KEY,
+    LEFT_OUT_KEY,
+    UNCONFIRMED_KEY,
+    SentObject,
+    sent_objects,
+)
+
+_TOLD = (DeliveryState.SENT, DeliveryState.CONFIRMED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +36,9 @@ class DeliveryRow:
 
     `unconfirmed` is why the receiver of a sent delivery has not confirmed it, where it is asked:
     `asking`, `awaited` (its report), or the reason of the last try. `sent` is what a PACS got,
-    `fallback` why it got that in place of segmentations.
+    `fallback` why it got that in place of segmentations, `left_out` what it did not take and why.
+    `outdated`: a report that was told under another patient or order than the PACS lists the study
+    under by now, by keyword.
     """
 
     delivery_id: int
@@ -41,7 +52,9 @@ class DeliveryRow:
     unconfirmed: str = ""
     sent: tuple[SentObject, ...] = ()
     fallback: str = ""
+    left_out: str = ""
     purpose: Purpose = Purpose.TELL
+    outdated: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,14 +165,17 @@ def _job_row(job: Job, deliveries: Iterable[DeliveryRow]) -> JobRow:
 
 def _deliveries(session: Session, job_ids: list[int]) -> dict[int, list[DeliveryRow]]:
     statement = (
-        select(Delivery, Confirmation)
+        select(Delivery, Confirmation, Study.listed_identity)
+        .join(Job, Job.id == Delivery.job_id)
+        .join(Study, Study.study_instance_uid == Job.study_instance_uid)
         .outerjoin(Confirmation, Confirmation.delivery_id == Delivery.id)
         .where(Delivery.job_id.in_(job_ids))
         .order_by(Delivery.id)
     )
     rows: dict[int, list[DeliveryRow]] = defaultdict(list)
-    for delivery, confirmation in session.execute(statement):
-        rows[delivery.job_id].append(_delivery_row(delivery, confirmation))
+    for delivery, confirmation, listed in session.execute(statement):
+        row = _delivery_row(delivery, confirmation)
+        rows[delivery.job_id].append(replace(row, outdated=_outdated(delivery, listed or {})))
     return rows
 
 
@@ -176,8 +192,16 @@ def _delivery_row(delivery: Delivery, confirmation: Confirmation | None) -> Deli
         unconfirmed=_unconfirmed(delivery, confirmation),
         sent=sent_objects(delivery.receipt),
         fallback=delivery.receipt.get(FALLBACK_KEY, ""),
+        left_out=delivery.receipt.get(LEFT_OUT_KEY, ""),
         purpose=delivery.purpose,
     )
+
+
+def _outdated(delivery: Delivery, listed: Mapping[str, str]) -> tuple[str, ...]:
+    is_told = delivery.state in _TOLD and delivery.purpose is Purpose.TELL
+    if not is_told or delivery.kind is DestinationKind.DICOM:
+        return ()
+    return outdated_keywords(told_identity(delivery.receipt), listed)
 
 
 def _unconfirmed(delivery: Delivery, confirmation: Confirmation | None) -> str:

@@ -61,7 +61,7 @@ class Outcome(StrEnum):
 
 
 class ObjectKind(StrEnum):
-    """Result objects by the Modality under which a PACS files them; heat maps are OT, too."""
+    """Result objects: most by their Modality. KO is a rejection note, KOS selects key images."""
 
     SEG = "SEG"
     SR = "SR"
@@ -69,6 +69,13 @@ class ObjectKind(StrEnum):
     SC = "OT"
     KO = "KO"
     HEAT = "HEAT"
+    KOS = "KOS"
+    PR = "PR"
+
+    @property
+    def modality(self) -> str:
+        """Modality (0008,0060) under which a PACS files it."""
+        return {"HEAT": "OT", "KOS": "KO"}.get(self.value, self.value)
 
 
 class DestinationKind(StrEnum):

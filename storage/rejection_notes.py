@@ -7,6 +7,7 @@ acknowledgement and its effect. What it takes back stays on disk, and is not ana
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Final
@@ -21,6 +22,7 @@ from storage.instance_files import uid_tag
 from storage.job_state import change_job
 from storage.job_tables import Audit, Job
 from storage.records import JobState
+from storage.rejected_results import NO_RESULTS, ResultRules, reject_results
 from storage.rejection_records import KeptNote, NoteRow, NoteState, ReadNote, RejectionCode
 from storage.rejection_tables import NamedInstance, RejectionNote
 from storage.state_change import Actor, Step
@@ -77,28 +79,55 @@ def dismiss_note(db: Database, note: KeptNote, state: NoteState, *, now: datetim
 
 
 def settle_note(
-    db: Database, note: KeptNote, read: ReadNote, *, may_reject: MayReject, now: datetime
+    db: Database,
+    note: KeptNote,
+    read: ReadNote,
+    *,
+    may_reject: MayReject,
+    results: ResultRules = NO_RESULTS,
+    now: datetime,
 ) -> tuple[str, ...]:
     """Obey a note, or not; returns the ids of the workers whose jobs it stopped.
 
     In one transaction: what it names, the jobs that read it, and the study, which is routed again.
+    Of our own results `results` says which ones the note may reject.
     """
     with db.begin() as session:
         # The study is locked first, as routing and the end of a job do.
         study = session.get_one(Study, note.study_instance_uid, with_for_update=True)
         senders = _senders(session, study)
+        if note.calling_ae_title in senders:
+            results = replace(results, is_for_all=True)
         if not senders or not may_reject(note.calling_ae_title, senders):
-            is_decided = study.state in _WAITING_STUDIES
-            state = NoteState.NOT_OBEYED if is_decided else NoteState.WAITING
-            _settle(session, note, state, read.title, now, len(read.sop_instance_uids))
+            _settle_results(session, note, read, study, results, now)
             return ()
         new = _in_use(session, study, read.sop_instance_uids)
-        _keep_names(session, note, read)
+        _keep_names(session, note, read.sop_instance_uids)
         _settle(session, note, NoteState.OBEYED, read.title, now, len(read.sop_instance_uids))
         stopped = _stop_jobs(session, study, read, new, now)
+        reject_results(session, note.study_instance_uid, read, results, now)
         if new and read.title.withdraws:
             _route_again(study)
         return stopped
+
+
+def _settle_results(
+    session: Session,
+    note: KeptNote,
+    read: ReadNote,
+    study: Study,
+    results: ResultRules,
+    now: datetime,
+) -> None:
+    """Settle a note of somebody who may reject no images here: results of ours, or nothing."""
+    rejected = reject_results(session, note.study_instance_uid, read, results, now)
+    if rejected:
+        _keep_names(session, note, rejected)
+        _settle(session, note, NoteState.OBEYED, read.title, now, len(rejected))
+        return
+    is_decided = study.state in _WAITING_STUDIES
+    state = NoteState.NOT_OBEYED if is_decided else NoteState.WAITING
+    _settle(session, note, state, read.title, now, len(read.sop_instance_uids))
 
 
 def is_rejected() -> ColumnElement[bool]:
@@ -162,9 +191,9 @@ def _settle(
         session.add(Audit(at=now, actor=note.calling_ae_title, **told))
 
 
-def _keep_names(session: Session, note: KeptNote, read: ReadNote) -> None:
+def _keep_names(session: Session, note: KeptNote, named: Collection[str]) -> None:
     """All at once: a note on a large series names thousands."""
-    uids = sorted(set(read.sop_instance_uids))
+    uids = sorted(set(named))
     if uids:
         rows = [{"note_id": note.note_id, "sop_instance_uid": uid} for uid in uids]
         session.execute(insert(NamedInstance), rows)

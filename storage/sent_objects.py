@@ -30,6 +30,9 @@ UNCONFIRMED_KEY = "unconfirmed"
 FALLBACK_KEY = "fallback"
 """In the receipt of a PACS that took no segmentation, and got pictures and pages: why."""
 
+LEFT_OUT_KEY = "left_out"
+"""In the receipt of a PACS that took the result without some of what goes beside it: why."""
+
 TRIED_KEY = "tried"
 """What may have arrived of a sending that broke."""
 
@@ -39,7 +42,7 @@ REJECTED_KEY = "rejected"
 FORMER_KEY = "former"
 """Reports of the same job that the destination got before, on another end of it."""
 
-_PAGES = frozenset({ObjectKind.PDF, ObjectKind.SC})
+_PAGES = frozenset({ObjectKind.PDF, ObjectKind.SC, ObjectKind.KOS, ObjectKind.PR})
 _TAKEN = (DeliveryState.SENT, DeliveryState.CONFIRMED)
 
 

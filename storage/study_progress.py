@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from storage.database import Database
@@ -49,54 +49,60 @@ def open_studies(db: Database) -> tuple[StudyProgress, ...]:
 
 
 class _Ended(NamedTuple):
-    number: int
     end: str
-    opened_at: datetime
     ended_at: datetime
 
 
-def _decisive(ended: Sequence[_Ended]) -> _Ended | None:
+def _decisive(session: Session, study_uid: str) -> _Ended | None:
     """The association whose end counts: the last one, unless an earlier one broke off.
 
     What broke off counts until a sender has come back after it and was released: of several
-    associations side by side, the clean end of one does not mend the abort of another.
+    associations side by side, the clean end of one does not mend the abort of another. Some
+    modalities open one for each image, so that the database looks through them.
     """
-    if not ended:
-        return None
-    broken = [each for each in ended if each.end != "released"]
-    if not broken:
-        return ended[-1]
-    came_back = any(
-        each.end == "released" and all(_follows(each, other) for other in broken) for each in ended
-    )
-    return ended[-1] if came_back else broken[-1]
+    ended = _of_study(Association.end, Association.ended_at, study_uid=study_uid)
+    ended = ended.where(Association.ended_at.is_not(None))
+    newest = ended.order_by(Association.ended_at.desc(), Association.id.desc()).limit(1)
+    broke_off = Association.end != "released"
+    numbers = func.max(Association.id), func.max(Association.ended_at)
+    broken = _of_study(*numbers, study_uid=study_uid).where(broke_off)
+    number, ended_at = session.execute(broken).one()
+    if number is not None and not session.scalar(_came_back(study_uid, number, ended_at)):
+        newest = newest.where(broke_off)
+    last = session.execute(newest).one_or_none()
+    return None if last is None else _Ended(*last)
 
 
-def _follows(later: _Ended, earlier: _Ended) -> bool:
-    """Whether an association was opened after the end of another one.
+def _came_back(study_uid: str, number: int, ended_at: datetime) -> Select[bool]:
+    """Whether an association was opened after the end of those that broke off, and released.
 
     A clock that was set back makes earlier ones look later; their numbers it cannot change.
     """
-    return later.number > earlier.number and later.opened_at > earlier.ended_at
+    released = _of_study(Association.id, study_uid=study_uid).where(
+        Association.end == "released",
+        Association.id > number,
+        Association.opened_at > ended_at,
+    )
+    return select(released.exists())
+
+
+def _of_study(*columns: Any, study_uid: str) -> Select[Any]:
+    joined = (
+        select(*columns)
+        .select_from(Association)
+        .join(AssociationStudy, AssociationStudy.association_id == Association.id)
+    )
+    return joined.where(AssociationStudy.study_instance_uid == study_uid)
 
 
 def _progress(session: Session, study: Study) -> StudyProgress:
-    touching = (
-        select(Association.id, Association.end, Association.opened_at, Association.ended_at)
-        .join(AssociationStudy, AssociationStudy.association_id == Association.id)
-        .where(AssociationStudy.study_instance_uid == study.study_instance_uid)
-        .order_by(Association.ended_at, Association.id)
+    running = _of_study(func.count(), study_uid=study.study_instance_uid).where(
+        Association.ended_at.is_(None)
     )
-    associations = session.execute(touching).all()
-    ended = [
-        _Ended(number, str(end), opened, at)
-        for number, end, opened, at in associations
-        if at is not None
-    ]
-    last = _decisive(ended)
+    last = _decisive(session, study.study_instance_uid)
     return StudyProgress(
         study=study_record(study),
-        running_associations=len(associations) - len(ended),
+        running_associations=session.scalar(running) or 0,
         last_association_end=last.end if last else None,
         last_association_ended_at=last.ended_at if last else None,
         series_counts=series_counts(session, study.study_instance_uid),

@@ -6,6 +6,7 @@ purpose `withdraw`, and its receipt still says what the receiver has.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, exists, or_, select
@@ -28,15 +29,23 @@ WITHDRAWABLE: Final = (DestinationKind.FHIR, DestinationKind.FOLDER, Destination
 """Where a report can be taken back always; a PACS takes a rejection note where it is set so."""
 
 
-def withdraw_deliveries(session: Session, job_id: int, step: Step) -> None:
-    """Take back all that a replaced job told; what is being sent follows when it is settled."""
-    told = select(Delivery.id).where(
+def withdraw_deliveries(
+    session: Session, job_id: int, step: Step, spared: Collection[str] = ()
+) -> None:
+    """Take back all that a replaced job told; what is being sent follows when it is settled.
+
+    Destinations that are `spared` get nothing more, and are told nothing.
+    """
+    told = select(Delivery).where(
         Delivery.job_id == job_id,
         Delivery.purpose == Purpose.TELL,
         Delivery.state != DeliveryState.SENDING,
     )
-    for delivery_id in session.scalars(told.order_by(Delivery.id).with_for_update()).all():
-        withdraw_delivery(session, delivery_id, step)
+    for row in session.scalars(told.order_by(Delivery.id).with_for_update()).all():
+        if row.destination not in spared:
+            withdraw_delivery(session, row.id, step)
+        elif row.state is DeliveryState.PENDING:
+            _drop(session, row, step)
 
 
 def withdraw_delivery(session: Session, delivery_id: int, step: Step) -> None:
@@ -46,8 +55,12 @@ def withdraw_delivery(session: Session, delivery_id: int, step: Step) -> None:
         columns = _anew(Purpose.WITHDRAW, step)
         change_delivery(session, row.id, row.state, DeliveryState.PENDING, step, **columns)
     elif row.state is DeliveryState.PENDING:
-        states = DeliveryState.PENDING, DeliveryState.DEAD
-        change_delivery(session, row.id, *states, step, settled_at=step.now)
+        _drop(session, row, step)
+
+
+def _drop(session: Session, row: Delivery, step: Step) -> None:
+    states = DeliveryState.PENDING, DeliveryState.DEAD
+    change_delivery(session, row.id, *states, step, settled_at=step.now)
 
 
 def is_withdrawable(row: Delivery) -> bool:

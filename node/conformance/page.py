@@ -70,6 +70,8 @@ _DATA = """## Data sets
   withdrawn. 113039 stops jobs that have not ended, and nothing else. Whose notes count is a setting
   of the sender (`rejection_notes`). Other titles are kept, and change nothing.
 - Instances of 113001, 113037 and 113038 that come again are kept, and not analysed.
+- The same titles on a SEG or SR of ours withdraw the result at all other receivers, where the note
+  comes from a sender of its images or from a destination that got it (`rejected_results`).
 - A destination may be sent such notes on results that newer ones replace (`superseded`), with the
   title 113001 or 113039 and without a Document Title Modifier.
 

@@ -11,6 +11,7 @@ from pynetdicom.presentation import DEFAULT_TRANSFER_SYNTAXES, PresentationConte
 from pynetdicom.sop_class import (
     Comprehensive3DSRStorage,
     EncapsulatedPDFStorage,
+    GrayscaleSoftcopyPresentationStateStorage,
     KeyObjectSelectionDocumentStorage,
     SecondaryCaptureImageStorage,
     SegmentationStorage,
@@ -51,6 +52,8 @@ RESULT_SOP_CLASSES: Mapping[ObjectKind, UID] = {
     ObjectKind.SC: SecondaryCaptureImageStorage,
     ObjectKind.KO: KeyObjectSelectionDocumentStorage,
     ObjectKind.HEAT: SecondaryCaptureImageStorage,
+    ObjectKind.KOS: KeyObjectSelectionDocumentStorage,
+    ObjectKind.PR: GrayscaleSoftcopyPresentationStateStorage,
 }
 """The SOP Class of each kind of result object."""
 
@@ -91,9 +94,10 @@ def scu_section() -> list[str]:
         "every object, RLE, JPEG-LS and JPEG 2000 lossless for LABELMAP and FRACTIONAL. Where "
         "there is a choice, an association with all alternatives is opened first and released; "
         "LABELMAP gives way to Segmentation Storage where it is not accepted, and that to "
-        "what `fallback` says, with a report that refers to no segmentation. `radnode send` "
-        "proposes the SOP Classes and transfer syntaxes of "
-        "the files that it is given.",
+        "what `fallback` says, with a report that refers to no segmentation. Results of KOS (key "
+        "images, Of Interest) and PR (their outlines) are left out where they are not accepted, "
+        "and HEAT results with the references to them in the report. `radnode send` proposes the "
+        "SOP Classes and transfer syntaxes of the files that it is given.",
     ]
 
 

@@ -38,7 +38,7 @@ from storage.instance_recorder import InstanceRecorder
 from storage.records import AlgorithmIdentity, ObjectKind
 
 _OWN_MANUFACTURER = AlgorithmIdentity("", "", "", "").manufacturer
-_RESULT_MODALITIES = frozenset(ObjectKind)
+_RESULT_MODALITIES = frozenset(kind.modality for kind in ObjectKind)
 
 _QUARANTINED = {
     ConflictReason.OTHER_PATIENT: StoreFailure.OTHER_PATIENT,

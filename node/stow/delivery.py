@@ -6,8 +6,8 @@ to the next. Segmentations go first, so that no report refers to what was refuse
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import structlog
@@ -15,7 +15,7 @@ import structlog
 from config.settings import NodeSettings, StowDestination
 from fhir.progress import Progress
 from node.errors import FormRefused, PermanentDelivery
-from node.fallback import kinds_instead, told_instead
+from node.fallback import kinds_instead, told_instead, told_left_out
 from node.made_objects import PreparedObject
 from node.object_negotiation import wanted_encodings
 from node.outcome_report import header_source, outcome_objects
@@ -24,6 +24,7 @@ from node.settled_form import form_of
 from node.stow.posting import Posting, as_on_disk
 from node.stow.progress import StoredSoFar
 from node.superseding import carried_over, revised_objects, taken_back
+from node.wanted_objects import Offer, may_be_refused
 from pipelines.objects.encoding import Encoding
 from storage.instance_files import InstanceFiles
 from storage.records import FinishedJob, ObjectKind
@@ -92,47 +93,92 @@ class StowDelivery:
 
     def deliver(self) -> Mapping[str, str]:
         """Send what is not there yet, in the first form that is taken."""
-        wanted = {each.kind.name.lower() for each in self.finished.objects}
-        kinds = [kind for kind in self.destination.objects if kind in wanted]
+        made = {each.kind.name.lower() for each in self.finished.objects}
+        kinds = tuple(kind for kind in self.destination.objects if kind in made)
         if not kinds:
             return {**carried_over(self.progress.receipt), RECEIPT_KEY: told([])}
         so_far = StoredSoFar.of(self.progress)
+        try:
+            return self._in_some_form(Offer(kinds), so_far)
+        except FormRefused as refusal:
+            return self._delivered_instead(refusal, so_far)
+
+    def _in_some_form(self, offer: Offer, so_far: StoredSoFar) -> Mapping[str, str]:
         refusal: FormRefused | None = None
-        for encoding in wanted_encodings(self.destination, {ObjectKind[k.upper()] for k in kinds}):
+        for encoding in wanted_encodings(
+            self.destination, {ObjectKind[k.upper()] for k in offer.kinds}
+        ):
             if so_far.form not in ("", form_of(encoding)):
                 continue
             try:
-                return self._delivered(kinds, encoding, so_far)
+                return self._delivered(offer, encoding, so_far)
             except FormRefused as error:
                 refusal = error
                 _log.warning("form_refused", form=form_of(encoding), reason=error.text)
         if refusal is None:
             raise PermanentDelivery("not_encodable", "the profile allows no encoding any more")
-        return self._delivered_instead(refusal, so_far)
+        raise refusal
 
     def _delivered(
-        self, kinds: Sequence[str], encoding: Encoding, so_far: StoredSoFar
+        self, offer: Offer, encoding: Encoding, so_far: StoredSoFar
     ) -> Mapping[str, str]:
-        objects = self._objects(kinds, encoding)
+        """Send in the order in which objects refer to each other."""
+        objects = self._objects(offer, encoding)
         posting = Posting(self.destination, so_far, objects)
         segmentations = [each for each in objects if each.told.kind is ObjectKind.SEG]
-        posting.send(segmentations)
+        try:
+            posting.send(segmentations)
+        except FormRefused as refusal:
+            if all(so_far.lacks(each.told.sop_instance_uid) for each in segmentations):
+                raise
+            # Another form beside it would show the same structures twice.
+            text = f"{refusal.text}; a part of the result is there already"
+            raise PermanentDelivery(refusal.code, text) from refusal
         if segmentations:
             so_far.settle_on(form_of(encoding))
-        posting.send([each for each in objects if each not in segmentations])
-        return so_far.receipt([each.told for each in objects])
+        try:
+            posting.send([each for each in objects if each.told.kind is ObjectKind.HEAT])
+        except FormRefused as refusal:
+            receipt = self._delivered(replace(offer, explains=False), encoding, so_far)
+            return told_left_out(receipt, ObjectKind.HEAT.name, refusal.text)
+        beside = may_be_refused(objects)
+        posting.send([each for each in objects if each.told.sop_instance_uid not in beside])
+        return self._with_others(posting, objects, beside, so_far)
+
+    def _with_others(
+        self,
+        posting: Posting,
+        objects: Sequence[PreparedObject],
+        beside: Collection[str],
+        so_far: StoredSoFar,
+    ) -> Mapping[str, str]:
+        """Send what may be refused; the receipt says what was."""
+        refusals = {
+            each.told.kind.name: posting.refusal_of(each)
+            for each in objects
+            if each.told.sop_instance_uid in beside
+        }
+        taken = [each.told for each in objects if not refusals.get(each.told.kind.name)]
+        receipt = so_far.receipt(taken)
+        for name, why in refusals.items():
+            receipt = told_left_out(receipt, name, why) if why else receipt
+        return receipt
 
     def _delivered_instead(self, refusal: FormRefused, so_far: StoredSoFar) -> Mapping[str, str]:
         """Send what the profile has in place of segmentations, each if it is taken."""
         kinds = kinds_instead(self.destination, self.finished, refusal)
-        objects = self._objects(kinds, Encoding()) if kinds else ()
+        objects = self._objects(Offer(kinds), Encoding()) if kinds else ()
         posting = Posting(self.destination, so_far, objects)
-        taken = [each for each in objects if posting.is_taken(each)]
+        pages = [each for each in objects if each.told.kind is not ObjectKind.KOS]
+        taken = [each for each in pages if not posting.refusal_of(each)]
         if not taken:
             raise refusal
+        # Key images alone are no result.
+        marks = (each for each in objects if each not in pages)
+        taken += [each for each in marks if not posting.refusal_of(each)]
         return {**so_far.receipt([each.told for each in taken]), **told_instead(refusal)}
 
-    def _objects(self, kinds: Sequence[str], encoding: Encoding) -> tuple[PreparedObject, ...]:
-        objects = prepared_objects(self.files, self.finished, kinds, [encoding])
+    def _objects(self, offer: Offer, encoding: Encoding) -> tuple[PreparedObject, ...]:
+        objects = prepared_objects(self.files, self.finished, offer, [encoding])
         receipt = self.progress.receipt
         return tuple(map(as_on_disk, revised_objects(self.files, self.finished, objects, receipt)))

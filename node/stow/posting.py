@@ -53,14 +53,14 @@ class Posting:
         if missing:
             self._post(missing)
 
-    def is_taken(self, item: PreparedObject) -> bool:
-        """Send one object; False where the server does not take it. Raises as `send`, else."""
+    def refusal_of(self, item: PreparedObject) -> str:
+        """Send one object; why the server does not take it, or ''. Raises as `send`, else."""
         try:
             self.send([item])
         except PermanentDelivery as error:
             _log.warning("object_refused", kind=item.told.kind.name, reason=error.text)
-            return False
-        return True
+            return error.text
+        return ""
 
     def _post(self, objects: Sequence[PreparedObject]) -> None:
         for each in objects:

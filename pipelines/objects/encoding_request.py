@@ -15,13 +15,17 @@ _KEPT = ("segmentation", "report")
 
 @dataclass(frozen=True, slots=True)
 class EncodingRequest:
-    """Kept files, and how they are wanted; `images` are read where empty frames are."""
+    """Kept files, and how they are wanted; `images` are read where empty frames are.
+
+    `explains`: whether the report may refer to pictures that explain a class.
+    """
 
     segmentation: Path | None
     report: Path | None
     images: tuple[Path, ...]
     encoding: Encoding
     out_dir: Path
+    explains: bool = True
 
     def to_json(self) -> str:
         """Give the request as the process reads it."""
@@ -38,7 +42,11 @@ class EncodingRequest:
         paths = {name: Path(known[name]) if known[name] else None for name in _KEPT}
         images = tuple(map(Path, known["images"]))
         return cls(
-            **paths, images=images, encoding=Encoding(**wanted), out_dir=Path(known["out_dir"])
+            **paths,
+            images=images,
+            encoding=Encoding(**wanted),
+            out_dir=Path(known["out_dir"]),
+            explains=known["explains"],
         )
 
 

@@ -60,8 +60,8 @@ def key_images(
 
     Raises ValueError when the SEG lies on other images.
     """
-    by_slice = _frames_by_slice(volume, segmentation)
-    shown = _spread(sorted(by_slice) or range(volume.voxels.shape[0]), most)
+    by_slice = frames_by_slice(volume, segmentation)
+    shown = spread(sorted(by_slice) or range(volume.voxels.shape[0]), most)
     legend = legend_of(segmentation) if segmentation else ()
     colours = {entry.number: entry.colour for entry in legend}
     window = _window(volume, by_slice)
@@ -107,7 +107,7 @@ def legend_of(segmentation: DecodedSegmentation) -> tuple[LegendEntry, ...]:
     )
 
 
-def _frames_by_slice(
+def frames_by_slice(
     volume: SeriesVolume, segmentation: DecodedSegmentation | None
 ) -> dict[int, list[SegmentationFrame]]:
     """Give the frames that hold anything, by the slice that they reference."""
@@ -128,7 +128,8 @@ def _frames_by_slice(
     return placed
 
 
-def _spread(used: Sequence[int], most: int) -> tuple[int, ...]:
+def spread(used: Sequence[int], most: int) -> tuple[int, ...]:
+    """Give up to `most` of the slices, evenly."""
     picks = np.linspace(0, len(used) - 1, min(most, len(used)))
     return tuple(int(used[round(pick)]) for pick in picks)
 

@@ -29,7 +29,12 @@ from pipelines.objects.encoded_segmentation import compressed, encoded_segmentat
 from pipelines.objects.encoding import Encoding, Part, SegmentationForm, parts_of
 from pipelines.objects.encoding_proof import prove_encoding
 from pipelines.objects.encoding_request import EncodedObject, EncodingRequest
-from pipelines.objects.report_references import SentPart, detached_report, repointed_report
+from pipelines.objects.report_references import (
+    SentPart,
+    detached_report,
+    repointed_report,
+    unexplained_report,
+)
 from pipelines.objects.write import write_object
 
 
@@ -99,6 +104,8 @@ def _reference(made: Dataset) -> Dataset:
 
 def _made_report(request: EncodingRequest, sent: Sequence[SentPart]) -> EncodedObject:
     report: Dataset = dcmread(request.report or "")
+    if not request.explains:
+        report = unexplained_report(report)
     if request.segmentation is None:
         report = detached_report(report)
     else:

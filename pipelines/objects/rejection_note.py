@@ -14,6 +14,7 @@ from pydicom.dataset import Dataset
 from pipelines.errors import ProofFailed
 from pipelines.objects.codes import DEVICE, coded
 from pipelines.objects.composing import NoteRequest, Rejected
+from pipelines.objects.key_object_selection import leave_references_unnamed
 from pipelines.objects.notice_header import mark_notice
 from pipelines.objects.source_header import patient_and_study
 from pipelines.objects.station import MANUFACTURER
@@ -65,18 +66,11 @@ def build_rejection_note(request: NoteRequest, made: Dataset) -> Dataset:
         instance_number=1,
         manufacturer=MANUFACTURER,
     )
-    _leave_references_unnamed(note)
+    leave_references_unnamed(note)
     mark_notice(note, made, _SERIES_DESCRIPTION, request.rejected_at)
     for keyword, value in request.attributes:
         setattr(note, keyword, value)
     return note
-
-
-def _leave_references_unnamed(note: Dataset) -> None:
-    """Take away the purpose that the library gives to references: TID 2010 has none."""
-    for item in note.ContentSequence:
-        if "ReferencedSOPSequence" in item:
-            del item.ConceptNameCodeSequence
 
 
 def prove_rejection_note(note: Dataset, request: NoteRequest) -> None:

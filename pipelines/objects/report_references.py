@@ -6,7 +6,7 @@ them its own UIDs: it is another SOP Instance.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 
@@ -14,6 +14,7 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as DicomSequence
 from pydicom.uid import SegmentationStorage
 
+from pipelines.objects.codes import VISUAL_EXPLANATION
 from pipelines.objects.encoding import LABEL_MAP_SEGMENTATION_STORAGE, Part
 from pipelines.objects.uids import encoded_uid
 
@@ -22,6 +23,7 @@ _OF_SEGMENT = frozenset({"121191", "121232", "121233"})
 """Referenced Segment, and what tells the source of a segmentation (TID 1411)."""
 _GROUP_WITHOUT_REGION = "1501"
 _ALONE = "without segmentation"
+_UNEXPLAINED = "without explanations"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,9 +38,7 @@ def repointed_report(report: Dataset, kept_uid: str, sent: Sequence[SentPart]) -
     """Give the SR with every reference to the SEG `kept_uid` turned to what is sent instead."""
     made = deepcopy(report)
     role = ", ".join(item.part.role for item in sent)
-    made.SOPInstanceUID = encoded_uid(str(report.SOPInstanceUID), role)
-    made.SeriesInstanceUID = encoded_uid(str(report.SeriesInstanceUID), role)
-    made.file_meta.MediaStorageSOPInstanceUID = made.SOPInstanceUID
+    _rename(made, report, role)
     for reference in _references(made):
         if str(reference.ReferencedSOPInstanceUID) == kept_uid:
             _repoint(reference, sent)
@@ -56,13 +56,54 @@ def detached_report(report: Dataset) -> Dataset:
     made = deepcopy(report)
     if not _detach(made):
         return report
-    made.SOPInstanceUID = encoded_uid(str(report.SOPInstanceUID), _ALONE)
-    made.SeriesInstanceUID = encoded_uid(str(report.SeriesInstanceUID), _ALONE)
-    made.file_meta.MediaStorageSOPInstanceUID = made.SOPInstanceUID
-    for study in made.get("CurrentRequestedProcedureEvidenceSequence") or []:
-        series = [_without_segmentations(item) for item in study.ReferencedSeriesSequence]
-        study.ReferencedSeriesSequence = [item for item in series if item.ReferencedSOPSequence]
+    _rename(made, report, _ALONE)
+    _leave_out(made, lambda item: item.ReferencedSOPClassUID in _SEGMENTATIONS)
     return made
+
+
+def unexplained_report(report: Dataset) -> Dataset:
+    """Give the SR without the pictures that explain its classes, for who does not get them.
+
+    An SR that refers to none is given as it is.
+    """
+    made = deepcopy(report)
+    pictures = set(_taken_out(made, VISUAL_EXPLANATION.value))
+    if not pictures:
+        return report
+    _rename(made, report, _UNEXPLAINED)
+    _leave_out(made, lambda item: str(item.ReferencedSOPInstanceUID) in pictures)
+    return made
+
+
+def _taken_out(node: Dataset, name: str) -> Iterator[str]:
+    """Take items of this name out of a tree; give the instances that they referred to."""
+    items = node.get("ContentSequence") or []
+    others = [item for item in items if _name(item) != name]
+    if len(others) < len(items):
+        for item in items:
+            if _name(item) == name:
+                yield from (str(each.ReferencedSOPInstanceUID) for each in _own(item))
+        node.ContentSequence = others
+    for item in others:
+        yield from _taken_out(item, name)
+
+
+def _own(item: Dataset) -> Sequence[Dataset]:
+    return item.get("ReferencedSOPSequence") or []
+
+
+def _rename(made: Dataset, report: Dataset, role: str) -> None:
+    """Make another SOP Instance of it, in a series of its own."""
+    made.SOPInstanceUID = encoded_uid(str(report.SOPInstanceUID), role)
+    made.SeriesInstanceUID = encoded_uid(str(report.SeriesInstanceUID), role)
+    made.file_meta.MediaStorageSOPInstanceUID = made.SOPInstanceUID
+
+
+def _leave_out(made: Dataset, is_gone: Callable[[Dataset], bool]) -> None:
+    """Take instances, and series that have no other one, out of the evidence."""
+    for study in made.get("CurrentRequestedProcedureEvidenceSequence") or []:
+        series = [_without(item, is_gone) for item in study.ReferencedSeriesSequence]
+        study.ReferencedSeriesSequence = [item for item in series if item.ReferencedSOPSequence]
 
 
 def _detach(node: Dataset) -> bool:
@@ -82,20 +123,16 @@ def _name(item: Dataset) -> str:
     return str(names[0].CodeValue) if names else ""
 
 
-def _without_segmentations(series: Dataset) -> Dataset:
+def _without(series: Dataset, is_gone: Callable[[Dataset], bool]) -> Dataset:
     kept = Dataset()
     kept.update(series)
-    kept.ReferencedSOPSequence = [
-        item
-        for item in series.ReferencedSOPSequence
-        if item.ReferencedSOPClassUID not in _SEGMENTATIONS
-    ]
+    kept.ReferencedSOPSequence = [item for item in _own(series) if not is_gone(item)]
     return kept
 
 
 def _references(node: Dataset) -> Iterator[Dataset]:
     for item in node.get("ContentSequence") or []:
-        yield from item.get("ReferencedSOPSequence") or []
+        yield from _own(item)
         yield from _references(item)
 
 

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import highdicom as hd
 from pydicom.dataset import Dataset
 
 from pipelines.objects.codes import (
-    DEVICE,
     ENGLISH,
     IMAGING_MEASUREMENT_REPORT,
     IMAGING_MEASUREMENTS,
@@ -22,6 +20,7 @@ from pipelines.objects.codes import (
     coded,
 )
 from pipelines.objects.identity import Origin, ResultIdentity
+from pipelines.objects.observer import observing_device
 from pipelines.objects.report_classes import class_groups
 from pipelines.objects.report_evaluations import qualitative_evaluations
 from pipelines.objects.report_groups import measurement_groups
@@ -113,7 +112,7 @@ def _content(request: ReportRequest) -> Dataset:
     )
     items = [
         *hd.sr.LanguageOfContentItemAndDescendants(coded(ENGLISH)),
-        *_observation_context(request.origin),
+        *hd.sr.ObservationContext(observer_device_context=observing_device(request.origin)),
         hd.sr.CodeContentItem(
             name=coded(PROCEDURE_REPORTED),
             value=coded(request.procedure_reported),
@@ -153,19 +152,3 @@ def _imaging_measurements(request: ReportRequest) -> Dataset:
     )
     container.ContentSequence = hd.sr.ContentSequence([item for group in groups for item in group])
     return container
-
-
-def _observation_context(origin: Origin) -> Any:
-    algorithm = origin.algorithm
-    device = hd.sr.DeviceObserverIdentifyingAttributes(
-        uid=algorithm.device_uid,
-        name=origin.station.node_name,
-        manufacturer_name=algorithm.manufacturer,
-        model_name=algorithm.name,
-        serial_number=origin.station.node_name,
-    )
-    return hd.sr.ObservationContext(
-        observer_device_context=hd.sr.ObserverContext(
-            observer_type=coded(DEVICE), observer_identifying_attributes=device
-        )
-    )

@@ -79,7 +79,9 @@ def captured_picture(
     picture.ImageType = ["DERIVED", "SECONDARY"]
     picture.BurnedInAnnotation = "YES" if _burnt_in(source) else "NO"
     picture.SourceImageSequence = _source_images(source, indices)
-    _take_over(picture, source)
+    take_over_body_part(picture, source)
+    # What was lost stays lost (PS3.3 C.7.6.1.1.5).
+    _take_over(picture, source, _LOSSY)
     _set_pixels(picture, sheet)
     mark_result(picture, source, identity, origin)
     return picture
@@ -112,17 +114,21 @@ def _source_images(source: SourceSeries, indices: Iterable[int]) -> list[Dataset
     return items
 
 
-def _take_over(picture: Dataset, source: SourceSeries) -> None:
-    """Take over the part of the body, and what was lost: that stays lost (PS3.3 C.7.6.1.1.5)."""
-    for keyword in (*_BODY_PART, *_LOSSY):
+def take_over_body_part(result: Dataset, source: SourceSeries) -> None:
+    """Take over which part of the body the series shows (General Series, PS3.3 C.7.3.1)."""
+    _take_over(result, source, _BODY_PART)
+    if not any(keyword in result for keyword in _BODY_PART):
+        # Type 2C: whether a part is one of a pair is unknown with the part.
+        result.Laterality = ""
+    if "Laterality" not in result and side_of(source.first) is not Side.UNSTATED:
+        result.Laterality = ""  # a part of a pair; images of one series may show either
+
+
+def _take_over(picture: Dataset, source: SourceSeries, keywords: Iterable[str]) -> None:
+    for keyword in keywords:
         element = taken_over(source.first, keyword)
         if element is not None and not element.is_empty:
             picture.add(element)
-    if not any(keyword in picture for keyword in _BODY_PART):
-        # Type 2C: whether a part is one of a pair is unknown with the part.
-        picture.Laterality = ""
-    if "Laterality" not in picture and side_of(source.first) is not Side.UNSTATED:
-        picture.Laterality = ""  # a part of a pair; images of one series may show either
 
 
 def _set_pixels(picture: Dataset, sheet: Any) -> None:

@@ -127,7 +127,7 @@ def sanitised(source: SourceSeries, spacing_between_slices_mm: float) -> list[Da
     (no_geometry) for slices without a frame of reference.
     """
     if source.is_projection:
-        return [_references(source.first)]
+        return [bare_reference(source.first)]
     planes = source.planes()
     if not source.first.get("FrameOfReferenceUID"):
         raise Refused(RefusalCode.NO_GEOMETRY, "the series states no frame of reference")
@@ -141,7 +141,7 @@ def sanitised(source: SourceSeries, spacing_between_slices_mm: float) -> list[Da
 
 
 def _classic(header: Dataset, plane: SourcePlane, first: SourcePlane, measures: Dataset) -> Dataset:
-    copy = _references(header)
+    copy = bare_reference(header)
     copy.update(measures)
     copy.ImagePositionPatient = _decimal_strings(plane.position)
     copy.ImageOrientationPatient = _orientation(first)
@@ -149,7 +149,7 @@ def _classic(header: Dataset, plane: SourcePlane, first: SourcePlane, measures: 
 
 
 def _enhanced(header: Dataset, planes: Sequence[SourcePlane], measures: Dataset) -> Dataset:
-    copy = _references(header)
+    copy = bare_reference(header)
     shared = Dataset()
     shared.PixelMeasuresSequence = [measures]
     shared.PlaneOrientationSequence = [_item("ImageOrientationPatient", _orientation(planes[0]))]
@@ -165,7 +165,8 @@ def _enhanced(header: Dataset, planes: Sequence[SourcePlane], measures: Dataset)
     return copy
 
 
-def _references(header: Dataset) -> Dataset:
+def bare_reference(header: Dataset) -> Dataset:
+    """Give what the library asks of an image that is referred to, and no patient."""
     copy = Dataset()
     for keyword in _REFERENCES:
         setattr(copy, keyword, str(header.get(keyword, "")))

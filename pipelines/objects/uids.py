@@ -29,6 +29,10 @@ class ResultUids:
     sc_series: str
     sc_instance: str
     heat_series: str
+    kos_series: str
+    kos_instance: str
+    pr_series: str
+    pr_instance: str
 
 
 def result_uid(input_digest: str, pipeline_digest: str, role: str) -> str:

@@ -18,10 +18,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
+from pydicom import dcmread
 from pydicom.filereader import read_file_meta_info
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 TIMEOUT_S = 120
+_TEXTS = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,8 @@ class FalseAlarm:
 FALSE_ALARMS = (
     FalseAlarm(
         "dciodvfy",
-        r"^(Segmentation|Comprehensive3DSR|EncapsulatedPDF|SCImage|KeyObjectSelectionDocument)$",
+        r"^(Segmentation|Comprehensive3DSR|EncapsulatedPDF|SCImage|KeyObjectSelectionDocument"
+        r"|GrayscaleSoftcopyPresentationState)$",
         "the name of the IOD that it recognised, not a message",
     ),
     FalseAlarm(
@@ -58,6 +62,11 @@ FALSE_ALARMS = (
         "dciodvfy",
         r"^Warning - </PatientName.* - Retired Person Name form",
         "the name of the source, which is carried over as it is",
+    ),
+    FalseAlarm(
+        "dcmpschk",
+        r"^W: (Testing: .*|Test passed\.)$",
+        "what it does, and that it found nothing",
     ),
     FalseAlarm(
         "dcentvfy",
@@ -128,6 +137,31 @@ def dsrdump(path: Path) -> tuple[str, tuple[str, ...]]:
     code, out, err = _run(["dsrdump", "+Pc", "+Pl", str(path)])
     messages = _counting("dsrdump", err)
     return out, messages if code == 0 else (*messages, f"dsrdump ended with {code}")
+
+
+def dcmpschk(path: Path, folder: Path) -> tuple[str, ...]:
+    """Check a presentation state with DCMTK: its classes read it, and its values are valid.
+
+    It cannot check values in UTF-8, and gets a copy in `folder` with a ? for each other sign.
+    """
+    plain = dcmread(path)
+    for element in plain.iterall():
+        if element.VR in _TEXTS and element.value:
+            element.value = str(element.value).encode("ascii", "replace").decode()
+    plain.SpecificCharacterSet = "ISO_IR 100"
+    copy = folder / f"ascii-{path.name}"
+    plain.save_as(copy)
+    _, out, err = _run(["dcmpschk", str(copy)])
+    return _counting("dcmpschk", out + err)
+
+
+def dcmp2pgm(state: Path, image: Path, folder: Path) -> NDArray[np.uint8]:
+    """Show an image as a presentation state says, with DCMTK: grey values [row, column]."""
+    picture = folder / f"{image.stem}.pgm"
+    code, _, err = _run(["dcmp2pgm", "-p", str(state), str(image), str(picture)])
+    if code or err.strip():
+        raise CheckerFailed(f"dcmp2pgm ended with {code}: {err[-300:]}")
+    return np.asarray(Image.open(picture), dtype=np.uint8)
 
 
 def segimage2itkimage(path: Path, folder: Path) -> dict[int, tuple[SegmentImage, dict[str, Any]]]:

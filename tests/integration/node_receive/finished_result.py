@@ -18,6 +18,9 @@ FILES = {
     ObjectKind.SR: "sr.dcm",
     ObjectKind.PDF: "report.dcm",
     ObjectKind.SC: "capture.dcm",
+    ObjectKind.KOS: "key_objects.dcm",
+    ObjectKind.PR: "presentation.dcm",
+    ObjectKind.HEAT: "heat-01.dcm",
 }
 
 

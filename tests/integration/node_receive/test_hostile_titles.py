@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 
 import pytest
+import structlog
 from rich.console import Console
 
 from config.settings import LogSettings
@@ -42,7 +43,7 @@ def log(request: pytest.FixtureRequest) -> Iterator[io.StringIO]:
     settings = LogSettings(level="debug", format=request.param)
     configure_logging(settings, process="test", stream=stream)
     yield stream
-    configure_logging(LogSettings(), process="test")
+    structlog.reset_defaults()  # the stream of now would be closed in later tests
 
 
 def _is_harmless(text: str) -> bool:

@@ -26,7 +26,7 @@ from storage.instance_files import InstanceFiles
 from storage.jobs import finish_job
 from storage.records import DeliveryState, DestinationKind, NewDelivery
 from tests.integration.node_receive.mr_study import mr_instance, write
-from tests.integration.node_receive.test_superseded_results_at_a_pacs import (
+from tests.integration.node_receive.superseding_site import (
     A,
     B,
     Pacs,

@@ -19,7 +19,7 @@ from storage.job_inputs import InputInstance, JobInput
 from storage.jobs import fail_job, list_jobs, refuse_job, retry_job
 from storage.records import DeliveryState, NewJob, Purpose, Refusal
 from storage.studies import route
-from tests.integration.node_receive.test_superseded_results_at_a_pacs import (
+from tests.integration.node_receive.superseding_site import (
     Pacs,
     Site,
     db,

@@ -289,7 +289,7 @@ def test_private_and_retired_storage_classes_are_taken(
         assert store(assoc, path) == [SUCCESS]
 
 
-@pytest.mark.parametrize("modality", ["SEG", "SR"])
+@pytest.mark.parametrize("modality", ["SEG", "SR", "KO", "PR"])
 def test_a_result_of_radnode_that_comes_back_opens_no_study(
     running: Running, tmp_path: Path, modality: str
 ) -> None:

@@ -107,6 +107,19 @@ def test_a_label_map_that_is_refused_gives_way_to_binary(
     assert sent[0].sop_instance_uid in str(report)
 
 
+def test_a_part_that_is_refused_after_another_was_taken_is_for_a_person(
+    tries: Tries, serve: Serve
+) -> None:
+    script = StowScript()
+    script.reasons = lambda one: 0x0000 if one is script.posts[0][0] else 0xA900
+    failure = tries.failure(serve(script).base_url, segmentation="labelmap", most_segments=1)
+
+    assert (type(failure), failure.code) == (PermanentDelivery, "status_a900")
+    assert "a part of the result is there already" in failure.text
+    assert [one.SOPClassUID for one in script.stored.values()] == [LABEL_MAP]
+    assert script.modalities == [["SEG", "SEG"]]
+
+
 def test_an_encoding_that_is_no_media_type_there_gives_way_to_the_next(
     tries: Tries, serve: Serve
 ) -> None:

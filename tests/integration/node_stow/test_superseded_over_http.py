@@ -10,7 +10,7 @@ import pytest
 
 from storage.database import Database
 from storage.records import DeliveryState, Purpose
-from tests.integration.node_receive.test_superseded_results_at_a_pacs import (
+from tests.integration.node_receive.superseding_site import (
     A,
     B,
     Site,

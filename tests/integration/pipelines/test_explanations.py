@@ -207,6 +207,22 @@ def test_the_report_names_them_as_visual_explanations(tmp_path: Path) -> None:
     assert set(named) <= evidence
 
 
+def test_key_images_of_a_classifier_are_those_with_heat(tmp_path: Path) -> None:
+    write_series(tmp_path / "in", spots())
+    wanted = Wanted(frozenset({ObjectKind.KOS, ObjectKind.PR}))
+    registered = offered(tmp_path, explained_classes(0.1, 0.9))
+    result = run_study(registered, tmp_path / "in", tmp_path / "out", device="cpu", wanted=wanted)
+    assert ObjectKind.PR not in {made.kind for made in result.objects}
+    (made,) = (one for one in result.objects if one.kind is ObjectKind.KOS)
+    selection = dcmread(tmp_path / "out" / made.path)
+    named = {
+        str(one.ReferencedSOPInstanceUID)
+        for item in items(selection)
+        for one in item.get("ReferencedSOPSequence", [])
+    }
+    assert named == {"2.25.2001.2", "2.25.2001.3", "2.25.2001.6"}
+
+
 def test_a_report_that_names_another_picture_is_not_sent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

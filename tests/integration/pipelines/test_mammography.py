@@ -15,6 +15,9 @@ from pydicom.dataset import Dataset
 from pydicom.uid import DigitalMammographyXRayImageStorageForProcessing
 
 import pipelines.results
+from pipelines.bundle_metadata import read_metadata
+from pipelines.definition_proposal import proposed_definition
+from pipelines.definition_schema import PipelineDefinition
 from pipelines.errors import InvalidBundle, ProofFailed, RefusalCode, Refused
 from pipelines.model_check import checked_model
 from pipelines.objects.write import write_object
@@ -23,7 +26,7 @@ from pipelines.registry import RegisteredPipeline, register
 from pipelines.run import run_study
 from storage.quantities import CERTAINTY, CERTAINTY_HIGHEST
 from storage.records import JobResult, ObjectKind, Outcome
-from tests.peers.dicom_checkers import dciodvfy
+from tests.peers.dicom_checkers import dciodvfy, tid1500reader
 from tests.unit.pipelines.definitions import definition
 from tests.unit.pipelines.mammograms import (
     GRID,
@@ -70,7 +73,7 @@ def run(
 
 def certainties(result: JobResult, label: str = "Cyst") -> dict[str, float]:
     return {
-        m.structure.removeprefix(label).removeprefix(", "): m.value
+        m.structure.removeprefix(label).strip(" ()"): m.value
         for m in result.measurements
         if m.quantity == CERTAINTY and m.structure.startswith(label)
     }
@@ -138,7 +141,7 @@ def test_each_view_each_breast_and_the_patient_get_an_answer(tmp_path: Path) -> 
     assert found["left"] == found["LCC"] == found["LMLO"] == pytest.approx(100 / 3)
     assert result.outcome is Outcome.FINDINGS
     sides = {m.structure: m.type_modifier for m in result.measurements}
-    assert [getattr(sides[f"Cyst, {n}"], "meaning", "") for n in ("right", "LMLO")] == [
+    assert [getattr(sides[f"Cyst ({n})"], "meaning", "") for n in ("right", "LMLO")] == [
         "Right",
         "Left",
     ]
@@ -169,6 +172,22 @@ def test_the_report_names_the_pictures_that_each_answer_is_of(tmp_path: Path) ->
         if i.ConceptNameCodeSequence[0].CodeValue == "363698007"
     )
     assert site.ContentSequence[0].ConceptCodeSequence[0].CodeMeaning == "Left"
+
+
+@pytest.mark.peer("dicom3tools")
+def test_the_key_image_is_the_view_on_which_it_was_found(tmp_path: Path) -> None:
+    write_mammography(tmp_path / "in", {"rmlo": SPOT, "lcc": SPOT})
+    wanted = Wanted(frozenset({ObjectKind.KOS, ObjectKind.PR}))
+    result = run(per_view(tmp_path), tmp_path, wanted=wanted)
+    assert [one.kind for one in result.objects] == [ObjectKind.SR, ObjectKind.KOS]
+    path = tmp_path / "out" / result.objects[-1].path
+    named = [
+        str(item.ReferencedSOPSequence[0].ReferencedSOPInstanceUID)
+        for item in items(dcmread(path))
+        if item.ValueType == "IMAGE"
+    ]
+    assert sorted(named) == sorted([uid("rmlo"), uid("lcc")])
+    assert dciodvfy(path) == ()
 
 
 @pytest.mark.parametrize("method", ["gradcam", "occlusion"])
@@ -250,6 +269,15 @@ def test_a_side_that_is_not_told_is_refused_by_its_own_code(
         f"series 2, lcc: Image Laterality and Laterality {'' if 'con' in told else 'are '}{told}"
         in found.text
     )
+
+
+def test_a_side_that_is_not_told_is_found_among_the_views_of_one_series(tmp_path: Path) -> None:
+    same: dict[str, dict[str, Any]] = {
+        role: {"SeriesInstanceUID": "2.25.3001", "SeriesNumber": 1} for role in VIEWS
+    }
+    same["lcc"] |= {"ImageLaterality": None}
+    write_mammography(tmp_path / "in", **same)
+    assert refused(per_view(tmp_path), tmp_path).code is RefusalCode.WRONG_LATERALITY
 
 
 def test_the_laterality_of_the_series_does_where_the_image_has_none(tmp_path: Path) -> None:
@@ -423,6 +451,19 @@ def test_a_check_runs_all_views_and_tells_of_the_map(tmp_path: Path) -> None:
     assert "Occlusion sensitivity" in checked.explanation
 
 
+def test_a_proposal_for_four_views_tells_them_apart_and_runs(tmp_path: Path) -> None:
+    bundle = write_four_views(tmp_path / "tiny", ORDER, WEIGHTS)
+    told = read_metadata(bundle / "configs" / "metadata.json")
+    values = proposed_definition("mine", "tiny", told)
+    assert {role: one["laterality"] for role, one in values["inputs"].items()} == {
+        role: VIEWS[role][0] for role in ORDER
+    }
+    write_mammography(tmp_path / "in", {"rcc": SPOT})
+    proposal = PipelineDefinition.model_validate(values)
+    result = run(register(proposal, tmp_path), tmp_path)
+    assert len([m for m in result.measurements if m.quantity == CERTAINTY]) == 3
+
+
 @pytest.mark.peer("dicom3tools")
 def test_dciodvfy_has_nothing_to_say_about_report_pictures_and_pages(tmp_path: Path) -> None:
     write_mammography(tmp_path / "in", {"rmlo": SPOT})
@@ -436,3 +477,15 @@ def test_dciodvfy_has_nothing_to_say_about_report_pictures_and_pages(tmp_path: P
     for made in result.objects:
         told = dciodvfy(tmp_path / "out" / made.path)
         assert [one for one in told if "<99RADNODE>" not in one] == [], made.path.name
+
+
+@pytest.mark.peer("dcmqi")
+def test_another_program_reads_every_group_with_its_side(tmp_path: Path) -> None:
+    write_mammography(tmp_path / "in", {"rmlo": SPOT})
+    run(per_view(tmp_path), tmp_path)
+    read = tid1500reader(tmp_path / "out" / "sr.dcm", tmp_path)["Measurements"]
+    sides = {
+        one["TrackingIdentifier"]: one.get("Laterality", {}).get("CodeMeaning") for one in read
+    }
+    assert len(sides) == 14
+    assert (sides["cyst"], sides["cyst right"], sides["mass LMLO"]) == (None, "Right", "Left")

@@ -18,6 +18,7 @@ from pipelines.errors import InferenceFailed, ProofFailed, RefusalCode, Refused
 from pipelines.model_cache import loaded_model
 from pipelines.objects.station import Station
 from pipelines.objects.write import write_object
+from pipelines.pages import Wanted
 from pipelines.registry import RegisteredPipeline, register
 from pipelines.run import RunRequest, run_pipeline, run_study
 from storage.records import JobResult, ObjectKind, Outcome
@@ -311,3 +312,43 @@ def test_a_folder_of_two_studies_is_refused(offered: RegisteredPipeline, tmp_pat
     write_series(tmp_path / "in" / "b", levels(), edit=other_study)
     with pytest.raises(Refused, match="the folder holds 2 studies"):
         run_study(offered, tmp_path / "in", tmp_path / "out", device="cpu")
+
+
+KEY_IMAGES = Wanted(frozenset({ObjectKind.KOS, ObjectKind.PR}))
+
+
+def test_key_images_and_outlines_are_made_where_they_are_wanted(
+    offered: RegisteredPipeline, tmp_path: Path
+) -> None:
+    paths = write_series(tmp_path / "in", levels(), spacing_mm=(2.0, 1.0, 1.0))
+    result = run(offered, tmp_path, paths, wanted=KEY_IMAGES)
+    assert [made.kind.name for made in result.objects] == ["SEG", "SR", "KOS", "PR"]
+    assert [made.series_number for made in result.objects] == [9001, 9002, 9006, 9007]
+    assert len({made.series_instance_uid for made in result.objects}) == 4
+    before = written(tmp_path)
+    run(offered, tmp_path, paths, wanted=KEY_IMAGES)
+    assert written(tmp_path) == before
+
+
+def test_a_result_without_findings_has_no_key_images(
+    offered: RegisteredPipeline, tmp_path: Path
+) -> None:
+    paths = write_series(tmp_path / "in", levels() // 4)
+    result = run(offered, tmp_path, paths, wanted=KEY_IMAGES)
+    assert [made.kind for made in result.objects] == [ObjectKind.SR]
+
+
+def test_outlines_that_are_not_those_of_the_segmentation_are_not_sent(
+    offered: RegisteredPipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def shifted(dataset: Dataset, path: Path) -> tuple[int, str]:
+        for annotation in dataset.get("GraphicAnnotationSequence", []):
+            for line in annotation.get("GraphicObjectSequence", []):
+                line.GraphicData = [value + 1 for value in line.GraphicData]
+        return write_object(dataset, path)
+
+    monkeypatch.setattr(pipelines.results, "write_object", shifted)
+    paths = write_series(tmp_path / "in", levels(), spacing_mm=(2.0, 1.0, 1.0))
+    with pytest.raises(ProofFailed, match="PR outlines"):
+        run(offered, tmp_path, paths, wanted=KEY_IMAGES)
+    assert written(tmp_path) == {}

@@ -107,6 +107,19 @@ def _references(node: Dataset) -> Any:
         yield from _references(item)
 
 
+def test_the_key_image_of_a_finding_is_the_x_ray_and_nothing_is_outlined(tmp_path: Path) -> None:
+    write_x_ray(tmp_path / "in")
+    wanted = Wanted(frozenset({ObjectKind.KOS, ObjectKind.PR}))
+    result = run_study(
+        offered(tmp_path), tmp_path / "in", tmp_path / "out", device="cpu", wanted=wanted
+    )
+    assert [made.kind for made in result.objects] == [ObjectKind.SR, ObjectKind.KOS]
+    selection = dcmread(tmp_path / "out" / result.objects[-1].path)
+    assert {str(item.ReferencedSOPInstanceUID) for item in _references(selection)} == {
+        "2.25.3100.1"
+    }
+
+
 @pytest.mark.parametrize(
     ("stated", "stored"),
     [

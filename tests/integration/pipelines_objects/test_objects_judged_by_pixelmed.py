@@ -12,16 +12,19 @@ from tests.integration.pipelines_objects.further_reports import SOUND, faulty
 from tests.integration.pipelines_objects.result_cases import CASES, WITH_SEG, made_result
 from tests.peers.pixelmed_checker import pixelmed
 from tests.peers.real_images import are_there
+from tests.unit.pipelines_objects.key_image_requests import made_key_images
 from tests.unit.pipelines_objects.result_requests import label_map
 
 pytestmark = pytest.mark.peer("pixelmed")
 
 SAMPLES = ("chrH32", "chrHbrw", "chrSQEncoding1")
 """One of several bytes a sign, one from right to left, one with sequences in another set."""
+KEY_IMAGES = ("two segments", "enhanced", "Japanese name")
 Told = Mapping[str, tuple[str, ...]]
 NAMES = [
     *(f"{name}: SR" for name in CASES),
     *(f"{name}: SEG" for name in WITH_SEG),
+    *(f"{name}: KOS" for name in KEY_IMAGES),
     *SOUND,
 ]
 
@@ -35,6 +38,9 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
         paths[f"{name}: SR"] = made.report
         if name in WITH_SEG:
             paths[f"{name}: SEG"] = made.seg
+    for name in KEY_IMAGES:
+        folder = tmp_path_factory.mktemp("key")
+        paths[f"{name}: KOS"], _ = made_key_images(folder, *CASES[name]).written(folder)
     for name in SAMPLES if are_there() else ():
         folder = tmp_path_factory.mktemp("charset")
         source = in_charset_of(name, folder)

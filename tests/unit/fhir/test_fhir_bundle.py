@@ -1,9 +1,7 @@
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
-from typing import Any, TypeVar
 
 import pytest
 from fhir.resources.R4B.bundle import Bundle
@@ -15,58 +13,22 @@ from fhir.resources.R4B.provenance import Provenance
 from hypothesis import given
 from hypothesis import strategies as st
 
-from config.settings import FhirContent, PatientSystem
 from fhir.bundle import build_bundle, bundle_json
 from fhir.errors import PermanentFhirError
 from fhir.references import References, literal, logical_references
 from storage.dicom_records import PatientIdentity, SeriesHeader, SeriesRecord
-from storage.records import FinishedJob, JobState
+from storage.records import ObjectKind
 from tests.unit.fhir.finished_jobs import (
     FINISHED_AT,
     STUDY_UID,
-    classified,
-    for_review,
     measurement,
     of_patient,
     of_study,
-    that_no_pipeline_took,
+    result_object,
     with_findings,
     without_findings,
-    without_result,
 )
-
-Kind = TypeVar("Kind")
-
-CONTENT = FhirContent(
-    patient_systems=(PatientSystem(issuer="HOSPITAL", system="urn:oid:1.2.3"),),
-    accession_system="urn:oid:1.2.4",
-)
-CREATING = CONTENT.model_copy(update={"imaging_study": "create"})
-
-
-def told(finished: FinishedJob, content: FhirContent = CONTENT) -> Bundle:
-    return build_bundle(
-        finished,
-        content=content,
-        organization_name="Radiology",
-        timezone="Europe/Berlin",
-        references=logical_references(finished, content),
-        issued=FINISHED_AT,
-    )
-
-
-def only(bundle: Bundle, kind: type[Kind]) -> Kind:
-    (found,) = every(bundle, kind)
-    return found
-
-
-def every(bundle: Bundle, kind: type[Kind]) -> list[Kind]:
-    return [each.resource for each in bundle.entry or [] if isinstance(each.resource, kind)]
-
-
-def as_json(resource: Any) -> dict[str, Any]:
-    value: dict[str, Any] = json.loads(resource.model_dump_json())
-    return value
+from tests.unit.fhir.told_bundles import CONTENT, CREATING, as_json, every, only, told
 
 
 def test_the_report_says_that_it_is_preliminary_and_made_by_ai() -> None:
@@ -176,6 +138,19 @@ def test_a_created_imaging_study_lists_source_and_result_series() -> None:
     assert seg["sopClass"]["code"] == "urn:oid:1.2.840.10008.5.1.4.1.1.66.4"
     report = as_json(only(bundle, DiagnosticReport))
     assert report["imagingStudy"][0]["reference"].startswith("urn:uuid:")
+
+
+def test_series_of_results_have_the_modality_that_a_pacs_files_them_under() -> None:
+    kinds = ObjectKind.HEAT, ObjectKind.KOS, ObjectKind.PR
+    report = result_object(ObjectKind.SR, 9002)
+    more = (
+        replace(report, kind=kind, series_number=number, series_instance_uid=f"2.25.{number}")
+        for number, kind in enumerate(kinds, 9005)
+    )
+    finished = replace(with_findings(), objects=(report, *more))
+    study = as_json(only(told(finished, CREATING), ImagingStudy))
+    modalities = [each["modality"]["code"] for each in study["series"]]
+    assert modalities == ["MR", "SR", "OT", "KO", "PR"]
 
 
 def test_an_imaging_study_that_the_server_has_is_not_created_again() -> None:
@@ -290,90 +265,3 @@ def test_issued_is_the_same_instant_in_any_zone(moment: datetime, minutes: int) 
         for issued in (aware, elsewhere)
     ]
     assert bundle_json(made[0]) == bundle_json(made[1])
-
-
-WITHOUT_RESULT = {
-    "not processed": without_result(),
-    "failed": without_result(JobState.FAILED, "inference_failed", "the model broke"),
-    "no pipeline": that_no_pipeline_took(),
-}
-
-
-@pytest.mark.parametrize("name", WITHOUT_RESULT)
-def test_a_job_without_a_result_is_told_as_cancelled_with_its_reason(name: str) -> None:
-    finished = WITHOUT_RESULT[name]
-    bundle = told(finished)
-
-    report = as_json(only(bundle, DiagnosticReport))
-    assert report["status"] == "cancelled"
-    assert "result" not in report
-    assert report["category"][0]["coding"][0]["code"] == "LP29684-5"
-    first, reason = report["conclusionCode"]
-    assert first["coding"][0]["code"] == "111245"
-    assert reason["coding"][0]["code"] == finished.job.reason_code
-    assert reason["text"] == finished.job.reason_text
-    assert finished.job.reason_text in report["conclusion"]
-    assert report["conclusion"].startswith("No AI result")
-
-
-@pytest.mark.parametrize("name", WITHOUT_RESULT)
-def test_where_no_model_ran_nothing_is_asserted_by_one(name: str) -> None:
-    bundle = told(WITHOUT_RESULT[name])
-
-    assert every(bundle, Device) == []
-    assert every(bundle, Observation) == []
-    assert "AIAST" not in bundle_json(bundle)
-    agent = as_json(only(bundle, Provenance))["agent"][0]
-    assert agent["who"]["display"] == "Radiology"
-    assert "onBehalfOf" not in agent
-
-
-def test_a_failure_and_a_later_success_of_one_job_are_one_report() -> None:
-    failed = told(without_result(JobState.FAILED))
-    done = told(with_findings())
-    reports = [as_json(only(each, DiagnosticReport)) for each in (failed, done)]
-    assert reports[0]["identifier"][0] == reports[1]["identifier"][0]
-
-
-def test_each_generation_that_no_pipeline_takes_is_a_report_of_its_own() -> None:
-    reports = [
-        as_json(only(told(that_no_pipeline_took(each)), DiagnosticReport)) for each in (1, 2)
-    ]
-    assert reports[0]["identifier"][0] != reports[1]["identifier"][0]
-
-
-def test_how_sure_a_volume_is_stands_in_components_of_its_observation() -> None:
-    plain, uncertain = with_findings(), for_review(with_findings(), "Low <volume> & more")
-    observations = [as_json(each) for each in every(told(uncertain), Observation)]
-    assert len(observations) == len(every(told(plain), Observation))
-    components = observations[0]["component"]
-    values = {c["code"]["text"]: c["valueQuantity"] for c in components if "valueQuantity" in c}
-    assert [(v["value"], v["code"]) for v in values.values()] == [
-        (0.4, "1"),
-        (1.25, "mL"),
-        (1.75, "mL"),
-    ]
-    assert not any("valueQuantity" in c for c in observations[1]["component"])
-
-
-def test_a_result_for_review_says_so_in_conclusion_and_narrative() -> None:
-    report = as_json(only(told(for_review(with_findings(), "a <b> c")), DiagnosticReport))
-    assert "Marked for review: a <b> c." in report["conclusion"]
-    assert "<b>Marked for review</b>: a &lt;b&gt; c" in report["text"]["div"]
-    assert "review:" not in as_json(only(told(with_findings()), DiagnosticReport))["conclusion"]
-
-
-def test_a_class_is_told_with_its_certainty_whether_found_or_not() -> None:
-    bundle = told(classified())
-    found, absent = map(as_json, every(bundle, Observation))
-    assert [one["valueQuantity"]["value"] for one in (found, absent)] == [81.25, 2]
-    assert found["valueQuantity"]["code"] == "%"
-    codes = [one["interpretation"][0]["coding"][0]["code"] for one in (found, absent)]
-    assert codes == ["POS", "NEG"]
-    finding, point = absent["component"]
-    assert finding["code"]["coding"][0]["code"] == "121071"
-    assert (point["code"]["text"], point["valueQuantity"]["value"]) == ("Operating point", 40)
-    assert "bodySite" not in found
-    conclusion = as_json(only(bundle, DiagnosticReport))["conclusion"]
-    assert "81.25 % (positive)" in conclusion
-    assert "2 % (negative)" in conclusion

@@ -10,8 +10,8 @@ from fhir.resources.R4B.imagingstudy import ImagingStudy
 
 from storage.dicom_records import CodedConcept
 from tests.unit.fhir.finished_jobs import of_study, with_findings
-from tests.unit.fhir.test_fhir_bundle import CREATING, as_json, only
-from tests.unit.fhir.test_fhir_bundle import told as bundle_of
+from tests.unit.fhir.told_bundles import CREATING, as_json, only
+from tests.unit.fhir.told_bundles import told as bundle_of
 
 MR_HEAD = CodedConcept("24590-2", "LN", "MR Brain")
 OF_THE_SITE = CodedConcept("MRHEAD", "L", "MR head")

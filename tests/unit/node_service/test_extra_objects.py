@@ -14,7 +14,7 @@ PACS = {"type": "dicom", "name": "pacs", "host": "pacs", "port": 104, "ae_title"
 WEB = {"type": "stow", "name": "web", "url": "https://pacs.example/dicom-web"}
 RIS = {"type": "hl7", "name": "ris", "host": "ris", "port": 2575}
 EHR = {"type": "fhir", "name": "ehr", "base_url": "https://ehr.example/fhir"}
-PDF, SC = ObjectKind.PDF, ObjectKind.SC
+PDF, SC, KOS, PR = ObjectKind.PDF, ObjectKind.SC, ObjectKind.KOS, ObjectKind.PR
 
 
 @pytest.mark.parametrize(
@@ -26,9 +26,10 @@ PDF, SC = ObjectKind.PDF, ObjectKind.SC
         ([{**PACS, "fallback": ["sc"]}], {SC}),
         ([{**PACS, "fallback": [], "objects": ["seg", "pdf"]}], {PDF}),
         ([{**PACS, "fallback": []}, {**WEB, "fallback": [], "objects": ["sc"]}], {SC}),
+        ([{**PACS, "fallback": ["pr"], "objects": ["seg", "kos"]}], {KOS, PR}),
         ([{**RIS, "include_pdf": True}], {PDF}),
     ],
-    ids=["none", "default", "off", "only_sc", "pdf", "union", "ris"],
+    ids=["none", "default", "off", "only_sc", "pdf", "union", "key images", "ris"],
 )
 def test_the_union_of_what_they_want_is_made(
     destinations: list[dict[str, Any]], made: set[ObjectKind]

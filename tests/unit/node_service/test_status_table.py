@@ -59,6 +59,12 @@ def _shown(*studies: StudyRow) -> str:
     return capture.get()
 
 
+def test_a_delivery_shows_what_the_pacs_did_not_take() -> None:
+    delivery = replace(DELIVERY, left_out="PR: PACS does not take it")
+    shown = _shown(replace(STUDY, jobs=(replace(JOB, deliveries=(delivery,)),)))
+    assert "left out: PR: PACS does not take it" in " ".join(shown.split())
+
+
 def test_a_study_shows_its_evidence_its_job_and_where_the_results_are() -> None:
     shown = _shown(STUDY)
 

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from node.wanted_objects import wanted_objects
+from node.wanted_objects import Offer, wanted_objects
 from storage.records import ObjectKind, ResultObject
 from tests.unit.fhir.finished_jobs import classified
 
@@ -33,4 +33,18 @@ def test_heat_maps_go_where_the_report_goes_that_names_them(
 ) -> None:
     objects = tuple(map(made, (ObjectKind.HEAT, ObjectKind.SR, ObjectKind.SC)))
     finished = replace(classified(), objects=objects)
-    assert [one.kind for one in wanted_objects(finished, kinds)] == sent
+    assert [one.kind for one in wanted_objects(finished, Offer(tuple(kinds)))] == sent
+
+
+def test_a_report_that_explains_nothing_goes_without_its_heat_maps() -> None:
+    objects = tuple(map(made, (ObjectKind.HEAT, ObjectKind.SR)))
+    finished = replace(classified(), objects=objects)
+    offer = Offer(("sr",), explains=False)
+    assert [one.kind for one in wanted_objects(finished, offer)] == [ObjectKind.SR]
+
+
+def test_key_images_and_outlines_go_only_where_they_are_named() -> None:
+    objects = tuple(map(made, (ObjectKind.SEG, ObjectKind.SR, ObjectKind.KOS, ObjectKind.PR)))
+    finished = replace(classified(), objects=objects)
+    told = [one.kind for one in wanted_objects(finished, Offer(("seg", "sr", "pr")))]
+    assert told == [ObjectKind.SEG, ObjectKind.SR, ObjectKind.PR]

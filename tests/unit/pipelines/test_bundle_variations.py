@@ -23,7 +23,7 @@ from pipelines.registry import register
 from pipelines.restore import restored_label_map
 from pipelines.series_volume import SeriesVolume
 from tests.unit.pipelines.definitions import definition
-from tests.unit.pipelines.test_label_maps import axial
+from tests.unit.pipelines.label_map_cases import axial
 from tests.unit.pipelines.threshold_bundle import (
     CHANNEL,
     FLOAT,

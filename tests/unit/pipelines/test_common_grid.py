@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pipelines.common_grid import on_one_grid
 from pipelines.errors import RefusalCode, Refused
 from pipelines.series_volume import SeriesVolume
-from tests.unit.pipelines.test_label_maps import volume
+from tests.unit.pipelines.label_map_cases import volume
 from tests.unit.pipelines.test_tilt import body, leaning, places
 
 AXIAL = np.asarray([1.0, 0, 0, 0, 1, 0])

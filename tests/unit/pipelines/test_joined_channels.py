@@ -11,7 +11,7 @@ import torch
 
 from pipelines.bundle import load_bundle
 from pipelines.preprocessing import preprocessed
-from tests.unit.pipelines.test_label_maps import axial
+from tests.unit.pipelines.label_map_cases import axial
 from tests.unit.pipelines.threshold_bundle import metadata, write_bundle, write_json
 
 ADC, T2 = 7.0, 9.0

@@ -10,7 +10,7 @@ import pytest
 from pipelines.labels import Labels
 from pipelines.left_right import Verdict, left_right_axis, left_right_test, mirror_partners
 from pipelines.series_volume import SeriesVolume
-from tests.unit.pipelines.test_label_maps import axial
+from tests.unit.pipelines.label_map_cases import axial
 
 NAMES = {1: "kidney_left", 2: "kidney_right", 3: "liver"}
 

@@ -18,7 +18,7 @@ import pipelines.restore
 from pipelines.bundle import LoadedBundle, load_bundle
 from pipelines.preprocessing import affine_ras
 from pipelines.series_volume import SeriesVolume
-from tests.unit.pipelines.test_label_maps import (
+from tests.unit.pipelines.label_map_cases import (
     RIGHT_BACK_UP,
     WORLD,
     in_world,

@@ -19,8 +19,8 @@ from pipelines.preprocessing import preprocessed
 from pipelines.registry import register
 from pipelines.restore import restored_label_map
 from tests.unit.pipelines.definitions import definition
+from tests.unit.pipelines.label_map_cases import axial
 from tests.unit.pipelines.nnunet_folder import LABELS, plans, write_nnunet
-from tests.unit.pipelines.test_label_maps import axial
 
 CPU = torch.device("cpu")
 

@@ -24,7 +24,7 @@ from pipelines.restore import restored_label_map
 from pipelines.run import run_study
 from storage.records import Outcome
 from tests.unit.pipelines.definitions import definition, write_definition
-from tests.unit.pipelines.test_label_maps import axial
+from tests.unit.pipelines.label_map_cases import axial
 from tests.unit.pipelines.threshold_bundle import metadata, write_bundle
 from tests.unit.pipelines.volume_files import write_series
 

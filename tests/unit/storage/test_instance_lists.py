@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from storage.commitment_reports import (
@@ -139,6 +141,16 @@ def test_a_sender_may_take_back_what_it_announced(db: Database) -> None:
     assert _evidence(db).missing == 1
     record_list(db, _list(_sops(2, is_required=False)[1:], uid="1.9.2", seconds=1))
     assert _evidence(db).is_proof
+
+
+def test_no_sender_takes_back_what_another_has_announced(db: Database) -> None:
+    receive(db, incoming(1))
+    record_list(db, _list(_sops(2), source=STEP))
+    unavailable = _list(_sops(2, is_required=False), uid="1.9.2")
+    record_list(db, replace(unavailable, calling_ae_title="OTHER"))
+    assert _evidence(db).missing == 1
+    record_list(db, replace(unavailable, list_uid="1.9.3"))
+    assert _evidence(db).missing == 0
 
 
 def test_our_own_results_in_a_list_are_here(db: Database) -> None:

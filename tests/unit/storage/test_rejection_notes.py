@@ -41,7 +41,7 @@ from tests.unit.storage.samples import (
     receive,
     to_destinations,
 )
-from tests.unit.storage.test_withdrawals import arrived
+from tests.unit.storage.withdrawn_deliveries import arrived
 
 WRONG = [code for code in RejectionCode if code.withdraws]
 FIRST, SECOND = f"{SERIES}.1", f"{SERIES}.2"

@@ -9,6 +9,7 @@ from storage.overview import study_rows
 from storage.records import ObjectKind
 from storage.sent_objects import (
     FALLBACK_KEY,
+    LEFT_OUT_KEY,
     RECEIPT_KEY,
     UNCONFIRMED_KEY,
     SentObject,
@@ -118,6 +119,15 @@ def test_the_status_tells_why_a_pacs_got_no_segmentation(db: Database) -> None:
     (study,) = study_rows(db, 5)
     (delivery,) = study.jobs[0].deliveries
     assert (delivery.fallback, delivery.sent) == ("it takes none", (PICTURE,))
+
+
+def test_the_status_tells_what_a_pacs_did_not_take_beside_the_result(db: Database) -> None:
+    make_deliveries(db, "pacs")
+    delivery_id = claim_delivery(db, now=NOW).delivery_id
+    receipt = {RECEIPT_KEY: told((PICTURE,)), LEFT_OUT_KEY: "PR: it takes none"}
+    settle_sent(db, delivery_id, worker_id=WORKER, confirmed=False, receipt=receipt, now=NOW)
+    (study,) = study_rows(db, 5)
+    assert study.jobs[0].deliveries[0].left_out == "PR: it takes none"
 
 
 def test_a_success_without_proof_is_told_as_unconfirmed(db: Database) -> None:

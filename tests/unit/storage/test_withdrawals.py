@@ -1,99 +1,45 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from storage.database import Database
 from storage.deliveries import (
     claim_next_delivery,
     get_delivery,
-    list_deliveries,
     retry_delivery,
     settle_dead,
     settle_retry,
     settle_sent,
 )
-from storage.delivery_progress import note_progress
 from storage.jobs import finished_job, refuse_job
-from storage.predecessors import named_predecessors, with_predecessors
 from storage.records import (
-    DeliveryRecord,
     DeliveryState,
-    DestinationKind,
     JobState,
-    NewDelivery,
-    NewJob,
-    ObjectKind,
     Purpose,
-    Refusal,
 )
-from storage.sent_objects import (
-    RECEIPT_KEY,
-    REJECTED_KEY,
-    TRIED_KEY,
-    SentObject,
-    all_rejected,
-    rejected_objects,
-)
-from storage.sent_objects import told as receipt_text
-from storage.studies import route
 from tests.unit.storage.samples import (
     LEASE_S,
-    NOW,
-    STUDY,
     WORKER,
     after,
     claim,
     claim_delivery,
     finish,
-    incoming,
-    make_ready,
     new_job,
-    receive,
 )
-
-EHR = NewDelivery("ehr", DestinationKind.FHIR, NOW)
-RIS = NewDelivery("ris", DestinationKind.HL7, NOW)
-PACS = NewDelivery("pacs", DestinationKind.DICOM, NOW)
-A, B = new_job("in-1"), new_job("in-2")
-PENDING, DEAD, SENDING = DeliveryState.PENDING, DeliveryState.DEAD, DeliveryState.SENDING
-
-
-def send(db: Database, *jobs: NewJob, content: str = "") -> tuple[int, ...]:
-    """The study changes and is routed to these jobs, or to none."""
-    receive(db, incoming(content=content or "".join(each.input_digest for each in jobs)))
-    generation = make_ready(db)
-    return route(
-        db,
-        STUDY,
-        generation=generation,
-        jobs=tuple(replace(each, generation=generation) for each in jobs),
-        refusal=None if jobs else Refusal("no_match", "none"),
-        now=after(1),
-    )
-
-
-def told(db: Database, *deliveries: NewDelivery) -> int:
-    """A job with these deliveries, not sent yet."""
-    (job_id,) = send(db, A)
-    claim(db, now=after(2))
-    finish(db, job_id, deliveries=deliveries, now=after(2))
-    return job_id
-
-
-def arrived(db: Database, destination: str, *, confirmed: bool = True) -> int:
-    delivery_id = claim_delivery(db, destination, now=after(3)).delivery_id
-    receipt = {"report": "DiagnosticReport/7"}
-    settle_sent(
-        db, delivery_id, worker_id=WORKER, confirmed=confirmed, receipt=receipt, now=after(3)
-    )
-    return delivery_id
-
-
-def only(db: Database, job_id: int) -> DeliveryRecord:
-    (delivery,) = list_deliveries(db, job_id=job_id)
-    return delivery
+from tests.unit.storage.withdrawn_deliveries import (
+    DEAD,
+    EHR,
+    PACS,
+    PENDING,
+    RIS,
+    SENDING,
+    A,
+    B,
+    arrived,
+    only,
+    send,
+    told,
+)
 
 
 @pytest.mark.parametrize("confirmed", [True, False], ids=["confirmed", "sent"])
@@ -234,87 +180,3 @@ def test_an_oru_waits_until_the_older_one_of_its_order_is_withdrawn(db: Database
     settle_sent(db, first.delivery_id, worker_id=WORKER, confirmed=True, receipt={}, now=after(6))
     assert claim_delivery(db, "ris", now=after(7)).job_id == newer
     assert get_delivery(db, first.delivery_id).purpose is Purpose.WITHDRAW
-
-
-SENT = SentObject(ObjectKind.SR, "", "1.2.840.10008.5.1.4.1.1.88.34", "2.25.3", "2.25.4", "")
-SEG = replace(SENT, kind=ObjectKind.SEG, sop_instance_uid="2.25.1")
-NOTE = replace(SENT, kind=ObjectKind.KO, sop_instance_uid="2.25.9")
-REJECTABLE = replace(PACS, is_rejectable=True)
-
-
-def stored(db: Database, *objects: SentObject, **more: str) -> None:
-    delivery_id = claim_delivery(db, "pacs", now=after(3)).delivery_id
-    receipt = {RECEIPT_KEY: receipt_text(objects), **more}
-    settle_sent(db, delivery_id, worker_id=WORKER, confirmed=False, receipt=receipt, now=after(3))
-
-
-def test_what_a_pacs_has_is_withdrawn_where_it_takes_rejection_notes(db: Database) -> None:
-    job_id = told(db, REJECTABLE)
-    stored(db, SEG, SENT)
-    send(db, B)
-    withdrawal = only(db, job_id)
-    assert (withdrawal.purpose, withdrawal.state) == (Purpose.WITHDRAW, PENDING)
-    assert all_rejected(withdrawal.receipt) == (SEG, SENT)
-
-
-def test_a_pacs_that_takes_none_keeps_what_it_has(db: Database) -> None:
-    job_id = told(db, PACS)
-    stored(db, SENT)
-    send(db, B)
-    assert (only(db, job_id).purpose, only(db, job_id).state) == (
-        Purpose.TELL,
-        DeliveryState.SENT,
-    )
-
-
-@pytest.mark.parametrize("tried", [(), (SEG,)], ids=["nothing", "half of it"])
-def test_only_what_may_have_arrived_at_a_pacs_is_withdrawn(
-    db: Database, tried: tuple[SentObject, ...]
-) -> None:
-    job_id = told(db, REJECTABLE)
-    delivery_id = claim_delivery(db, "pacs", now=after(3)).delivery_id
-    receipt = {TRIED_KEY: receipt_text(tried)}
-    note_progress(db, delivery_id, worker_id=WORKER, receipt=receipt)
-    send(db, B)
-    settle_retry(
-        db, delivery_id, worker_id=WORKER, code="aborted", text="", due_at=NOW, now=after(4)
-    )
-    expected = (Purpose.WITHDRAW, PENDING) if tried else (Purpose.TELL, DEAD)
-    assert (only(db, job_id).purpose, only(db, job_id).state) == expected
-
-
-def test_what_a_note_took_back_is_remembered_when_the_result_is_told_again(db: Database) -> None:
-    job_id = told(db, REJECTABLE)
-    stored(db, SEG, SENT)
-    send(db, B)
-    stored(db, NOTE, **{REJECTED_KEY: receipt_text((SEG, SENT))})
-    send(db, A, content="as before")
-    claim(db, now=after(5))
-    finish(db, job_id, deliveries=(REJECTABLE,), now=after(5))
-    again = only(db, job_id)
-    assert (again.purpose, again.state) == (Purpose.TELL, PENDING)
-    assert rejected_objects(again.receipt) == (SEG, SENT)
-
-
-def test_a_note_that_was_never_tried_took_nothing_back(db: Database) -> None:
-    job_id = told(db, REJECTABLE)
-    stored(db, SENT)
-    send(db, B)
-    send(db, A, content="as before")
-    claim(db, now=after(5))
-    finish(db, job_id, deliveries=(REJECTABLE,), now=after(5))
-    assert rejected_objects(only(db, job_id).receipt) == ()
-
-
-def test_a_report_follows_on_the_replaced_one_that_the_same_pacs_has(db: Database) -> None:
-    told(db, PACS)
-    stored(db, SEG, SENT)
-    (newer,) = send(db, B)
-    claim(db, now=after(5))
-    elsewhere = replace(PACS, destination="pacs2")
-    finish(db, newer, deliveries=(PACS, elsewhere), now=after(5))
-    named = {
-        each.destination: named_predecessors(with_predecessors(db, each))
-        for each in list_deliveries(db, job_id=newer)
-    }
-    assert named == {"pacs": (SENT,), "pacs2": ()}

@@ -1,0 +1,24 @@
+"""Statuses, and waiting for the end of an association."""
+
+from __future__ import annotations
+
+from storage.studies import open_studies
+from tests.integration.node_receive.running_listener import (
+    Running,
+)
+from tests.peers.ports import wait_until
+
+SUCCESS = 0x0000
+
+OUT_OF_RESOURCES = 0xA700
+
+
+def wait_for_end(running: Running, end: str) -> None:
+    def ended() -> bool:
+        (progress,) = open_studies(running.db)
+        return progress.last_association_end == end
+
+    wait_until(ended, what=f"an association that is {end}")
+    wait_until(
+        lambda: not list(running.files.incoming_dir.iterdir()), what="an empty incoming folder"
+    )
