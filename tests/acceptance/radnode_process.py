@@ -18,6 +18,7 @@ T = TypeVar("T")
 Event = dict[str, Any]
 
 STOP_TIMEOUT_S = 30.0
+ASK_PAUSE_S, ASK_AGAIN_S = 0.3, 3.0
 
 
 class RadnodeProcess:
@@ -119,6 +120,26 @@ class RadnodeProcess:
                 raise AssertionError(f"ended before {what}:\n{self.output()}")
             time.sleep(0.05)
         raise AssertionError(f"waited {timeout_s} s in vain for {what}:\n{self.output()}")
+
+    def wait_until_shown(
+        self, condition: Callable[[], T | None], *, what: str, timeout_s: float = 120
+    ) -> T:
+        """Wait as `wait_until` does, for a condition that runs a command of the program.
+
+        To start one takes the node's own processors: so it is asked again when the log has grown,
+        and now and then.
+        """
+        told, asked = -1, -ASK_AGAIN_S
+
+        def ask() -> T | None:
+            nonlocal told, asked
+            lines, passed_s = len(self.events()), time.monotonic() - asked
+            if passed_s < ASK_AGAIN_S and (lines == told or passed_s < ASK_PAUSE_S):
+                return None
+            value, told, asked = condition(), lines, time.monotonic()
+            return value
+
+        return self.wait_until(ask, what=what, timeout_s=timeout_s)
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run another command of the program with the same configuration."""

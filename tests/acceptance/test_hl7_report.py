@@ -28,11 +28,15 @@ def test_a_refused_message_is_a_dead_letter_until_a_person_sends_it_again(tmp_pa
         with pacs.up(), RadnodeProcess(tmp_path, settings) as node:
             with association_to_node(node.port) as association:
                 send(association, study.paths)
-            node.wait_until(lambda: _delivery(node)["state"] == "dead", what="the dead letter")
+            node.wait_until_shown(
+                lambda: _delivery(node)["state"] == "dead", what="the dead letter"
+            )
             refused = _delivery(node)
             receiver.code = "AA"
             node.run("retry-delivery", str(refused["delivery_id"]))
-            node.wait_until(lambda: _delivery(node)["state"] == "confirmed", what="the repeat")
+            node.wait_until_shown(
+                lambda: _delivery(node)["state"] == "confirmed", what="the repeat"
+            )
 
     assert refused["reason_code"] == "ack_ae"
     first, second = receiver.taken

@@ -158,7 +158,7 @@ def test_hostile_texts_and_character_sets_are_stored_as_they_are_and_shown_harml
 
     assert set(statuses) <= {0x0000, 0xC000}
     assert statuses.count(0x0000) > len(statuses) / 2
-    node.wait_until(
+    node.wait_until_shown(
         lambda: all(study["state"] == "routed" for study in node.studies()), what="routing"
     )
     for command in (("status",), ("status", "--json")):

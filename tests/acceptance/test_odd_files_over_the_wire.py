@@ -148,7 +148,7 @@ def test_files_that_are_no_dicom_at_all_are_refused(
 
 def test_none_of_it_was_more_than_the_node_can_say(node: RadnodeProcess, tmp_path: Path) -> None:
     _is_well(node, tmp_path)
-    node.wait_until(
+    node.wait_until_shown(
         lambda: all(study["state"] == "routed" for study in node.studies()),
         what="the routing of all studies",
     )

@@ -51,7 +51,7 @@ def test_certificates_by_the_command_let_a_friend_in_and_nobody_else(tmp_path: P
         assert code == 1
         assert "rejected the association" in told
 
-        node.wait_until(lambda: len(_rejections(node)) == 2 or None, what="both counts")
+        node.wait_until_shown(lambda: len(_rejections(node)) == 2 or None, what="both counts")
         assert _rejections(node) == {
             ("tls_certificate_missing", ""): 1,
             ("calling_ae_title_not_recognised", "STRANGER"): 1,

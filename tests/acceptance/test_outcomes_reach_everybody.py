@@ -97,9 +97,9 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
             *first, late = studies["late slice"].paths
             _send(node, [*first, *studies["refused"].paths, *studies["failed"].paths])
             _send(node, studies["unwanted"].paths)
-            node.wait_until(lambda: _settled(node, 4), what="the first four", timeout_s=200)
+            node.wait_until_shown(lambda: _settled(node, 4), what="the first four", timeout_s=200)
             _send(node, [late])
-            node.wait_until(lambda: _settled(node, 5), what="the second result", timeout_s=90)
+            node.wait_until_shown(lambda: _settled(node, 5), what="the second result", timeout_s=90)
             yield Told(
                 studies,
                 list(pacs.datasets.values()),

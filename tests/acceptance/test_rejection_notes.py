@@ -71,7 +71,7 @@ def test_a_note_withdraws_what_was_told_and_stops_what_is_computed(tmp_path: Pat
         wait_for_report(node, tmp_path)
         sent = set(pacs.datasets)
         note_on(first, tmp_path / "note 1", node.port)
-        node.wait_until(lambda: jobs(node, first) == STOPPED, what="the end of the study")
+        node.wait_until_shown(lambda: jobs(node, first) == STOPPED, what="the end of the study")
         node.wait_until(lambda: pacs.of_modality("KO"), what="the note to the PACS")
         node.wait_until(
             lambda: status(tmp_path) == ["entered-in-error"], what="the report's withdrawal"
@@ -84,7 +84,9 @@ def test_a_note_withdraws_what_was_told_and_stops_what_is_computed(tmp_path: Pat
             send(association, second.paths)
         node.wait_until(marker.exists, what="the model's work")
         note_on(second, tmp_path / "note 2", node.port)
-        node.wait_until(lambda: jobs(node, second) == STOPPED, what="the end of the second study")
+        node.wait_until_shown(
+            lambda: jobs(node, second) == STOPPED, what="the end of the second study"
+        )
         node.wait_until(lambda: len(node.events("worker_ready")) == 2, what="another worker")
 
         assert len(node.events("job_stopped_by_rejection_note")) == 1

@@ -42,6 +42,7 @@ from tests.integration.node_receive.finished_result import finished_of
 from tests.integration.node_receive.kept_pages import kept_with_key_images
 from tests.peers.orthanc import Modality, Orthanc
 from tests.peers.ports import free_port
+from tests.peers.scp import start_scp
 from tests.unit.pipelines_objects.kept_explanation import kept_explanation
 from tests.unit.pipelines_objects.kept_result import Kept
 from tests.unit.pipelines_objects.synthetic_series import STUDY
@@ -85,7 +86,7 @@ def running(pacs: Pacs) -> Iterator[Pacs]:
     for sop_class in pacs.sop_classes:
         ae.add_supported_context(sop_class, list(ANY))
     handlers = [(evt.EVT_C_STORE, pacs.store)]
-    ae.start_server(("127.0.0.1", pacs.port), block=False, evt_handlers=handlers)
+    start_scp(ae, ("127.0.0.1", pacs.port), handlers)
     yield pacs
     ae.shutdown()
 

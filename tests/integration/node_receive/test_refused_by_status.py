@@ -32,6 +32,7 @@ from storage.sent_objects import FALLBACK_KEY, sent_objects, tried_objects
 from tests.integration.node_receive.finished_result import finished_of
 from tests.integration.node_receive.kept_pages import kept_with_pages
 from tests.peers.ports import free_port
+from tests.peers.scp import start_scp
 from tests.unit.pipelines_objects.kept_result import Kept
 
 LABELMAP, SEG, SR = LABEL_MAP_SEGMENTATION_STORAGE, SegmentationStorage, Comprehensive3DSRStorage
@@ -83,7 +84,7 @@ def _listening(pacs: Pacs) -> Iterator[Pacs]:
     for sop_class in (LABELMAP, SEG, SR, SC, PDF):
         ae.add_supported_context(sop_class, SYNTAXES)
     handlers = [(evt.EVT_C_STORE, pacs.store)]
-    ae.start_server(("127.0.0.1", pacs.port), block=False, evt_handlers=handlers)
+    start_scp(ae, ("127.0.0.1", pacs.port), handlers)
     yield pacs
     ae.shutdown()
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from pydicom.dataset import FileDataset
 from pydicom.uid import (
     ExplicitVRLittleEndian,
-    KeyObjectSelectionDocumentStorage,
     RLELossless,
     SegmentationStorage,
 )
@@ -17,29 +15,15 @@ from pydicom.uid import (
 from node.errors import FormRefused, PermanentDelivery, TransientDelivery
 from storage.sent_objects import FALLBACK_KEY, UNCONFIRMED_KEY
 from tests.integration.node_receive.kept_pages import kept_with_pages
+from tests.integration.node_stow.scripted_serving import Serve, refusing, serve
 from tests.integration.node_stow.scripted_stow import StowScript, as_json, as_xml
 from tests.integration.node_stow.stow_sending import Tries
-from tests.peers.scripted_http import Answer, Request, ScriptedHttpServer
+from tests.peers.scripted_http import Answer, Request
+
+__all__ = ["serve"]
+
 
 LABEL_MAP = "1.2.840.10008.5.1.4.1.1.66.7"
-Serve = Callable[[Callable[[Request], Answer]], ScriptedHttpServer]
-
-
-@pytest.fixture
-def serve() -> Iterator[Serve]:
-    running: list[ScriptedHttpServer] = []
-
-    def start(answer: Callable[[Request], Answer]) -> ScriptedHttpServer:
-        running.append(ScriptedHttpServer(answer).__enter__())
-        return running[-1]
-
-    yield start
-    for server in running:
-        server.__exit__(None, None, None)
-
-
-def _for(modality: str, reason: int) -> Callable[[FileDataset], int]:
-    return lambda instance: reason if instance.Modality == modality else 0
 
 
 @pytest.mark.parametrize("told", [as_json, as_xml], ids=["json", "xml"])
@@ -58,7 +42,7 @@ def test_an_answer_that_names_all_of_ours_proves_it(
 
 
 def test_a_warning_is_stored_and_on_record(tries: Tries, serve: Serve) -> None:
-    sent = tries.send(serve(StowScript(_for("SR", 0xB000))).base_url)
+    sent = tries.send(serve(StowScript(refusing("SR", 0xB000))).base_url)
     assert [tries.receipt[item.sop_instance_uid] for item in sent] == ["0x0000", "0xB000"]
 
 
@@ -71,7 +55,7 @@ def test_what_is_there_already_is_no_failure(tries: Tries, serve: Serve) -> None
 def test_only_what_is_not_stored_is_sent_again(
     tries: Tries, serve: Serve, told: Callable[..., bytes]
 ) -> None:
-    script = StowScript(_for("SR", 0xA700), told=told)
+    script = StowScript(refusing("SR", 0xA700), told=told)
     url = serve(script).base_url
     busy = tries.failure(url)
     script.reasons = lambda _: 0
@@ -148,7 +132,7 @@ def test_a_form_that_is_there_is_gone_on_with(tries: Tries, serve: Serve) -> Non
 
 
 def test_a_server_that_takes_no_form_is_told_with_its_reason(tries: Tries, serve: Serve) -> None:
-    script = StowScript(_for("SEG", 0x0122))
+    script = StowScript(refusing("SEG", 0x0122))
     failure = tries.failure(serve(script).base_url, segmentation="labelmap")
 
     assert isinstance(failure, FormRefused)
@@ -183,7 +167,7 @@ def test_a_fallback_that_is_cut_short_is_gone_on_with(tries: Tries, serve: Serve
     script = StowScript(lambda one: {"SEG": 0xA900, "OT": 0xA700}.get(one.Modality, 0))
     url = serve(script).base_url
     busy = tries.failure(url)
-    script.reasons = _for("SEG", 0xA900)
+    script.reasons = refusing("SEG", 0xA900)
     sent = tries.send(url)
 
     assert (type(busy), busy.code) == (TransientDelivery, "status_a700")
@@ -261,50 +245,3 @@ def test_no_text_or_url_names_the_patient(tries: Tries, serve: Serve) -> None:
     failure = tries.failure(server.base_url)
     assert "Doe" not in failure.text
     assert [request.path for request in server.requests] == ["/fhir/studies"]
-
-
-def test_a_replaced_result_is_taken_back_by_a_note_on_all_that_is_there(
-    tries: Tries, serve: Serve
-) -> None:
-    script = StowScript()
-    url = serve(script).base_url
-    sent = tries.send(url)
-    tries.take_back(url, superseded="rejection_note")
-
-    (note,) = script.posts[-1]
-    assert note.SOPClassUID == KeyObjectSelectionDocumentStorage
-    assert note.ConceptNameCodeSequence[0].CodeValue == "113001"
-    assert _named(note) == {item.sop_instance_uid for item in sent}
-
-
-def test_what_a_broken_try_may_have_brought_is_taken_back_too(tries: Tries, serve: Serve) -> None:
-    script = StowScript(_for("SR", 0xA700))
-    url = serve(script).base_url
-    tries.failure(url)
-    tries.take_back(url, superseded="rejection_note")
-    (note,) = script.posts[-1]
-    assert set(script.stored) - {note.SOPInstanceUID} <= _named(note)
-
-
-def test_nothing_is_taken_back_where_nothing_was_sent(tries: Tries, serve: Serve) -> None:
-    script = StowScript()
-    assert tries.take_back(serve(script).base_url, superseded="rejection_note") == ()
-    assert script.posts == []
-
-
-def test_why_there_is_no_result_is_told_and_taken_back(tries: Tries, serve: Serve) -> None:
-    script = StowScript()
-    url = serve(script).base_url
-    (told,) = tries.tell_refusal(url)
-    (report,) = script.posts[-1]
-    assert (report.Modality, report.SOPInstanceUID) == ("SR", told.sop_instance_uid)
-    assert "missing_slices: 2 are missing" in report.to_json()
-
-    tries.take_back(url, superseded="rejection_note")
-    (note,) = script.posts[-1]
-    assert _named(note) == {told.sop_instance_uid}
-
-
-def _named(note: FileDataset) -> set[str]:
-    evidence = note.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence
-    return {str(one.ReferencedSOPInstanceUID) for s in evidence for one in s.ReferencedSOPSequence}

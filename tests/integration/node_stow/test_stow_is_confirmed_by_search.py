@@ -15,14 +15,14 @@ from config.settings import StowDestination
 from node.confirmation import Confirmation
 from node.find_objects import KnownObject
 from node.stow.search import search_objects
-from storage.database import Database, open_database, sqlite_url
+from storage.database import Database
 from storage.instance_files import InstanceFiles
-from storage.migrate import migrate
 from storage.overview import study_rows
 from tests.integration.node_receive.running_listener import receive_settings
 from tests.integration.node_stow.scripted_stow import StowScript
 from tests.integration.node_stow.stow_sending import Tries, destination
 from tests.integration.outage.hospital import BEGIN, Deliveries
+from tests.migrated_database import migrated_database
 from tests.peers.orthanc import DicomWeb, Orthanc
 from tests.peers.scripted_http import Answer, Request, ScriptedHttpServer
 from tests.unit.pipelines_objects.synthetic_series import STUDY
@@ -89,8 +89,7 @@ class Site:
 
 @pytest.fixture
 def db(tmp_path: Path) -> Iterator[Database]:
-    database = open_database(sqlite_url(tmp_path / "radnode.sqlite"))
-    migrate(database)
+    database = migrated_database(tmp_path / "radnode.sqlite")
     yield database
     database.close()
 

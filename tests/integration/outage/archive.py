@@ -16,6 +16,7 @@ from node.commitment_result import INSTANCE_UID, report_dataset
 from node.dimse_policy import prepare_requestor
 from storage.evidence_records import ListedSop
 from tests.peers.ports import free_port
+from tests.peers.scp import start_scp
 
 AE_TITLE = "ARCHIVE"
 NO_SUCH_OBJECT = 0x0112
@@ -36,9 +37,7 @@ class Archive:
             ae.add_supported_context(sop_class, ExplicitVRLittleEndian)
         ae.add_supported_context(StorageCommitmentPushModel, scu_role=True, scp_role=True)
         handlers = [(evt.EVT_C_STORE, self._store), (evt.EVT_N_ACTION, self._take)]
-        self._server: Any = ae.start_server(
-            ("127.0.0.1", self.port), block=False, evt_handlers=handlers
-        )
+        self._server: Any = start_scp(ae, ("127.0.0.1", self.port), handlers)
         return self
 
     def __exit__(self, *_: object) -> None:

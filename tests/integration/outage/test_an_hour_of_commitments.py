@@ -16,14 +16,14 @@ from node.commitment_results import CommitmentResults
 from node.confirmation import Confirmation
 from node.receive.commitment_service import CommitmentService
 from node.receive.listener import Listener
-from storage.database import Database, open_database, sqlite_url
+from storage.database import Database
 from storage.instance_files import InstanceFiles
-from storage.migrate import migrate
 from storage.overview import study_rows
 from storage.records import DeliveryRecord
 from tests.integration.node_receive.running_listener import CALLED, receive_settings
 from tests.integration.outage.archive import AE_TITLE, Archive
 from tests.integration.outage.hospital import Deliveries
+from tests.migrated_database import migrated_database
 from tests.peers.gateway import WELL, Gateway, Mood
 from tests.peers.orthanc import Modality, Orthanc
 from tests.peers.ports import free_port, wait_until
@@ -102,8 +102,7 @@ def _pacs(port: int, ae_title: str) -> DicomDestination:
 
 @pytest.fixture
 def db(tmp_path: Path) -> Iterator[Database]:
-    database = open_database(sqlite_url(tmp_path / "radnode.sqlite"))
-    migrate(database)
+    database = migrated_database(tmp_path / "radnode.sqlite")
     yield database
     database.close()
 

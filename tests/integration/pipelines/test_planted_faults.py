@@ -21,7 +21,7 @@ from pipelines.errors import ProofFailed
 from pipelines.registry import RegisteredPipeline, register
 from pipelines.segmenting import segmented
 from pipelines.series_volume import read_series
-from tests.integration.pipelines.test_run_pipeline import run
+from tests.integration.pipelines.levels_run import run
 from tests.unit.pipelines.definitions import definition
 from tests.unit.pipelines.threshold_bundle import write_bundle
 from tests.unit.pipelines.volume_files import write_enhanced, write_series

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,59 +15,23 @@ from pydicom.dataset import Dataset
 import pipelines.results
 from pipelines.errors import InferenceFailed, ProofFailed, RefusalCode, Refused
 from pipelines.model_cache import loaded_model
-from pipelines.objects.station import Station
 from pipelines.objects.write import write_object
-from pipelines.pages import Wanted
 from pipelines.registry import RegisteredPipeline, register
-from pipelines.run import RunRequest, run_pipeline, run_study
-from storage.records import JobResult, ObjectKind, Outcome
+from storage.records import ObjectKind, Outcome
+from tests.integration.pipelines.levels_run import levels, offered, run, written
 from tests.unit.pipelines.definitions import definition, values
 from tests.unit.pipelines.threshold_bundle import write_bundle
 from tests.unit.pipelines.volume_files import write_enhanced, write_series
 
+__all__ = ["offered"]
+
+
 STAGES = ["load_model", "measure", "preprocess", "read", "restore", "seg", "sr"]
-
-
-@pytest.fixture(scope="module")
-def offered(tmp_path_factory: pytest.TempPathFactory) -> RegisteredPipeline:
-    folder = tmp_path_factory.mktemp("bundles")
-    write_bundle(folder / "two_levels")
-    return register(definition(), folder)
 
 
 def with_criteria(offered: RegisteredPipeline, **criteria: Any) -> RegisteredPipeline:
     image = {**values()["inputs"]["image"], **criteria}
     return register(definition(inputs={"image": image}), offered.bundle_dir.parent)
-
-
-def levels() -> NDArray[np.uint16]:
-    """Background 50, a block of 140 voxels at 150 and, on other slices, one of 24 at 250."""
-    stored = np.full((8, 16, 20), 50, dtype=np.uint16)
-    stored[1:5, 2:9, 3:8] = 150
-    stored[5:7, 4:8, 10:13] = 250
-    return stored
-
-
-def run(
-    offered: RegisteredPipeline, data_dir: Path, paths: list[Path], **changes: Any
-) -> JobResult:
-    request: dict[str, Any] = {
-        "registered": offered,
-        "inputs": {"image": tuple(paths)},
-        "input_digest": "d1",
-        "data_dir": data_dir,
-        "out_dir": data_dir / "results" / "1",
-        "device": "cpu",
-        "station": Station("node-1", "RADNODE", "Hospital", "0.1"),
-        "content_time": datetime(2024, 1, 15, 10, 0, tzinfo=UTC),
-    }
-    request.update(changes)
-    request["out_dir"].mkdir(parents=True, exist_ok=True)
-    return run_pipeline(RunRequest(**request))
-
-
-def written(data_dir: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in (data_dir / "results" / "1").iterdir()}
 
 
 def test_findings_become_a_segmentation_and_a_report(
@@ -278,77 +241,3 @@ def test_a_request_names_every_role_and_stays_in_the_data_directory(
         run(offered, tmp_path, [], inputs={"other": ()})
     with pytest.raises(ValueError, match="out_dir"):
         run(offered, tmp_path / "data", [], out_dir=tmp_path / "elsewhere")
-
-
-def test_a_folder_is_run_with_the_series_that_fits(
-    offered: RegisteredPipeline, tmp_path: Path
-) -> None:
-    def other_series(image: Dataset, index: int) -> None:
-        image.SeriesInstanceUID, image.SOPInstanceUID = "2.25.9", f"2.25.9.{index}"
-
-    write_series(tmp_path / "in" / "ct", levels(), modality="CT", edit=other_series)
-    write_series(tmp_path / "in" / "mr", levels())
-    (tmp_path / "in" / "notes.txt").write_text("not an image", encoding="utf-8")
-    result = run_study(offered, tmp_path / "in", tmp_path / "out", device="cpu")
-    source = dcmread(tmp_path / "out" / result.objects[0].path).ReferencedSeriesSequence[0]
-    assert source.SeriesInstanceUID == "2.25.2001"
-
-
-def test_a_folder_in_which_no_series_fits_is_refused_with_the_reasons(
-    offered: RegisteredPipeline, tmp_path: Path
-) -> None:
-    write_series(tmp_path / "in", levels(), modality="CT")
-    with pytest.raises(
-        Refused, match="no_pipeline_matches: series 3, image: Modality CT is not MR"
-    ):
-        run_study(offered, tmp_path / "in", tmp_path / "out", device="cpu")
-
-
-def test_a_folder_of_two_studies_is_refused(offered: RegisteredPipeline, tmp_path: Path) -> None:
-    def other_study(image: Dataset, index: int) -> None:
-        image.StudyInstanceUID, image.SeriesInstanceUID = "2.25.8", "2.25.9"
-
-    write_series(tmp_path / "in" / "a", levels())
-    write_series(tmp_path / "in" / "b", levels(), edit=other_study)
-    with pytest.raises(Refused, match="the folder holds 2 studies"):
-        run_study(offered, tmp_path / "in", tmp_path / "out", device="cpu")
-
-
-KEY_IMAGES = Wanted(frozenset({ObjectKind.KOS, ObjectKind.PR}))
-
-
-def test_key_images_and_outlines_are_made_where_they_are_wanted(
-    offered: RegisteredPipeline, tmp_path: Path
-) -> None:
-    paths = write_series(tmp_path / "in", levels(), spacing_mm=(2.0, 1.0, 1.0))
-    result = run(offered, tmp_path, paths, wanted=KEY_IMAGES)
-    assert [made.kind.name for made in result.objects] == ["SEG", "SR", "KOS", "PR"]
-    assert [made.series_number for made in result.objects] == [9001, 9002, 9006, 9007]
-    assert len({made.series_instance_uid for made in result.objects}) == 4
-    before = written(tmp_path)
-    run(offered, tmp_path, paths, wanted=KEY_IMAGES)
-    assert written(tmp_path) == before
-
-
-def test_a_result_without_findings_has_no_key_images(
-    offered: RegisteredPipeline, tmp_path: Path
-) -> None:
-    paths = write_series(tmp_path / "in", levels() // 4)
-    result = run(offered, tmp_path, paths, wanted=KEY_IMAGES)
-    assert [made.kind for made in result.objects] == [ObjectKind.SR]
-
-
-def test_outlines_that_are_not_those_of_the_segmentation_are_not_sent(
-    offered: RegisteredPipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def shifted(dataset: Dataset, path: Path) -> tuple[int, str]:
-        for annotation in dataset.get("GraphicAnnotationSequence", []):
-            for line in annotation.get("GraphicObjectSequence", []):
-                line.GraphicData = [value + 1 for value in line.GraphicData]
-        return write_object(dataset, path)
-
-    monkeypatch.setattr(pipelines.results, "write_object", shifted)
-    paths = write_series(tmp_path / "in", levels(), spacing_mm=(2.0, 1.0, 1.0))
-    with pytest.raises(ProofFailed, match="PR outlines"):
-        run(offered, tmp_path, paths, wanted=KEY_IMAGES)
-    assert written(tmp_path) == {}
