@@ -26,7 +26,7 @@ _KNOWN = (*_NATIVE, RLE_LOSSLESS, JPEG_LS_LOSSLESS, JPEG_2000_LOSSLESS)
 class ObjectProfile(Frozen):
     """What a destination takes; the node sends of it what the destination accepts."""
 
-    objects: tuple[Literal["seg", "sr", "pdf", "sc", "kos", "pr"], ...] = ("seg", "sr")
+    objects: tuple[Literal["seg", "sr", "pdf", "sc", "kos", "pr", "pm"], ...] = ("seg", "sr")
     fallback: tuple[Literal["sc", "pdf", "pr", "kos"], ...] = ("sc", "pdf")
     segmentation: Literal["auto", "binary", "fractional", "labelmap"] = "auto"
     empty_frames: Literal["omit", "keep"] = "omit"
@@ -40,7 +40,7 @@ class ObjectProfile(Frozen):
     @classmethod
     def _some_object(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if not value or len(set(value)) != len(value):
-            raise ValueError("name some of seg, sr, pdf, sc, kos and pr, each once")
+            raise ValueError("name some of seg, sr, pdf, sc, kos, pr and pm, each once")
         return value
 
     @field_validator("fallback")

@@ -134,7 +134,7 @@ class WorkerSettings(Frozen):
     retry_delay_s: Seconds = 30
     time_limit_s: Seconds = 3600
     model_memory_mib: Annotated[int, Field(ge=0)] = 8192
-    extra_objects: tuple[Literal["PDF", "SC", "KOS", "PR"], ...] = ()
+    extra_objects: tuple[Literal["PDF", "SC", "KOS", "PR", "PM"], ...] = ()
     report_fonts: tuple[Path, ...] = ()
 
 

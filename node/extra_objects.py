@@ -7,7 +7,7 @@ from collections.abc import Collection
 from config.settings import Destination, Hl7Destination, PacsDestination, Settings
 from storage.records import ObjectKind
 
-_EXTRA = frozenset({"pdf", "sc", "kos", "pr"})
+_EXTRA = frozenset({"pdf", "sc", "kos", "pr", "pm"})
 
 
 def extra_objects(settings: Settings, destinations: Collection[str] = ()) -> frozenset[ObjectKind]:

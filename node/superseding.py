@@ -33,7 +33,7 @@ from storage.sent_objects import (
 )
 
 _KEPT_KEYS = (REJECTED_KEY, PREDECESSORS_KEY)
-_IMAGES = frozenset({ObjectKind.SEG, ObjectKind.SC, ObjectKind.HEAT})
+_IMAGES = frozenset({ObjectKind.SEG, ObjectKind.SC, ObjectKind.HEAT, ObjectKind.PM})
 
 
 def revised_objects(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from node.made_objects import PreparedObject
 from storage.records import FinishedJob, ObjectKind, ResultObject
 
-_BESIDE = frozenset({ObjectKind.KOS, ObjectKind.PR})
+_BESIDE = frozenset({ObjectKind.KOS, ObjectKind.PR, ObjectKind.PM})
 """What no other object refers to, and what says nothing that the others do not."""
 
 

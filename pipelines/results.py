@@ -15,6 +15,7 @@ from pipelines.key_objects import KeyObjects
 from pipelines.objects.decoded_segmentation import DecodedSegmentation
 from pipelines.objects.heat_picture import heat_pictures
 from pipelines.objects.identity import Origin, ResultIdentity
+from pipelines.objects.parametric_map import build_parametric_map, prove_parametric_map
 from pipelines.objects.proof import prove_segmentation
 from pipelines.objects.proof_anatomy import LeftRight, prove_in_body, prove_sides
 from pipelines.objects.proof_report import prove_explanations, prove_pictures, prove_report
@@ -25,6 +26,7 @@ from pipelines.objects.write import write_object
 from pipelines.pages import NOTHING_MORE, Pages, Wanted
 from pipelines.series_volume import SeriesVolume
 from pipelines.stages import StageTimes
+from pipelines.value_maps import value_maps
 from storage.records import ObjectKind, ResultObject
 
 SEG_FILE = "seg.dcm"
@@ -34,7 +36,9 @@ SC_FILE = "capture.dcm"
 HEAT_FILES = "heat-*.dcm"
 KOS_FILE = "key_objects.dcm"
 PR_FILE = "presentation.dcm"
+MAP_FILES = "map-*.dcm"
 _FILES = (SEG_FILE, SR_FILE, PDF_FILE, SC_FILE, KOS_FILE, PR_FILE)
+_SEVERAL = (HEAT_FILES, MAP_FILES)
 MOST_HEAT_SLICES = 8
 BEHIND_REPORT = 3  # PDF and key images take the two series numbers between
 
@@ -64,7 +68,8 @@ class ResultWriter:
         try:
             return self._written(findings)
         except BaseException:
-            for name in (*_FILES, *(path.name for path in self.out_dir.glob(HEAT_FILES))):
+            several = (path.name for kind in _SEVERAL for path in self.out_dir.glob(kind))
+            for name in (*_FILES, *several):
                 (self.out_dir / name).unlink(missing_ok=True)
             raise
 
@@ -92,6 +97,7 @@ class ResultWriter:
             with self.times.stage("pages"):
                 objects += self._pages(findings, decoded)
                 objects += self._key_objects(findings, decoded)
+                objects += self._value_maps(findings.heat_maps)
         return tuple(objects)
 
     def _explanations(
@@ -136,6 +142,14 @@ class ResultWriter:
         if ObjectKind.PR in self.wanted.objects and (state := key.state()):
             yield self._kept(state, ObjectKind.PR, PR_FILE)
             key.prove_state(self.out_dir / PR_FILE)
+
+    def _value_maps(self, maps: tuple[HeatMap, ...]) -> Iterator[ResultObject]:
+        if ObjectKind.PM not in self.wanted.objects:
+            return
+        for one in value_maps(self.definition, self.volumes, self.uids, self.origin, maps):
+            name = MAP_FILES.replace("*", f"{one.number:02d}")
+            yield self._kept(build_parametric_map(one), ObjectKind.PM, name)
+            prove_parametric_map(self.out_dir / name, one)
 
     @property
     def _main(self) -> SeriesVolume:

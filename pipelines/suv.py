@@ -18,6 +18,12 @@ PHILIPS_GROUP, SUV_FACTOR, CONCENTRATION_FACTOR = 0x7053, 0x00, 0x09
 GE_ACQUISITION, GE_SCAN_START = (0x0009, "GEMS_PETD_01"), 0x0D
 LONGEST_UPTAKE = timedelta(hours=24)
 GRAMS_PER_KG = 1000.0
+MOST_HALF_LIVES = 10.0
+"""Nobody scans what is left of a dose then: the hours of injection and scan are contradictory."""
+
+LEAST_DOSE_BQ = 1e5
+"""Some headers tell megabecquerel, where the standard wants becquerel."""
+
 BY_BODY_WEIGHT = ("", "BW")
 
 _UNUSABLE = (ValueError, TypeError, AttributeError, LookupError, OverflowError)
@@ -66,6 +72,8 @@ def _per_becquerel(image: Dataset) -> float:
     weight_kg = _positive(image, "PatientWeight")
     drug = _radiopharmaceutical(image)
     dose_bq = _positive(drug, "RadionuclideTotalDose")
+    if dose_bq < LEAST_DOSE_BQ:
+        raise _no_suv(f"RadionuclideTotalDose is {dose_bq:g} Bq: too little to be seen; MBq?")
     return weight_kg * GRAMS_PER_KG / (dose_bq * _decay_of_dose(image, drug))
 
 
@@ -77,6 +85,11 @@ def _decay_of_dose(image: Dataset, drug: Dataset) -> float:
         raise _no_suv("DecayCorrection is neither START nor ADMIN")
     half_life_s = _positive(drug, "RadionuclideHalfLife")
     waited_s = _uptake(image, drug).total_seconds()
+    if waited_s > MOST_HALF_LIVES * half_life_s:
+        raise _no_suv(
+            f"the scan starts {waited_s / 3600:.1f} h after the injection, which is "
+            f"{waited_s / half_life_s:.1f} half-lives, allowed {MOST_HALF_LIVES:g}"
+        )
     return float(2.0 ** (-waited_s / half_life_s))
 
 

@@ -71,11 +71,12 @@ class ObjectKind(StrEnum):
     HEAT = "HEAT"
     KOS = "KOS"
     PR = "PR"
+    PM = "PM"
 
     @property
     def modality(self) -> str:
         """Modality (0008,0060) under which a PACS files it."""
-        return {"HEAT": "OT", "KOS": "KO"}.get(self.value, self.value)
+        return {"HEAT": "OT", "KOS": "KO", "PM": "OT"}.get(self.value, self.value)
 
 
 class DestinationKind(StrEnum):

@@ -42,7 +42,7 @@ REJECTED_KEY = "rejected"
 FORMER_KEY = "former"
 """Reports of the same job that the destination got before, on another end of it."""
 
-_PAGES = frozenset({ObjectKind.PDF, ObjectKind.SC, ObjectKind.KOS, ObjectKind.PR})
+_PAGES = frozenset({ObjectKind.PDF, ObjectKind.SC, ObjectKind.KOS, ObjectKind.PR, ObjectKind.PM})
 _TAKEN = (DeliveryState.SENT, DeliveryState.CONFIRMED)
 
 

@@ -13,6 +13,7 @@ from pynetdicom.sop_class import (
     EncapsulatedPDFStorage,
     GrayscaleSoftcopyPresentationStateStorage,
     KeyObjectSelectionDocumentStorage,
+    ParametricMapStorage,
     SecondaryCaptureImageStorage,
     SegmentationStorage,
     StorageCommitmentPushModel,
@@ -54,6 +55,7 @@ RESULT_SOP_CLASSES: Mapping[ObjectKind, UID] = {
     ObjectKind.HEAT: SecondaryCaptureImageStorage,
     ObjectKind.KOS: KeyObjectSelectionDocumentStorage,
     ObjectKind.PR: GrayscaleSoftcopyPresentationStateStorage,
+    ObjectKind.PM: ParametricMapStorage,
 }
 """The SOP Class of each kind of result object."""
 
@@ -95,7 +97,8 @@ def scu_section() -> list[str]:
         "there is a choice, an association with all alternatives is opened first and released; "
         "LABELMAP gives way to Segmentation Storage where it is not accepted, and that to "
         "what `fallback` says, with a report that refers to no segmentation. Results of KOS (key "
-        "images, Of Interest) and PR (their outlines) are left out where they are not accepted, "
+        "images, Of Interest), PR (their outlines) and PM (values of heat maps) are left out where "
+        "they are not accepted, "
         "and HEAT results with the references to them in the report. `radnode send` proposes the "
         "SOP Classes and transfer syntaxes of the files that it is given.",
     ]

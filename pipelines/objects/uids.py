@@ -29,6 +29,8 @@ class ResultUids:
     sc_series: str
     sc_instance: str
     heat_series: str
+    pm_series: str
+    pm_dimension_organization: str
     kos_series: str
     kos_instance: str
     pr_series: str

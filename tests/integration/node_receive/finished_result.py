@@ -21,6 +21,7 @@ FILES = {
     ObjectKind.KOS: "key_objects.dcm",
     ObjectKind.PR: "presentation.dcm",
     ObjectKind.HEAT: "heat-01.dcm",
+    ObjectKind.PM: "map-01.dcm",
 }
 
 

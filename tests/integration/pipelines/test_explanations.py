@@ -26,6 +26,7 @@ from pipelines.explanation_schema import Explanation
 from pipelines.gradcam import Explainer, found_layer, map_shapes
 from pipelines.model_check import checked_model
 from pipelines.model_loading import load_model
+from pipelines.objects.parametric_map import MapRequest, build_parametric_map, decoded_frames
 from pipelines.objects.write import write_object
 from pipelines.pages import Wanted
 from pipelines.preprocessing import preprocessed
@@ -351,3 +352,42 @@ def test_what_is_burnt_into_an_x_ray_stays_marked_in_its_pictures(tmp_path: Path
     made = [one for one in result.objects if one.kind in (ObjectKind.HEAT, ObjectKind.SC)]
     marks = {dcmread(tmp_path / "out" / one.path).BurnedInAnnotation for one in made}
     assert (len(made), marks) == (2, {"YES"})
+
+
+def test_the_values_of_a_volumes_map_are_written_where_somebody_wants_them(tmp_path: Path) -> None:
+    write_series(tmp_path / "in", spots())
+    registered = offered(tmp_path, explained_classes(0.1, 0.9))
+    wanted = Wanted(frozenset({ObjectKind.PM}))
+    result = run_study(registered, tmp_path / "in", tmp_path / "out", device="cpu", wanted=wanted)
+    (made,) = (one for one in result.objects if one.kind is ObjectKind.PM)
+    frames = decoded_frames(dcmread(tmp_path / "out" / made.path))
+    shares = expected(spots())
+    assert sorted(map(float, frames.max(axis=(1, 2)))) == pytest.approx(
+        sorted(map(float, shares.max(axis=(1, 2)))), abs=1e-5
+    )
+
+
+def test_an_x_ray_has_no_values_to_write_and_its_result_goes_on(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(3).integers(0, 1200, (30, 26)).astype(np.uint16)
+    saved(x_ray(pixels), tmp_path / "in" / "1.dcm")
+    changes = {**explained_classes(0.1, 0.9), "inputs": {"image": DX}}
+    registered = offered(tmp_path, changes, dimensions=2)
+    wanted = Wanted(frozenset({ObjectKind.PM}))
+    result = run_study(registered, tmp_path / "in", tmp_path / "out", device="cpu", wanted=wanted)
+    assert [one.kind for one in result.objects] == [ObjectKind.HEAT, ObjectKind.SR]
+
+
+def test_a_map_that_is_not_proved_leaves_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flipped(request: MapRequest) -> Dataset:
+        heat = replace(request.heat, values=request.heat.values[:, ::-1])
+        return build_parametric_map(replace(request, heat=heat))
+
+    monkeypatch.setattr("pipelines.results.build_parametric_map", flipped)
+    write_series(tmp_path / "in", spots())
+    wanted = Wanted(frozenset({ObjectKind.PM}))
+    registered = offered(tmp_path, explained_classes(0.1, 0.9))
+    with pytest.raises(ProofFailed, match="Parametric Map differs"):
+        run_study(registered, tmp_path / "in", tmp_path / "out", device="cpu", wanted=wanted)
+    assert list((tmp_path / "out").iterdir()) == []

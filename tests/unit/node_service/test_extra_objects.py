@@ -15,6 +15,7 @@ WEB = {"type": "stow", "name": "web", "url": "https://pacs.example/dicom-web"}
 RIS = {"type": "hl7", "name": "ris", "host": "ris", "port": 2575}
 EHR = {"type": "fhir", "name": "ehr", "base_url": "https://ehr.example/fhir"}
 PDF, SC, KOS, PR = ObjectKind.PDF, ObjectKind.SC, ObjectKind.KOS, ObjectKind.PR
+PM = ObjectKind.PM
 
 
 @pytest.mark.parametrize(
@@ -27,9 +28,10 @@ PDF, SC, KOS, PR = ObjectKind.PDF, ObjectKind.SC, ObjectKind.KOS, ObjectKind.PR
         ([{**PACS, "fallback": [], "objects": ["seg", "pdf"]}], {PDF}),
         ([{**PACS, "fallback": []}, {**WEB, "fallback": [], "objects": ["sc"]}], {SC}),
         ([{**PACS, "fallback": ["pr"], "objects": ["seg", "kos"]}], {KOS, PR}),
+        ([{**PACS, "fallback": [], "objects": ["sr", "pm"]}], {PM}),
         ([{**RIS, "include_pdf": True}], {PDF}),
     ],
-    ids=["none", "default", "off", "only_sc", "pdf", "union", "key images", "ris"],
+    ids=["none", "default", "off", "only_sc", "pdf", "union", "key images", "values", "ris"],
 )
 def test_the_union_of_what_they_want_is_made(
     destinations: list[dict[str, Any]], made: set[ObjectKind]

@@ -116,6 +116,8 @@ def test_counts_take_the_factors_of_the_manufacturer() -> None:
             {},
             "the scan starts 49.8 h after the injection",
         ),
+        ({"RadiopharmaceuticalStartTime": "130000"}, {}, r"22\.8 h .* which is 12\.5 half-lives"),
+        ({"RadionuclideTotalDose": 370}, {}, "RadionuclideTotalDose is 370 Bq"),
         ({}, {"RadiopharmaceuticalInformationSequence": []}, "0 items, 1 is needed"),
     ],
 )
