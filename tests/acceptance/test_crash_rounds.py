@@ -13,12 +13,15 @@ from tests.peers.kept_instances import kept_instances, sqlite_of
 from tests.peers.part10 import data_set_of
 from tests.peers.postgres import PostgresServer
 
-ROUNDS = 3
+ROUNDS, MOST_ROUNDS = 3, 12
 
 
 def _rounds(test: CrashTest) -> Summary:
-    for _ in range(ROUNDS):
+    """A few rounds; more on a slow machine, until enough was acknowledged to be lost."""
+    while test.summary.rounds < MOST_ROUNDS:
         test.run_round()
+        if test.summary.rounds >= ROUNDS and test.summary.acknowledged > ROUNDS:
+            break
     return test.finish()
 
 
@@ -29,7 +32,7 @@ def test_nothing_acknowledged_is_lost_and_nothing_half_is_seen_when_processes_ar
         summary = _rounds(test)
 
     assert summary.problems == []
-    assert summary.rounds == ROUNDS
+    assert summary.rounds >= ROUNDS
     assert summary.acknowledged > ROUNDS
 
 
