@@ -12,6 +12,7 @@ from fhir.errors import PermanentFhirError
 from fhir.observation import label, rounded
 from fhir.resources.R4B.narrative import Narrative
 from storage.prior_records import PriorResult
+from storage.quantities import with_unit
 from storage.records import FinishedJob, MeasurementRecord
 from storage.telling import WITH_RESULT, Telling, telling
 from storage.trend import TrendPoint, change_text, iso_date, trend
@@ -77,7 +78,7 @@ def value_text(measurement: MeasurementRecord) -> str:
     """The value with its unit, or that the structure was not detected."""
     if not measurement.has_value:
         return "not detected"
-    told = f"{rounded(measurement.value):f} {measurement.unit.value}"
+    told = with_unit(f"{rounded(measurement.value):f}", measurement.unit.value)
     if measurement.is_of_class and not measurement.is_qualifying:
         return f"{told} ({'positive' if measurement.is_present else 'negative'})"
     return told
@@ -98,7 +99,7 @@ def _told(measurement: MeasurementRecord, priors: Sequence[PriorResult]) -> str:
 def _earlier(point: TrendPoint, unit: str) -> str:
     if not point.was_measured:
         return "not measured"
-    return "not detected" if point.value is None else f"{rounded(point.value):f} {unit}"
+    return "not detected" if point.value is None else with_unit(f"{rounded(point.value):f}", unit)
 
 
 def build_narrative(finished: FinishedJob, outcome: Telling) -> Narrative:

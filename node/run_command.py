@@ -15,6 +15,7 @@ from node.offered_pipelines import UNPACKED_MODELS
 from pipelines.acceptance import read_acceptances
 from pipelines.definition import load_definition
 from pipelines.registry import RegisteredPipeline, accepted_pipeline, named_definition
+from storage.quantities import with_unit
 from storage.records import ObjectKind
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def _told(result: JobResult, out: Path) -> str:
     if result.review:
         lines.append(f"marked for review: {result.review}")
     for item in result.measurements:
-        told = f"{item.value:.3f} {item.unit.value}" if item.has_value else "absent"
+        told = with_unit(f"{item.value:.3f}", item.unit.value) if item.has_value else "absent"
         name = f"  {item.quantity.meaning}" if item.is_qualifying else item.structure
         lines.append(f"  {name:<32} {told}")
     lines += [f"{made.kind.name}: {out / made.path}" for made in result.objects]

@@ -39,3 +39,10 @@ QUALIFYING = _OF_PASSES_OVER_CLASSES | {
 
 OF_CLASSES = _OF_PASSES_OVER_CLASSES | {CERTAINTY, OPERATING_POINT}
 """Quantities of a class of the whole image, which have a value whether it is present or not."""
+
+_DIMENSIONLESS = "1"
+
+
+def with_unit(number: str, unit: str) -> str:
+    """The number with its UCUM unit, for people: they read "0.97 1" as two numbers."""
+    return number if unit == _DIMENSIONLESS else f"{number} {unit}"

@@ -14,6 +14,7 @@ from pipelines.objects.key_images import LegendEntry
 from pipelines.objects.report_facts import Fact
 from pipelines.objects.report_fonts import BOLD, REGULAR, Letters
 from storage.prior_records import PriorResult
+from storage.quantities import with_unit
 from storage.records import MeasurementRecord
 from storage.trend import TrendPoint, change_text, iso_date, trend
 
@@ -118,7 +119,7 @@ class Tables:
     ) -> list[Any]:
         points = trend(measurement, priors)
         unit = measurement.unit.value
-        now = f"{measurement.value:.2f} {unit}" if measurement.has_value else "not found"
+        now = with_unit(f"{measurement.value:.2f}", unit) if measurement.has_value else "not found"
         numbers = [*(_earlier(point, unit) for point in points), now]
         numbers += [change_text(points[-1]) or "-"] if points else []
         structure = self._text(measurement.structure, body)
@@ -144,7 +145,7 @@ def shortened(text: str, most: int = LONGEST) -> str:
 def _earlier(point: TrendPoint, unit: str) -> str:
     if not point.was_measured:
         return "-"
-    return "not found" if point.value is None else f"{point.value:.2f} {unit}"
+    return "not found" if point.value is None else with_unit(f"{point.value:.2f}", unit)
 
 
 def _swatches(
