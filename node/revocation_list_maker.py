@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -63,7 +64,7 @@ def _serial_number(folder: Path, name: str, authority: Authority) -> int:
         certificate.verify_directly_issued_by(authority.certificate)
     except UnusableFile as error:
         raise CannotMakeCertificates(f"{path} {error}") from None
-    except Exception:  # noqa: BLE001 -- whatever cryptography calls it: it was not signed so
+    except (InvalidSignature, TypeError, UnsupportedAlgorithm, ValueError):
         raise CannotMakeCertificates(f"{path} is no certificate of this CA") from None
     return certificate.serial_number
 
