@@ -33,6 +33,7 @@ from node.revocation_list_maker import made_revocation_list
 from node.run_command import run
 from node.send_target import SendTarget
 from node.status_gate import MOST_ROWS, certificate_warnings, gate_json, rejections_table
+from node.status_machine import machine, machine_json, machine_warnings
 from node.status_table import status_json, status_table
 from pipelines.errors import InvalidBundle, InvalidDefinition, PipelineError
 from storage.deliveries import retry_delivery as retry_delivery_now
@@ -162,14 +163,14 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
     limit: Annotated[int, typer.Option(min=1, help="How many studies, newest first.")] = 50,
 ) -> None:
-    """Show studies, jobs and deliveries, who was turned away, and certificates that end soon."""
+    """Show studies, jobs and deliveries, who was turned away, and what keeps the node from work."""
     settings = command_settings(config, "status")
     with existing_data(settings) as db:
         studies, turned_away = study_rows(db, limit), list_rejections(db, MOST_ROWS)
         kept, count = list_quarantine(db, limit), quarantine_count(db)
-    warnings = certificate_warnings(settings)
+    warnings, seen = certificate_warnings(settings), machine(settings)
     if as_json:
-        whole = status_json(studies) | gate_json(turned_away, warnings)
+        whole = status_json(studies) | gate_json(turned_away, warnings) | machine_json(seen)
         whole |= quarantine_json(kept, count)
         typer.echo(json.dumps(whole, indent=2))
         return
@@ -177,7 +178,7 @@ def status(
     if turned_away:
         Console().print(rejections_table(turned_away))
     quarantine_told(kept, count)
-    _warn(warnings)
+    _warn((*warnings, *machine_warnings(seen)))
 
 
 @app.command()
