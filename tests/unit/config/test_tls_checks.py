@@ -93,6 +93,16 @@ def test_an_expired_certificate_is_refused_in_and_out(site: Site, tmp_path: Path
     assert "destinations[0].tls.certificate_file" in _problem(_sent(site.client().model_dump()))
 
 
+def test_each_file_that_is_not_there_is_told(shared_site: Site) -> None:
+    none = Path("no/such/file.pem")
+    files = {"certificate_file": none, "key_file": none, "client_ca_file": none}
+
+    settings = Settings.model_validate(_received(_server(shared_site, **files)))
+
+    told = {problem.key for problem in unsafe_combinations(settings)}
+    assert told == {f"receive.tls.{name}" for name in files}
+
+
 def test_a_key_that_others_can_read_is_refused(site: Site) -> None:
     site.node.key_file.chmod(0o640)
     problem = _problem(_received(_server(site)))
