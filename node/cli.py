@@ -21,7 +21,7 @@ from config.setting_types import is_ae_title
 from config.settings import LogSettings
 from config.tls_settings import ClientTls
 from node.certificate_maker import KeyType
-from node.cli_options import ConfigOption, command_settings, config_path
+from node.cli_options import ConfigOption, command_settings, config_path, kept_settings
 from node.data_directory import existing_data, kept_data, make_private, server_problems
 from node.errors import NodeError
 from node.log_setup import configure_logging, describe_error
@@ -164,13 +164,14 @@ def status(
     limit: Annotated[int, typer.Option(min=1, help="How many studies, newest first.")] = 50,
 ) -> None:
     """Show studies, jobs and deliveries, who was turned away, and what keeps the node from work."""
-    settings = command_settings(config, "status")
+    settings, problems = kept_settings(config, "status")
     with existing_data(settings) as db:
         studies, turned_away = study_rows(db, limit), list_rejections(db, MOST_ROWS)
         kept, count = list_quarantine(db, limit), quarantine_count(db)
     warnings, seen = certificate_warnings(settings), machine(settings)
     if as_json:
         whole = status_json(studies) | gate_json(turned_away, warnings) | machine_json(seen)
+        whole["settings_problems"] = [str(problem) for problem in problems]
         whole |= quarantine_json(kept, count)
         typer.echo(json.dumps(whole, indent=2))
         return
@@ -179,12 +180,14 @@ def status(
         Console().print(rejections_table(turned_away))
     quarantine_told(kept, count)
     _warn((*warnings, *machine_warnings(seen)))
+    if problems:
+        _warn([f"settings have {len(problems)} problems, named by radnode check-config"])
 
 
 @app.command()
 def retry(job: Annotated[int, typer.Argument(min=1)], config: ConfigOption = None) -> None:
     """Try a failed or refused job again; a study that no pipeline took is routed again."""
-    with existing_data(command_settings(config, "retry")) as db:
+    with existing_data(kept_settings(config, "retry")[0]) as db:
         found = get_job(db, job)
         if found.pipeline_name:
             retry_job(db, job, now=datetime.now(UTC))
@@ -199,7 +202,7 @@ def retry_delivery(
     delivery: Annotated[int, typer.Argument(min=1)], config: ConfigOption = None
 ) -> None:
     """Try a dead or waiting delivery now."""
-    with existing_data(command_settings(config, "retry-delivery")) as db:
+    with existing_data(kept_settings(config, "retry-delivery")[0]) as db:
         retry_delivery_now(db, delivery, now=datetime.now(UTC))
     typer.echo(f"delivery {delivery} is pending, due now")
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -256,13 +256,19 @@ def _sqlite_engine(url: URL, durability: Durability) -> Engine:
 
 
 def _create_private(path: Path) -> None:
-    """Make the file before SQLite does: with 0600, which its -wal and -shm files copy."""
+    """Make the file before SQLite does: with 0600, which its -wal and -shm files copy.
+
+    One that came back from a backup is made private, too, where it is ours.
+    """
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         text = f"database file {path} cannot be opened: {error.strerror}"
         raise DatabaseUnavailable(text) from None
+    with suppress(PermissionError):
+        os.fchmod(descriptor, 0o600)
+    os.close(descriptor)
 
 
 def _set_up_sqlite(synchronous: str, connection: sqlite3.Connection, _record: object) -> None:

@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
+from config.certificates import UnusableFile
 from config.checks import unsafe_combinations
 from config.expiries import expiring_soon
 from config.settings import Settings
+from config.tls_context import client_context
 from node.revocation_list_maker import made_revocation_list
 from tests.peers.certificates import Site, age, make_site
 
@@ -101,6 +103,12 @@ def test_each_file_that_is_not_there_is_told(shared_site: Site) -> None:
 
     told = {problem.key for problem in unsafe_combinations(settings)}
     assert told == {f"receive.tls.{name}" for name in files}
+
+
+def test_whoever_connects_is_told_which_certificate_has_expired(site: Site, tmp_path: Path) -> None:
+    age(site.node.certificate_file, tmp_path / "site")
+    with pytest.raises(UnusableFile, match=f"{site.node.certificate_file} .*: expired on"):
+        client_context(site.client())
 
 
 def test_a_key_that_others_can_read_is_refused(site: Site) -> None:

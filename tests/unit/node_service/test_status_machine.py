@@ -51,6 +51,34 @@ def test_a_disk_that_is_low_is_told_before_anybody_was_turned_away(
     assert as_json["free_mib"] > 0
 
 
+def test_settings_that_keep_a_node_from_starting_do_not_keep_anybody_from_looking(
+    run: Run, tmp_path: Path
+) -> None:
+    config = _idle_node(tmp_path)
+    gone = {"enabled": True, "ca_file": "gone.pem"}
+    pacs = {"type": "dicom", "name": "p", "host": "h", "port": 104, "ae_title": "P", "tls": gone}
+    write_config(tmp_path, destinations=[pacs])
+
+    told = run("status", "--config", str(config))
+    as_json = json.loads(run("status", "--json", "--config", str(config)).out)
+
+    assert told.code == 0
+    assert "settings have 1 problems, named by radnode check-config" in told.err
+    assert "gone.pem" in as_json["settings_problems"][0]
+    assert "there is no job 7" in run("retry", "7", "--config", str(config)).err
+    assert run("quarantine", "list", "--config", str(config)).code == 0
+
+
+def test_where_the_data_may_be_others_than_meant_nothing_is_shown(run: Run, tmp_path: Path) -> None:
+    config = _idle_node(tmp_path)
+    config.write_text(config.read_text() + "storrage: {database_url: 'sqlite:////elsewhere.db'}\n")
+
+    told = run("status", "--config", str(config))
+
+    assert told.code == 2
+    assert "storrage" in told.err
+
+
 def test_a_disk_that_cannot_be_asked_is_not_called_low() -> None:
     assert machine_warnings(Machine(Path("none"), True, None, 1024)) == ()
 
