@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from config.errors import Problem
 from config.settings import Settings
 from node.offered_pipelines import UNPACKED_MODELS
 from pipelines.acceptance import AcceptedModel, read_acceptances
@@ -27,7 +29,8 @@ class ModelChoice:
     """A model with the definition that names it, or with a proposed one.
 
     `defined_by` is the name of the definition, '' for the proposal. `precisions` are those that
-    any of the site's definitions wants of it.
+    any of the site's definitions wants of it. `problems` are those of definitions that name it,
+    too, but cannot be used.
     """
 
     name: str
@@ -38,6 +41,7 @@ class ModelChoice:
     defined_by: str
     acceptance: AcceptedModel | None
     precisions: tuple[Precision, ...] = ()
+    problems: tuple[Problem, ...] = ()
 
     @property
     def metadata(self) -> BundleMetadata:
@@ -55,7 +59,7 @@ def chosen_model(settings: Settings, bundle: str) -> ModelChoice:
     unpack_dir = settings.node.data_dir / UNPACKED_MODELS
     bundles_dir, name = _place(settings, bundle)
     place = model_dir(bundles_dir, name, unpack_dir)
-    definitions = _definitions_of(settings, name)
+    definitions, problems = _definitions_of(settings, name)
     definition = definitions[0] if definitions else None
     source = model_source(place, definition)
     proposal = proposed_definition(PROPOSED_NAME, name, source.metadata)
@@ -70,6 +74,7 @@ def chosen_model(settings: Settings, bundle: str) -> ModelChoice:
         defined_by=definition.name if definition else "",
         acceptance=read_acceptances(settings.node.data_dir).of(registered.model_digest),
         precisions=tuple(dict.fromkeys(one.precision for one in definitions)),
+        problems=tuple(problems),
     )
 
 
@@ -81,15 +86,28 @@ def _place(settings: Settings, bundle: str) -> tuple[Path, str]:
     return settings.pipelines.bundles_dir or SHIPPED_BUNDLES, bundle
 
 
-def _definitions_of(settings: Settings, bundle: str) -> list[PipelineDefinition]:
-    """The definitions of the site, by name, that name this model; wrong ones are no help."""
+def _definitions_of(
+    settings: Settings, bundle: str
+) -> tuple[list[PipelineDefinition], list[Problem]]:
+    """The definitions of the site, by name, that name this model, and what is wrong with others."""
     folder = settings.pipelines.definitions_dir or SHIPPED_DEFINITIONS
-    found = []
+    found: list[PipelineDefinition] = []
+    problems: list[Problem] = []
     for path in sorted(folder.glob("*.yaml")):
         try:
             definition = load_definition(path)
-        except InvalidDefinition:
+        except InvalidDefinition as error:
+            problems += error.problems if _names(path, bundle) else ()
             continue
         if definition.bundle == bundle:
             found.append(definition)
-    return found
+    return found, problems
+
+
+def _names(path: Path, bundle: str) -> bool:
+    """Whether a file that is no definition has a line that names the model."""
+    line = rf"^bundle:\s*['\"]?{re.escape(bundle)}['\"]?\s*(#.*)?$"
+    try:
+        return bool(re.search(line, path.read_text(encoding="utf-8"), re.MULTILINE))
+    except (OSError, UnicodeDecodeError):
+        return False

@@ -42,12 +42,19 @@ def _head(choice: ModelChoice) -> Iterator[str]:
     yield f"  packed as    {choice.source.kind}, {len(choice.source.files)} files"
     yield f"  digest       {choice.registered.model_digest}"
     yield f"  kind         {metadata.kind}"
-    yield f"  definition   {choice.defined_by or 'none names it; a proposal is used'}"
+    yield f"  definition   {choice.defined_by or _undefined(choice)}"
+    for problem in choice.problems:
+        yield f"  not used     {problem}"
     if accepted:
         told = f"{accepted.accepted_at} by {accepted.accepted_by}, left/right {accepted.left_right}"
         yield f"  accepted     {told}"
     else:
         yield f"  accepted     {'by its definition (model_files)' if choice.is_pinned else 'no'}"
+
+
+def _undefined(choice: ModelChoice) -> str:
+    none = "the one that names it is wrong" if choice.problems else "none names it"
+    return f"{none}; a proposal is used"
 
 
 def _inputs(choice: ModelChoice) -> Iterator[str]:

@@ -219,8 +219,8 @@ class PipelineDefinition(Frozen):
         if self.network is None:
             return self
         edges = 2 if self.is_of_projections else 3
-        if self.network.resize and (not self.classes or len(self.network.resize) != edges):
-            raise ValueError(f"network: resize goes with classes, and has {edges} edges here")
+        if self.network.resize and len(self.network.resize) != edges:
+            raise ValueError(f"network: resize has {edges} edges here")
         if self.is_of_projections and (self.network.patch_size or self.network.spacing_mm):
             raise ValueError("network: patch_size and spacing_mm are not for projections")
         return self

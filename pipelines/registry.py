@@ -130,9 +130,8 @@ def register(
     roles = _channel_roles(definition, metadata)
     if definition.classes:
         _check_known(definition, metadata, {one.output for one in definition.classes})
-    elif metadata.has_background:  # otherwise label values are not channel indices
-        described = {segment.label_value for segment in definition.segments}
-        _check_known(definition, metadata, described)
+    else:
+        _check_label_values(definition, metadata)
     model_digest = digest_of(files)
     told = definition.model_dump(mode="json", exclude=WITHOUT_EFFECT_ON_RESULTS)
     return RegisteredPipeline(
@@ -168,14 +167,29 @@ def _channel_roles(definition: PipelineDefinition, metadata: BundleMetadata) -> 
         raise InvalidBundle(text) from None
 
 
+def _check_label_values(definition: PipelineDefinition, metadata: BundleMetadata) -> None:
+    """A bundle whose channel 0 is no background may give any values; a network's own are known."""
+    described = {segment.label_value for segment in definition.segments}
+    network = definition.network
+    if metadata.has_background or (network and network.output == "softmax"):
+        _check_known(definition, metadata, described)
+    elif network:  # structures that may overlap, counted from 1
+        _check_known(definition, metadata, described, first=1)
+
+
 def _check_known(
-    definition: PipelineDefinition, metadata: BundleMetadata, described: set[int]
+    definition: PipelineDefinition,
+    metadata: BundleMetadata,
+    described: set[int],
+    first: int = 0,
 ) -> None:
-    unknown = sorted(described - set(metadata.channels))
+    known = {index + first: text for index, text in metadata.channels.items()}
+    unknown = sorted(described - set(known))
     if unknown:
-        there = ", ".join(f"{value} {text}" for value, text in sorted(metadata.channels.items()))
+        there = ", ".join(f"{value} {text}" for value, text in sorted(known.items()))
+        place = "network.labels" if definition.network else "configs/metadata.json (channel_def)"
         raise InvalidBundle(
             f"bundle {definition.bundle}: definition {definition.name} describes "
             f"{'outputs' if definition.classes else 'label values'} "
-            f"{unknown}, which configs/metadata.json (channel_def) does not have; there are {there}"
+            f"{unknown}, which {place} does not have; there are {there}"
         )

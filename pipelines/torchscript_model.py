@@ -62,11 +62,15 @@ def torchscript_config(
 
 
 def _scaled(intensity: Intensity) -> dict[str, Any]:
+    to = dict(zip(("b_min", "b_max"), intensity.to, strict=True))
     if intensity.range is not None:
         low, high = intensity.range
-        to_low, to_high = intensity.to
-        limits = {"a_min": low, "a_max": high, "b_min": to_low, "b_max": to_high, "clip": True}
+        limits = {"a_min": low, "a_max": high, **to, "clip": True}
         return {"_target_": "ScaleIntensityRanged", "keys": IMAGE, **limits}
+    if intensity.percentiles is not None:
+        lower, upper = intensity.percentiles
+        shares = {"lower": lower, "upper": upper, **to, "clip": True, "channel_wise": True}
+        return {"_target_": "ScaleIntensityRangePercentilesd", "keys": IMAGE, **shares}
     if intensity.mean is not None:
         fixed = {"subtrahend": intensity.mean, "divisor": intensity.std}
         return {"_target_": "NormalizeIntensityd", "keys": IMAGE, **fixed}

@@ -89,7 +89,7 @@ def receive(db: Database, files: InstanceFiles, dataset: Dataset, folder: Path) 
         incoming.write(sent.read_bytes())
         series_uid = header.series.series_instance_uid
         place = header.study.study_instance_uid, series_uid, header.sop_instance_uid
-        path = incoming.keep(*place, digest.dataset_sha256)
+        path = incoming.keep(*place, digest.dataset_digest)
     record_instance(
         db,
         IncomingInstance(
@@ -101,7 +101,7 @@ def receive(db: Database, files: InstanceFiles, dataset: Dataset, folder: Path) 
             instance_number=header.instance_number,
             path=path,
             size_bytes=digest.size,
-            dataset_sha256=digest.dataset_sha256,
+            dataset_digest=digest.dataset_digest,
             calling_ae_title="PACS",
             association_id=None,
             is_own_result=False,

@@ -35,7 +35,7 @@ def _keep(db: Database, files: InstanceFiles, path: Path) -> None:
             header.study.study_instance_uid,
             header.series.series_instance_uid,
             header.sop_instance_uid,
-            digest.dataset_sha256,
+            digest.dataset_digest,
         )
     record_instance(
         db,
@@ -48,7 +48,7 @@ def _keep(db: Database, files: InstanceFiles, path: Path) -> None:
             instance_number=header.instance_number,
             path=place,
             size_bytes=digest.size,
-            dataset_sha256=digest.dataset_sha256,
+            dataset_digest=digest.dataset_digest,
             calling_ae_title="PACS",
             association_id=None,
             is_own_result=False,

@@ -23,7 +23,7 @@ from pipelines.registry import register
 from pipelines.restore import restored_label_map
 from pipelines.run import run_study
 from storage.records import Outcome
-from tests.unit.pipelines.definitions import definition, write_definition
+from tests.unit.pipelines.definitions import definition, values, write_definition
 from tests.unit.pipelines.label_map_cases import axial
 from tests.unit.pipelines.threshold_bundle import metadata, write_bundle
 from tests.unit.pipelines.volume_files import write_series
@@ -53,8 +53,8 @@ def levels() -> Any:
     return voxels
 
 
-def labels(folder: Path, network: dict[str, Any]) -> Any:
-    registered = register(definition(network=network), folder)
+def labels(folder: Path, network: dict[str, Any], changes: dict[str, Any] | None = None) -> Any:
+    registered = register(definition(network=network, **changes or {}), folder)
     bundle = load_model(registered, torch.device("cpu"))
     source = axial(levels())
     data = preprocessed({"image": source}, bundle)
@@ -85,6 +85,79 @@ def test_overlapping_segments_are_written_proved_and_measured(tmp_path: Path) ->
     result = run_study(path, tmp_path / "in", tmp_path / "out", device="cpu", bundles_dir=tmp_path)
     assert result.outcome is Outcome.FINDINGS
     assert [round(m.value, 3) for m in result.measurements] == [0.064, 0.024]
+
+
+def neighbour_script(path: Path) -> Path:
+    """A network that scores each voxel by the value of its next neighbour along the first axis."""
+    layer = torch.nn.Conv3d(1, 3, (3, 1, 1), padding=(1, 0, 0))
+    with torch.no_grad():
+        layer.weight.zero_()
+        layer.weight[1, 0, 2] = 1.0
+        layer.bias[:] = torch.tensor([0.0, -99.5, -1.0])  # type: ignore[index]
+    torch.jit.trace(layer, torch.zeros(1, 1, 4, 4, 4)).save(str(path))  # type: ignore[no-untyped-call]
+    return path
+
+
+@pytest.mark.parametrize(
+    ("orientation", "axis", "shift"), [("SPL", 0, -1), ("ALI", 1, 1), ("LIA", 2, -1), ("RSA", 2, 1)]
+)
+def test_the_network_gets_its_axes_in_the_order_that_it_was_trained_on(
+    tmp_path: Path, orientation: str, axis: int, shift: int
+) -> None:
+    neighbour_script(tmp_path / "two_levels.ts")
+    network = {"labels": {0: "background", 1: "bright", 2: "none"}, "orientation": orientation}
+    found = labels(tmp_path, network)
+    assert np.array_equal(found > 0, np.roll(levels() > 100, shift, axis))
+
+
+def test_labels_of_a_resized_image_come_back_to_where_it_was(tmp_path: Path) -> None:
+    script(tmp_path / "two_levels.ts", [1.0], [-140.0])
+    network: dict[str, Any] = {"labels": {0: "bright"}, "output": "sigmoid"}
+    network |= {"resize": [24, 8, 18], "orientation": "IPL"}
+    found = labels(tmp_path, network, {"segments": [values()["segments"][0]]})
+    # By hand: slices run to the head, so that they are turned on the way there and back.
+    image = torch.from_numpy(levels()[::-1].copy())[None, None].float()
+    small = torch.nn.functional.interpolate(image, (24, 8, 18), mode="trilinear")
+    back = torch.nn.functional.interpolate(
+        torch.sigmoid(small - 140), levels().shape, mode="trilinear"
+    )
+    assert np.array_equal(mask_of(found, 1), (back[0, 0] >= 0.5).numpy()[::-1])
+
+
+@pytest.mark.parametrize(
+    ("network", "there"),
+    [
+        ({"labels": {0: "bright"}, "output": "sigmoid"}, "there are 1 bright"),
+        ({"labels": {0: "air", 1: "body"}}, "there are 0 air, 1 body"),
+    ],
+)
+def test_a_label_value_that_the_network_never_gives_is_told(
+    tmp_path: Path, network: dict[str, Any], there: str
+) -> None:
+    script(tmp_path / "two_levels.ts", [1.0], [-140.0])
+    with pytest.raises(InvalidBundle, match=rf"\[2\], which network.labels .*{there}"):
+        labels(tmp_path, network)
+
+
+def test_percentiles_are_those_of_the_image(tmp_path: Path) -> None:
+    script(tmp_path / "two_levels.ts", [0.0, 1.0, 2.0], [0.0, -0.25, -1.0])
+    network = {**NETWORK, "intensity": [{"percentiles": [0, 100], "to": [0, 1]}]}
+    found = labels(tmp_path, network)
+    assert np.array_equal(found, np.digitize(levels(), [100, 200]))
+
+
+@pytest.mark.parametrize(
+    ("network", "told"),
+    [
+        ({"orientation": "RLS"}, "one letter each"),
+        ({"resize": [32, 32]}, "resize has 3 edges"),
+        ({"intensity": [{"percentiles": [99, 1]}]}, "percentiles: the lower limit"),
+        ({"intensity": [{"percentiles": [1, 99], "zscore": "all"}]}, "exactly one"),
+    ],
+)
+def test_a_network_that_cannot_be_so_is_told(network: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        definition(network={**NETWORK, **network})
 
 
 def test_a_file_without_a_configuration_needs_those_lines(tmp_path: Path) -> None:
