@@ -37,7 +37,11 @@ class ByFunction(nn.Module):
 
 @pytest.mark.parametrize(
     "network",
-    [lambda: nn.GroupNorm(4, 8), ByFunction, lambda: torch.jit.trace(ByFunction(), volumes((1, 8, 3, 4, 5)))],
+    [
+        lambda: nn.GroupNorm(4, 8),
+        ByFunction,
+        lambda: torch.jit.trace(ByFunction(), volumes((1, 8, 3, 4, 5))),
+    ],
     ids=["layer", "function", "torchscript"],
 )
 def test_a_padded_window_is_normalised_as_float64_does(network: Callable[[], nn.Module]) -> None:
