@@ -8,7 +8,7 @@ are gathered block by block, and the blocks joined in float64 (Chan, Golub and L
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -21,11 +21,14 @@ VOLUMES = 5  # batch, channel and three axes
 Statistics = tuple[torch.Tensor, torch.Tensor]
 
 
-class ExactGroupNorm(TorchDispatchMode):
+class ExactGroupNorm(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Within it, group normalisation of volumes on the CPU is as exact as in the usual layout.
 
     Whoever asks for it: a layer, a function, a compiled module. Everything else is left to torch.
     """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(
         self,
@@ -63,7 +66,7 @@ def group_norm(
         _normalise(one, target, mean, deviation, weight, bias)
         means.append(mean)
         deviations.append(deviation)
-    shaped = result.unflatten(1, volumes.shape[2:]).permute(0, 4, 1, 2, 3)
+    shaped = result.reshape(len(rows), *volumes.shape[2:], -1).permute(0, 4, 1, 2, 3)
     kept = rows.dtype if weight is None else weight.dtype
     return shaped, torch.stack(means).to(kept), torch.stack(deviations).to(kept)
 
@@ -78,8 +81,9 @@ def _lies_channels_last(volumes: torch.Tensor) -> bool:
     )
 
 
-def _blocks(rows: torch.Tensor) -> Sequence[torch.Tensor]:
-    return rows.split(max(1, VALUES_OF_A_BLOCK // rows.shape[1]))
+def _blocks(rows: torch.Tensor) -> Iterator[torch.Tensor]:
+    step = max(1, VALUES_OF_A_BLOCK // rows.shape[1])
+    return (rows[at : at + step] for at in range(0, len(rows), step))
 
 
 def _of_channels(rows: torch.Tensor) -> Statistics:
@@ -100,7 +104,7 @@ def _of_channels(rows: torch.Tensor) -> Statistics:
 
 def _of_groups(channels: Statistics, groups: int, eps: float) -> Statistics:
     """Mean and reciprocal deviation of each group, of its channels' means and variances."""
-    means, variances = (one.unflatten(0, (groups, -1)) for one in channels)
+    means, variances = (one.reshape(groups, -1) for one in channels)
     mean = means.mean(1)
     variance = (variances + (means - mean[:, None]) ** 2).mean(1)
     return mean, (variance + eps).rsqrt()
