@@ -27,6 +27,9 @@ class ExactGroupNorm(TorchDispatchMode):
     Whoever asks for it: a layer, a function, a compiled module. Everything else is left to torch.
     """
 
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+
     def __torch_dispatch__(
         self,
         func: Any,
@@ -63,7 +66,8 @@ def group_norm(
         _normalise(one, target, mean, deviation, weight, bias)
         means.append(mean)
         deviations.append(deviation)
-    shaped = result.unflatten(1, volumes.shape[2:]).permute(0, 4, 1, 2, 3)
+    items, channels, *sides = volumes.shape
+    shaped = result.view(items, *sides, channels).permute(0, 4, 1, 2, 3)
     kept = rows.dtype if weight is None else weight.dtype
     return shaped, torch.stack(means).to(kept), torch.stack(deviations).to(kept)
 
@@ -79,7 +83,7 @@ def _lies_channels_last(volumes: torch.Tensor) -> bool:
 
 
 def _blocks(rows: torch.Tensor) -> Sequence[torch.Tensor]:
-    return rows.split(max(1, VALUES_OF_A_BLOCK // rows.shape[1]))
+    return torch.split(rows, max(1, VALUES_OF_A_BLOCK // rows.shape[1]))
 
 
 def _of_channels(rows: torch.Tensor) -> Statistics:
@@ -100,7 +104,7 @@ def _of_channels(rows: torch.Tensor) -> Statistics:
 
 def _of_groups(channels: Statistics, groups: int, eps: float) -> Statistics:
     """Mean and reciprocal deviation of each group, of its channels' means and variances."""
-    means, variances = (one.unflatten(0, (groups, -1)) for one in channels)
+    means, variances = (one.view(groups, -1) for one in channels)
     mean = means.mean(1)
     variance = (variances + (means - mean[:, None]) ** 2).mean(1)
     return mean, (variance + eps).rsqrt()

@@ -40,7 +40,7 @@ class ByFunction(nn.Module):
     [
         lambda: nn.GroupNorm(4, 8),
         ByFunction,
-        lambda: torch.jit.trace(ByFunction(), volumes((1, 8, 3, 4, 5))),
+        lambda: torch.jit.trace(ByFunction(), volumes((1, 8, 3, 4, 5))),  # type: ignore[no-untyped-call]
     ],
     ids=["layer", "function", "torchscript"],
 )
