@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import Select, case, func, select
-from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy.orm import Session
 
 from storage.database import Database
 from storage.dicom_records import StudyRecord, StudyState
@@ -185,7 +185,7 @@ def _series_counts(session: Session) -> dict[str, dict[str, int]]:
     return counts
 
 
-def _counted(*by: InstrumentedAttribute[str]) -> Select[Any]:
+def _counted(*by: Any) -> Select[Any]:
     counted: Select[Any] = select(*by, func.count())
     joined = counted.join(Series, Series.series_instance_uid == Instance.series_instance_uid)
     return joined.where(Instance.is_own_result.is_(False)).group_by(*by).order_by(*by)
