@@ -268,7 +268,7 @@ def _job(
 def _job_input(role: str, chosen: Chosen, headers: _Headers) -> JobInput:
     series_uid = chosen.candidate.record.header.series_instance_uid
     instances = tuple(
-        InputInstance(record.sop_instance_uid, record.path, record.dataset_sha256)
+        InputInstance(record.sop_instance_uid, record.path, record.dataset_digest)
         for record in headers.by_series[series_uid].instances
     )
     return JobInput(role, series_uid, chosen.reason, instances)
@@ -280,10 +280,10 @@ def input_digest(inputs: tuple[JobInput, ...]) -> str:
     for job_input in sorted(inputs, key=lambda item: item.role):
         digest.update(f"{job_input.role}\n".encode())
         pinned = sorted(
-            (item.sop_instance_uid, item.dataset_sha256) for item in job_input.instances
+            (item.sop_instance_uid, item.dataset_digest) for item in job_input.instances
         )
-        for sop_instance_uid, dataset_sha256 in pinned:
-            digest.update(f"{sop_instance_uid} {dataset_sha256}\n".encode())
+        for sop_instance_uid, dataset_digest in pinned:
+            digest.update(f"{sop_instance_uid} {dataset_digest}\n".encode())
     return digest.hexdigest()
 
 

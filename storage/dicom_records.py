@@ -89,7 +89,7 @@ class IncomingInstance:
     instance_number: int | None
     path: PurePosixPath
     size_bytes: int
-    dataset_sha256: str
+    dataset_digest: str
     calling_ae_title: str
     association_id: int | None
     is_own_result: bool
@@ -108,7 +108,7 @@ class InstanceRecord:
     instance_number: int | None
     path: PurePosixPath
     size_bytes: int
-    dataset_sha256: str
+    dataset_digest: str
     is_own_result: bool
     received_at: datetime
 

@@ -77,7 +77,7 @@ class Instance(Table):
     instance_number: Mapped[int | None] = mapped_column(BigInteger)
     path: Mapped[str] = mapped_column(PlainText)
     size_bytes: Mapped[int] = mapped_column(BigInteger)
-    dataset_sha256: Mapped[str] = mapped_column(PlainText)
+    dataset_digest: Mapped[str] = mapped_column(PlainText)
     is_own_result: Mapped[bool]
     received_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
@@ -97,7 +97,7 @@ class ReplacedInstance(Table):
     )
     sop_instance_uid: Mapped[str] = mapped_column(PlainText)
     path: Mapped[str] = mapped_column(PlainText)
-    dataset_sha256: Mapped[str] = mapped_column(PlainText)
+    dataset_digest: Mapped[str] = mapped_column(PlainText)
     generation: Mapped[int]
     replaced_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
@@ -108,7 +108,7 @@ class QuarantinedInstance(Table):
     __tablename__ = "quarantine"
     __table_args__ = (
         Index(None, "quarantined_at"),
-        Index("uq_quarantine_content", "sop_instance_uid", "dataset_sha256", unique=True),
+        Index("uq_quarantine_content", "sop_instance_uid", "dataset_digest", unique=True),
         {"sqlite_autoincrement": True},
     )
 
@@ -125,7 +125,7 @@ class QuarantinedInstance(Table):
     series_header: Mapped[dict[str, Any]] = mapped_column(JsonMap)
     path: Mapped[str] = mapped_column(PlainText)
     size_bytes: Mapped[int] = mapped_column(BigInteger)
-    dataset_sha256: Mapped[str] = mapped_column(PlainText)
+    dataset_digest: Mapped[str] = mapped_column(PlainText)
     calling_ae_title: Mapped[str] = mapped_column(PlainText)
     is_own_result: Mapped[bool]
     received_at: Mapped[datetime] = mapped_column(UtcDateTime)

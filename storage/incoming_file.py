@@ -48,7 +48,7 @@ class IncomingFile:
             self._begun_bytes = self._size_bytes
 
     def keep(
-        self, study_uid: str, series_uid: str, sop_uid: str, content_sha256: str
+        self, study_uid: str, series_uid: str, sop_uid: str, dataset_digest: str
     ) -> PurePosixPath:
         """Move the file to its place, its content durable; the place is relative to the data dir.
 
@@ -60,7 +60,7 @@ class IncomingFile:
         Raises:
             InvalidUid: a UID is none. OutOfSpace: the disk is full. StorageError: other failures.
         """
-        place = self._files.new_place(study_uid, series_uid, sop_uid, content_sha256)
+        place = self._files.new_place(study_uid, series_uid, sop_uid, dataset_digest)
         with file_errors():
             self._files.move_in(self._name, place)
             self._is_kept = True

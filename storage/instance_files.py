@@ -17,6 +17,7 @@ import os
 import re
 import secrets
 import shutil
+import struct
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -24,6 +25,7 @@ from datetime import datetime
 from pathlib import Path, PurePosixPath
 
 from config.setting_types import Durability
+from storage.dataset_digest import digits, former_digest
 from storage.durable import durable_write, file_errors, make_private_dir
 from storage.errors import InvalidUid, StorageError
 from storage.incoming_file import IncomingFile, SpareFile
@@ -41,7 +43,6 @@ __all__ = [
 MAX_UID_LENGTH = 64
 # Leading zeros in a component are wrong (PS3.5 9.1), but devices write them; they do no harm.
 UID = re.compile(r"[0-9]+(\.[0-9]+)*")
-SHA256 = re.compile(r"[0-9a-f]{64}")
 DIGEST_LENGTH = 16
 _LOOK_AGAIN_S = 0.1
 
@@ -102,7 +103,7 @@ class InstanceFiles:
         return self.data_dir / path
 
     def new_place(
-        self, study_uid: str, series_uid: str, sop_uid: str, content_sha256: str
+        self, study_uid: str, series_uid: str, sop_uid: str, dataset_digest: str
     ) -> PurePosixPath:
         """Return a path of a kept file that no other has; made of checked digits and dots alone.
 
@@ -110,10 +111,24 @@ class InstanceFiles:
             InvalidUid: a UID is none.
         """
         study, series, sop = map(validated_uid, (study_uid, series_uid, sop_uid))
-        if not SHA256.fullmatch(content_sha256):
-            raise StorageError("a SHA-256 is 64 lower-case hexadecimal digits")
-        name = f"{sop}.{content_sha256[:DIGEST_LENGTH]}.{os.urandom(8).hex()}.dcm"
+        try:
+            content = digits(dataset_digest)[:DIGEST_LENGTH]
+        except ValueError as error:
+            raise StorageError(str(error)) from None
+        name = f"{sop}.{content}.{os.urandom(8).hex()}.dcm"
         return PurePosixPath("instances") / study / series / name
+
+    def former_digest(self, place: PurePosixPath) -> str:
+        """Return the digest of a kept file's data set as earlier versions made it.
+
+        Raises:
+            StorageError: the file cannot be read, or has no head.
+        """
+        try:
+            with file_errors():
+                return former_digest(self.absolute(place))
+        except struct.error:
+            raise StorageError("a kept file is shorter than its head") from None
 
     def results_dir(self, job_id: int) -> Path:
         """The directory for the objects of one job; made if it is missing."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
+from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
+from storage.dataset_digest import is_former
 from storage.dicom_records import IncomingInstance, StoreOutcome, StudyState
 from storage.dicom_tables import AssociationStudy, Instance, ReplacedInstance, Series, Study
 from storage.errors import ConflictReason, IdentityConflict
@@ -22,6 +26,9 @@ from storage.upsert import insert_new, insert_or_lock
 JUST_CREATED = 0
 DIGEST_SHOWN = 12
 
+FormerDigest = Callable[[PurePosixPath], str]
+"""Gives the digest of a file as earlier versions made it (`InstanceFiles.former_digest`)."""
+
 
 class Recorded(NamedTuple):
     """What became of an instance, and the rows it belongs to."""
@@ -31,12 +38,16 @@ class Recorded(NamedTuple):
     series: Series
 
 
-def record_in(session: Session, incoming: IncomingInstance) -> Recorded:
+def record_in(
+    session: Session, incoming: IncomingInstance, former_digest: FormerDigest | None = None
+) -> Recorded:
     """Record one instance as `storage.instances.record_instance` promises; the caller commits.
 
     Raises:
         IdentityConflict: the transaction, or its savepoint, must be rolled back.
     """
+    if former_digest is not None:
+        incoming = _with_digest_of_known(session, incoming, former_digest)
     is_own = incoming.is_own_result or is_own_result(session, incoming.sop_instance_uid)
     # A note on images is no image: it neither opens a study nor makes a new generation.
     is_image = not is_own and incoming.sop_class_uid != KEY_OBJECT_SELECTION
@@ -107,13 +118,25 @@ def _record(
         return StoreOutcome.OWN_RESULT if is_own else StoreOutcome.STORED
     known = session.get_one(Instance, incoming.sop_instance_uid, with_for_update=True)
     _check_study(session, known, incoming)
-    if known.dataset_sha256 == incoming.dataset_sha256:
+    if known.dataset_digest == incoming.dataset_digest:
         return StoreOutcome.DUPLICATE
     if not is_own:
         _keep_aside(session, study, known, incoming)
     for name, value in columns.items():
         setattr(known, name, value)
     return StoreOutcome.OWN_RESULT if is_own else StoreOutcome.REPLACED
+
+
+def _with_digest_of_known(
+    session: Session, incoming: IncomingInstance, former_digest: FormerDigest
+) -> IncomingInstance:
+    """What came to an earlier version, and comes again, has the digest that it had then."""
+    known = session.get(Instance, incoming.sop_instance_uid)
+    if known is None or not is_former(known.dataset_digest):
+        return incoming
+    if former_digest(incoming.path) != known.dataset_digest:
+        return incoming
+    return replace(incoming, dataset_digest=known.dataset_digest)
 
 
 def _keep_aside(
@@ -125,7 +148,7 @@ def _keep_aside(
         study_instance_uid=study.study_instance_uid,
         sop_instance_uid=known.sop_instance_uid,
         path=known.path,
-        dataset_sha256=known.dataset_sha256,
+        dataset_digest=known.dataset_digest,
         generation=study.generation + was_complete,
         replaced_at=incoming.received_at,
     )
@@ -134,8 +157,8 @@ def _keep_aside(
         "study": uid_tag(study.study_instance_uid),
         "series": uid_tag(incoming.series.series_instance_uid),
         "instance": uid_tag(known.sop_instance_uid),
-        "before": known.dataset_sha256[:DIGEST_SHOWN],
-        "after": incoming.dataset_sha256[:DIGEST_SHOWN],
+        "before": known.dataset_digest[:DIGEST_SHOWN],
+        "after": incoming.dataset_digest[:DIGEST_SHOWN],
     }
     told = {"event": "instance_replaced", "outcome": "success", "detail": detail}
     session.add(Audit(at=incoming.received_at, actor=incoming.calling_ae_title, **told))

@@ -18,7 +18,7 @@ from storage.errors import (
     OutOfSpace,
     StorageError,
 )
-from storage.instance_rows import Recorded, is_own_result, record_in
+from storage.instance_rows import FormerDigest, Recorded, is_own_result, record_in
 from storage.known_series import KnownSeries
 from storage.rejection_notes import is_rejected
 from storage.rejection_records import KEY_OBJECT_SELECTION
@@ -51,20 +51,24 @@ def record_instance(db: Database, incoming: IncomingInstance) -> StoreOutcome:
 
 
 def record_instances(
-    db: Database, batch: Sequence[IncomingInstance], known: KnownSeries | None = None
+    db: Database,
+    batch: Sequence[IncomingInstance],
+    known: KnownSeries | None = None,
+    former_digest: FormerDigest | None = None,
 ) -> list[StoreOutcome | StorageError]:
     """Record many instances in as few transactions as can be; what became of each, in order.
 
     Each is recorded as by `record_instance`, or the error that this would raise stands in its
     place: one that cannot be recorded does not hold the others. All is committed on return.
     `known` is what the process remembers from call to call; without it every row is looked at.
+    Without `former_digest` an instance of an earlier version that comes again counts as changed.
     """
     results: dict[int, StoreOutcome | StorageError] = {}
     short = [at for at, one in enumerate(batch) if known is not None and known.covers(one)]
     if known is not None and short:
         results |= _the_short_way(db, batch, short, known)
     long = [at for at in range(len(batch)) if at not in results]
-    recorded = _the_long_way(db, [batch[at] for at in long], known)
+    recorded = _the_long_way(db, [batch[at] for at in long], known, former_digest)
     results |= dict(zip(long, recorded, strict=True))
     return [results[at] for at in range(len(batch))]
 
@@ -84,19 +88,22 @@ def _the_short_way(
 
 
 def _the_long_way(
-    db: Database, batch: Sequence[IncomingInstance], known: KnownSeries | None
+    db: Database,
+    batch: Sequence[IncomingInstance],
+    known: KnownSeries | None,
+    former_digest: FormerDigest | None,
 ) -> list[StoreOutcome | StorageError]:
     """Record together; where one breaks the transaction of all, one after another."""
     if not batch:
         return []
     if len(batch) == 1:
-        return [_alone(db, batch[0], known)]
+        return [_alone(db, batch[0], known, former_digest)]
     try:
-        return _together(db, batch, known)
+        return _together(db, batch, known, former_digest)
     except StorageError as error:
         if _concerns_all(error):
             return [error] * len(batch)
-    return [_alone(db, one, known) for one in batch]
+    return [_alone(db, one, known, former_digest) for one in batch]
 
 
 def _concerns_all(error: StorageError) -> bool:
@@ -105,11 +112,14 @@ def _concerns_all(error: StorageError) -> bool:
 
 
 def _alone(
-    db: Database, incoming: IncomingInstance, known: KnownSeries | None
+    db: Database,
+    incoming: IncomingInstance,
+    known: KnownSeries | None,
+    former_digest: FormerDigest | None,
 ) -> StoreOutcome | StorageError:
     for tries_left in reversed(range(TRIES)):
         try:
-            return _together(db, [incoming], known)[0]
+            return _together(db, [incoming], known, former_digest)[0]
         except Contended as error:
             if not tries_left:
                 return error
@@ -119,13 +129,16 @@ def _alone(
 
 
 def _together(
-    db: Database, batch: Sequence[IncomingInstance], known: KnownSeries | None
+    db: Database,
+    batch: Sequence[IncomingInstance],
+    known: KnownSeries | None,
+    former_digest: FormerDigest | None,
 ) -> list[StoreOutcome | StorageError]:
     """Record in one transaction, in the order in which all transactions lock their rows."""
     recorded: dict[int, Recorded | IdentityConflict] = {}
     with db.begin() as session:
         for at in sorted(range(len(batch)), key=lambda at: _lock_order(batch[at])):
-            recorded[at] = _in_savepoint(session, batch[at])
+            recorded[at] = _in_savepoint(session, batch[at], former_digest)
     if known is not None:
         for at, result in recorded.items():
             _learn(known, batch[at], result)
@@ -138,10 +151,12 @@ def _lock_order(incoming: IncomingInstance) -> tuple[str, str, str]:
     return incoming.study.study_instance_uid, series_uid, incoming.sop_instance_uid
 
 
-def _in_savepoint(session: Session, incoming: IncomingInstance) -> Recorded | IdentityConflict:
+def _in_savepoint(
+    session: Session, incoming: IncomingInstance, former_digest: FormerDigest | None
+) -> Recorded | IdentityConflict:
     try:
         with session.begin_nested():
-            return record_in(session, incoming)
+            return record_in(session, incoming, former_digest)
     except IdentityConflict as conflict:
         return conflict
 

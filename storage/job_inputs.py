@@ -12,7 +12,7 @@ class InputInstance:
 
     sop_instance_uid: str
     path: PurePosixPath
-    dataset_sha256: str
+    dataset_digest: str
 
 
 @dataclass(frozen=True, slots=True)

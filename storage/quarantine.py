@@ -13,6 +13,7 @@ from pathlib import PurePosixPath
 from sqlalchemy import delete, func, select
 
 from storage.database import Database
+from storage.dataset_digest import is_former
 from storage.dicom_records import IncomingInstance
 from storage.dicom_tables import QuarantinedInstance
 from storage.errors import ConflictReason, IdentityConflict, NotFound, Quarantined
@@ -27,7 +28,7 @@ COPIED = (
     "transfer_syntax_uid",
     "instance_number",
     "size_bytes",
-    "dataset_sha256",
+    "dataset_digest",
     "calling_ae_title",
     "is_own_result",
     "received_at",
@@ -56,7 +57,7 @@ def quarantine(
     Raises:
         StorageError: it could not be kept aside; the caller sees to the file at its old place.
     """
-    known_id = _id_of(db, incoming)
+    known_id = _id_of(db, incoming) or _id_of_former(db, files, incoming)
     if known_id is not None:
         files.discard(incoming.path)
         return Quarantined(known_id, conflict)
@@ -129,9 +130,21 @@ def _id_of(db: Database, incoming: IncomingInstance) -> int | None:
         return session.scalar(
             select(QuarantinedInstance.id).where(
                 QuarantinedInstance.sop_instance_uid == incoming.sop_instance_uid,
-                QuarantinedInstance.dataset_sha256 == incoming.dataset_sha256,
+                QuarantinedInstance.dataset_digest == incoming.dataset_digest,
             )
         )
+
+
+def _id_of_former(db: Database, files: InstanceFiles, incoming: IncomingInstance) -> int | None:
+    """The same, where an earlier version kept it aside."""
+    with db.read() as session:
+        rows = session.execute(
+            select(QuarantinedInstance.id, QuarantinedInstance.dataset_digest).where(
+                QuarantinedInstance.sop_instance_uid == incoming.sop_instance_uid
+            )
+        ).all()
+    former = {digest: number for number, digest in rows if is_former(digest)}
+    return former.get(files.former_digest(incoming.path)) if former else None
 
 
 def _columns(incoming: IncomingInstance, conflict: IdentityConflict) -> dict[str, object]:

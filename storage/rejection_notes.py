@@ -43,7 +43,7 @@ def note_received(session: Session, incoming: IncomingInstance) -> None:
     columns = {
         "study_instance_uid": incoming.study.study_instance_uid,
         "sop_instance_uid": incoming.sop_instance_uid,
-        "dataset_sha256": incoming.dataset_sha256,
+        "dataset_digest": incoming.dataset_digest,
         "path": str(incoming.path),
         "calling_ae_title": incoming.calling_ae_title,
         "received_at": incoming.received_at,

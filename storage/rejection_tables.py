@@ -17,7 +17,7 @@ class RejectionNote(Table):
 
     __tablename__ = "rejection_note"
     __table_args__ = (
-        Index("uq_rejection_note_content", "sop_instance_uid", "dataset_sha256", unique=True),
+        Index("uq_rejection_note_content", "sop_instance_uid", "dataset_digest", unique=True),
         Index(None, "state", "id"),
         {"sqlite_autoincrement": True},
     )
@@ -27,7 +27,7 @@ class RejectionNote(Table):
         ForeignKey(Study.study_instance_uid, ondelete="CASCADE"), index=True
     )
     sop_instance_uid: Mapped[str] = mapped_column(PlainText)
-    dataset_sha256: Mapped[str] = mapped_column(PlainText)
+    dataset_digest: Mapped[str] = mapped_column(PlainText)
     path: Mapped[str] = mapped_column(PlainText)
     calling_ae_title: Mapped[str] = mapped_column(PlainText)
     received_at: Mapped[datetime] = mapped_column(UtcDateTime)

@@ -31,7 +31,7 @@ CONTENT = (
     "transfer_syntax_uid",
     "instance_number",
     "size_bytes",
-    "dataset_sha256",
+    "dataset_digest",
     "received_at",
 )
 

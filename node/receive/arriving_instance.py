@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 
 from node.receive.dataset_structure import DeflatedWalk, walk_over
@@ -13,6 +12,7 @@ from node.receive.instance_header import (
     InstanceHeader,
     header_of,
 )
+from storage.dataset_digest import DatasetDigest
 from storage.errors import InvalidUid
 from storage.instance_files import validated_uid
 
@@ -23,14 +23,14 @@ file, readers would take that for ours, and read all the rest in another transfe
 
 @dataclass(frozen=True, slots=True)
 class ContentDigest:
-    """Size of the file in bytes, and SHA-256 of its data set, as lower-case hexadecimal.
+    """Size of the file in bytes, and the digest of its data set.
 
     The digest tells a repeated instance from a changed one: the File Meta Information (PS3.10 7.1)
     is written by the receiver and says nothing about what the sender sent.
     """
 
     size: int
-    dataset_sha256: str
+    dataset_digest: str
 
 
 class ArrivingInstance:
@@ -39,7 +39,7 @@ class ArrivingInstance:
     def __init__(self, head: bytes, transfer_syntax_uid: str) -> None:
         self._transfer_syntax_uid = transfer_syntax_uid
         self._size = len(head)
-        self._data_set = hashlib.sha256()
+        self._data_set = DatasetDigest()
         self._walk = walk_over(transfer_syntax_uid, IDENTITY_TAGS)
         self._first = b""
 
@@ -68,7 +68,7 @@ class ArrivingInstance:
         if len(self._first) < len(_GROUP_2):
             self._first = (self._first + bytes(fragment[:2]))[:2]
         self._walk.take(fragment)
-        self._data_set.update(fragment)
+        self._data_set.take(fragment)
         self._size += len(fragment)
 
     def finish(self) -> tuple[InstanceHeader, ContentDigest]:
@@ -81,5 +81,5 @@ class ArrivingInstance:
             raise StoreRefused(StoreFailure.UNREADABLE)
         self._walk.finish()
         header = header_of(self._walk.elements, self._transfer_syntax_uid)
-        digest = ContentDigest(self._size, self._data_set.hexdigest())
+        digest = ContentDigest(self._size, self._data_set.text())
         return header, digest

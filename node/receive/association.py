@@ -14,11 +14,12 @@ from pynetdicom.presentation import PresentationContext
 from config.settings import ReceiveSettings
 from config.tls_failure import TlsFailure
 from node.receive.admission import Caller, Rejection
+from node.receive.agreements import Agreements
 from node.receive.association_ends import AssociationOver, Rejected
 from node.receive.association_tracking import AssociationTracker
 from node.receive.conversation import Conversation
 from node.receive.message_stream import MessageStream
-from node.receive.negotiation import AssociationRequest, Proposal, read_request
+from node.receive.negotiation import Agreement, AssociationRequest, Proposal, read_request
 from node.receive.pacing import Pace
 from node.receive.sender_policy import AssociationPolicy
 from node.receive.service_messages import ServiceDesk
@@ -67,6 +68,7 @@ class Parts:
     tracker: AssociationTracker
     store: StoreHandler
     desk: ServiceDesk
+    agreements: Agreements
     pause: Callable[[float], object]
 
 
@@ -172,12 +174,10 @@ class Association:
         policy: AssociationPolicy,
     ) -> None:
         parts = self._parts
-        proposal = Proposal(request)
-        if proposal.application_context_name != _APPLICATION_CONTEXT:
-            layer.reject(*_APPLICATION_CONTEXT_NOT_SUPPORTED)
-            raise Rejected
-        supported = parts.gate.supported(policy, proposal.abstract_syntaxes)
-        agreement = proposal.agree(supported, max_pdu_bytes=parts.receive.max_pdu_bytes)
+        agreement = parts.agreements.known(request)
+        if agreement is None:
+            agreement = self._agreement(layer, request, policy)
+            parts.agreements.keep(request, agreement)
         tracked = parts.tracker.established(caller)
         messages = MessageStream(layer, agreement.contexts, timeout_s=parts.receive.dimse_timeout_s)
         pace = Pace(policy, parts.pause)
@@ -185,3 +185,13 @@ class Association:
             layer, messages, agreement.contexts, tracked, parts.store, parts.desk, pace
         )
         talk.run(parts.tracker, agreement)
+
+    def _agreement(
+        self, layer: UpperLayer, request: AssociationRequest, policy: AssociationPolicy
+    ) -> Agreement:
+        proposal = Proposal(request)
+        if proposal.application_context_name != _APPLICATION_CONTEXT:
+            layer.reject(*_APPLICATION_CONTEXT_NOT_SUPPORTED)
+            raise Rejected
+        supported = self._parts.gate.supported(policy, proposal.abstract_syntaxes)
+        return proposal.agree(supported, max_pdu_bytes=self._parts.receive.max_pdu_bytes)

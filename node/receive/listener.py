@@ -14,6 +14,7 @@ from config.settings import Settings
 from node.dimse_policy import apply_dimse_policy
 from node.receive.acceptor import Acceptor
 from node.receive.admission_gate import AdmissionGate
+from node.receive.agreements import Agreements
 from node.receive.association import Association, Parts
 from node.receive.association_slots import AssociationSlots
 from node.receive.association_tracking import AssociationTracker
@@ -75,6 +76,7 @@ class Listener:
             tracker=self._tracker,
             store=StoreHandler(settings, db, files, self._tracker, self._recorder),
             desk=ServiceDesk(served),
+            agreements=Agreements(),
             pause=self._stopping.wait,
         )
         self.tls_port = 0

@@ -7,6 +7,7 @@ It imports no model code and little else, so it starts quickly and stays small.
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 from dataclasses import astuple, dataclass
@@ -89,6 +90,8 @@ def run_receiver(
             receiver=receiver_id(run_id, os.getpid()),
         )
         listener.start(descriptors.sockets())
+        # What is there by now stays: the collector need not go through it again and again.
+        gc.freeze()
         wake.ready()
         log.info("receiver_stopping", signal=arrived.wait())
         listener.stop()

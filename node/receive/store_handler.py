@@ -218,7 +218,7 @@ def _kept(
         header.study.study_instance_uid,
         header.series.series_instance_uid,
         header.sop_instance_uid,
-        digest.dataset_sha256,
+        digest.dataset_digest,
     )
     return _Received(header, digest, transfer_syntax_uid, path)
 
@@ -244,7 +244,7 @@ def _incoming_instance(
         instance_number=header.instance_number,
         path=received.path,
         size_bytes=received.digest.size,
-        dataset_sha256=received.digest.dataset_sha256,
+        dataset_digest=received.digest.dataset_digest,
         calling_ae_title=tracked.caller.calling_ae_title,
         association_id=association_id,
         is_own_result=_is_own_result(header),

@@ -9,6 +9,7 @@ because a data set in an encoding that cannot be decoded is better refused at ne
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.service_class import ServiceClass, StorageServiceClass
@@ -41,6 +42,7 @@ SERVICE_TRANSFER_SYNTAXES = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2", "1.2.84
 
 _STANDARD_ROOT = "1.2.840.10008."
 _STORAGE_ROOT = "1.2.840.10008.5.1.4.1.1."
+_MOST_REMEMBERED = 512
 
 
 def supported_contexts(
@@ -53,15 +55,22 @@ def supported_contexts(
     contexts = []
     for uid in dict.fromkeys(proposed):
         if uid in services:
-            contexts.append(_service_context(uid, services[uid]))
+            contexts.append(_service_context(uid, services[uid].accepts_scp_role_reversal))
         elif _is_storage(uid):
-            contexts.append(build_context(uid, list(ACCEPTED_TRANSFER_SYNTAXES)))
+            contexts.append(_storage_context(uid))
     return contexts
 
 
-def _service_context(uid: str, service: Service) -> PresentationContext:
+@lru_cache(maxsize=_MOST_REMEMBERED)
+def _storage_context(uid: str) -> PresentationContext:
+    """Remembered, for it takes long to make and is never changed: a sender proposes up to 128."""
+    return build_context(uid, list(ACCEPTED_TRANSFER_SYNTAXES))
+
+
+@lru_cache(maxsize=_MOST_REMEMBERED)
+def _service_context(uid: str, accepts_scp_role_reversal: bool) -> PresentationContext:
     context = build_context(uid, list(SERVICE_TRANSFER_SYNTAXES))
-    if service.accepts_scp_role_reversal:
+    if accepts_scp_role_reversal:
         # Both: the caller may take either role, or both (PS3.7 D.3.3.4).
         context.scu_role = context.scp_role = True
     return context

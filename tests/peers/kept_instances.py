@@ -19,7 +19,7 @@ class KeptInstance:
     sop_instance_uid: str
     path: str
     size_bytes: int
-    dataset_sha256: str
+    dataset_digest: str
 
 
 def sqlite_of(data_dir: Path) -> str:
@@ -33,7 +33,7 @@ def kept_instances(database_url: str) -> dict[str, KeptInstance]:
     db = open_database(database_url)
     try:
         with db.read() as session:
-            rows = session.execute(select(*columns, Instance.dataset_sha256)).all()
+            rows = session.execute(select(*columns, Instance.dataset_digest)).all()
     finally:
         db.close()
     return {row[0]: KeptInstance(*row) for row in rows}

@@ -67,6 +67,17 @@ def test_each_context_gets_its_own_result(running: Running) -> None:
     }
 
 
+def test_the_next_association_gets_the_same_answer_and_works(running: Running) -> None:
+    answers = []
+    for _ in range(3):
+        with RawPeer(running.port) as peer:
+            answers.append(peer.associate())
+            peer.send(p_data(pdv(1, COMMAND | LAST, command_set(C_ECHO_RQ))))
+            assert peer.receive() is not None
+
+    assert answers[0] == answers[1] == answers[2]
+
+
 def test_the_accept_repeats_the_titles_and_says_what_we_take(running: Running) -> None:
     with RawPeer(running.port) as peer:
         body = peer.associate()

@@ -41,9 +41,12 @@ from tests.peers.ports import wait_until
 from tests.peers.raw_dicom import (
     COMMAND,
     DATA,
+    EXPLICIT,
     LAST,
     RawPeer,
     accepted_contexts,
+    associate_request,
+    context,
     p_data,
     pdv,
     store_command,
@@ -65,6 +68,22 @@ def start_with(start_listener: StartListener) -> StartWith:
 
 def _sop_instances(running: Running) -> int:
     return sum(1 for _ in running.files.absolute("instances").rglob("*.dcm"))
+
+
+def test_what_was_agreed_with_one_sender_is_not_agreed_with_another(
+    start_listener: StartListener,
+) -> None:
+    senders = [{"ae_title": "ONLYCT", "sop_classes": ["ct"]}, {"ae_title": "ANYTHING"}]
+    given = tuple(SenderSettings.model_validate(each) for each in senders)
+    running = start_listener(receive_settings(senders=given))
+    results = []
+    for title in (b"ANYTHING", b"ONLYCT", b"ANYTHING", b"ONLYCT"):
+        with RawPeer(running.port) as peer:
+            asked = associate_request([context(1, MRImageStorage, EXPLICIT)], calling=title)
+            results.append(accepted_contexts(peer.associate(asked)))
+
+    refused = {1: ABSTRACT_SYNTAX_NOT_SUPPORTED}
+    assert results == [{1: 0}, refused, {1: 0}, refused]
 
 
 def test_contexts_of_sop_classes_that_it_may_not_send_are_not_accepted(

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from hashlib import sha256
 from pathlib import PurePosixPath
 
 from storage.database import Database
+from storage.dataset_digest import DatasetDigest, digits
 from storage.deliveries import claim_next_delivery
 from storage.dicom_records import (
     CodedConcept,
@@ -55,6 +55,12 @@ def after(seconds: float) -> datetime:
     return NOW + timedelta(seconds=seconds)
 
 
+def digest_of(data_set: bytes) -> str:
+    digest = DatasetDigest()
+    digest.take(data_set)
+    return digest.text()
+
+
 def incoming(
     number: int = 1,
     *,
@@ -68,7 +74,7 @@ def incoming(
 ) -> IncomingInstance:
     """Instance `number` of a series; another `content` makes another dataset of it."""
     uid = f"{series}.{number}"
-    dataset_sha256 = sha256(f"{uid} {content}".encode()).hexdigest()
+    dataset_digest = digest_of(f"{uid} {content}".encode())
     return IncomingInstance(
         study=StudyHeader(study, patient, "20260301", "080000", accession_number="A1"),
         series=SeriesHeader(series, "MR", 3, "T1"),
@@ -76,9 +82,9 @@ def incoming(
         sop_class_uid=MR_IMAGE,
         transfer_syntax_uid=EXPLICIT_VR_LITTLE_ENDIAN,
         instance_number=number,
-        path=PurePosixPath(f"instances/{study}/{series}/{uid}.{dataset_sha256[:16]}.dcm"),
+        path=PurePosixPath(f"instances/{study}/{series}/{uid}.{digits(dataset_digest)[:16]}.dcm"),
         size_bytes=1000 + number,
-        dataset_sha256=dataset_sha256,
+        dataset_digest=dataset_digest,
         calling_ae_title="PACS",
         association_id=association_id,
         is_own_result=is_own_result,

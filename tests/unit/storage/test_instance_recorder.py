@@ -15,6 +15,7 @@ from storage.dicom_records import IncomingInstance, StoreOutcome
 from storage.errors import IdentityConflict, OutOfSpace, StorageError
 from storage.instance_files import InstanceFiles
 from storage.instance_recorder import InstanceRecorder
+from storage.instance_rows import FormerDigest
 from storage.instances import instances_of_series, record_instance, record_instances
 from storage.known_series import KnownSeries
 from storage.studies import get_study, mark_ready, open_studies, series_of_study
@@ -25,7 +26,7 @@ def _kept(files: InstanceFiles, instance: IncomingInstance) -> IncomingInstance:
     with files.open_incoming() as part:
         part.write(b"x" * 100)
         uids = (instance.study.study_instance_uid, instance.series.series_instance_uid)
-        place = part.keep(*uids, instance.sop_instance_uid, instance.dataset_sha256)
+        place = part.keep(*uids, instance.sop_instance_uid, instance.dataset_digest)
     return replace(instance, path=place)
 
 
@@ -177,10 +178,13 @@ def test_threads_share_transactions_and_each_gets_its_own_outcome(
     sizes: list[int] = []
 
     def counted(
-        db: Database, batch: list[IncomingInstance], known: KnownSeries
+        db: Database,
+        batch: list[IncomingInstance],
+        known: KnownSeries,
+        former_digest: FormerDigest,
     ) -> list[StoreOutcome | StorageError]:
         sizes.append(len(batch))
-        return record_instances(db, batch, known)
+        return record_instances(db, batch, known, former_digest)
 
     monkeypatch.setattr(storage.instance_recorder, "record_instances", counted)
     recorder = InstanceRecorder(db, files)

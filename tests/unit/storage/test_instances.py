@@ -61,7 +61,7 @@ def test_the_first_instance_opens_its_study(db: Database) -> None:
     assert study.calling_ae_title == "PACS"
     assert (series.header, series.instance_count) == (sent.series, 1)
     assert instance.path == sent.path
-    assert instance.dataset_sha256 == sent.dataset_sha256
+    assert instance.dataset_digest == sent.dataset_digest
     assert instance.study_instance_uid == STUDY
     assert not instance.is_own_result
 
@@ -87,7 +87,7 @@ def test_another_dataset_replaces_the_row(db: Database) -> None:
     assert record_instance(db, newer) is StoreOutcome.REPLACED
     (instance,) = instances_of_series(db, SERIES)
     assert instance.path == newer.path
-    assert instance.dataset_sha256 == newer.dataset_sha256
+    assert instance.dataset_digest == newer.dataset_digest
     assert get_study(db, STUDY).last_received_at == after(1)
 
 

@@ -31,7 +31,7 @@ for number in count(1):
     with files.open_incoming() as part:
         part.write(content)
         place = part.keep(STUDY, SERIES, sent.sop_instance_uid, digest)
-    record_instance(db, replace(sent, path=place, dataset_sha256=digest))
+    record_instance(db, replace(sent, path=place, dataset_digest=digest))
     print(sent.sop_instance_uid, flush=True)
 """
 CLAIM = """
@@ -69,7 +69,7 @@ def test_what_was_acknowledged_survives_the_death_of_the_process(
     for uid in acknowledged:
         content = files.absolute(kept[uid].path).read_bytes()
         assert content == uid.encode() * 1000
-        assert kept[uid].dataset_sha256 == sha256(content).hexdigest()
+        assert kept[uid].dataset_digest == sha256(content).hexdigest()
     record_instance(db, incoming(10_000))
 
 

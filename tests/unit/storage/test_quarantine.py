@@ -32,12 +32,12 @@ def recorder(db: Database, files: InstanceFiles) -> InstanceRecorder:
 
 def _kept(files: InstanceFiles, instance: IncomingInstance) -> IncomingInstance:
     with files.open_incoming() as part:
-        part.write(instance.dataset_sha256.encode())
+        part.write(instance.dataset_digest.encode())
         place = part.keep(
             instance.study.study_instance_uid,
             instance.series.series_instance_uid,
             instance.sop_instance_uid,
-            instance.dataset_sha256,
+            instance.dataset_digest,
         )
     return replace(instance, path=place)
 
@@ -73,7 +73,7 @@ def _is_at_place(db: Database, files: InstanceFiles, one: IncomingInstance) -> b
     kept = instances_of_series(db, one.series.series_instance_uid)
     (record,) = [each for each in kept if each.sop_instance_uid == one.sop_instance_uid]
     is_below = record.path.is_relative_to(f"instances/{one.study.study_instance_uid}")
-    return is_below and files.absolute(record.path).read_text() == one.dataset_sha256
+    return is_below and files.absolute(record.path).read_text() == one.dataset_digest
 
 
 @pytest.mark.parametrize(("contradiction", "reason"), CONTRADICTIONS)
@@ -91,7 +91,7 @@ def test_what_contradicts_is_kept_aside_and_told_without_patient_data(
     (kept,) = list_quarantine(db, 10)
     assert (kept.quarantine_id, kept.reason, kept.calling_ae_title) == (number, reason, "PACS")
     assert kept.sop_instance_uid == contradiction.sop_instance_uid
-    assert _content(files, "quarantine") == {contradiction.dataset_sha256}
+    assert _content(files, "quarantine") == {contradiction.dataset_digest}
     assert get_study(db, STUDY) == before
     (entry,) = list_audit(db, 10)
     assert (entry.event, entry.detail["reason"]) == ("instance_quarantined", reason.value)
@@ -199,7 +199,7 @@ def test_a_replaced_dataset_stays_with_its_study_and_goes_with_it(
     recorder.record(_kept(files, old))
     assert recorder.record(_kept(files, new)) is StoreOutcome.REPLACED
     assert sweep_orphans(db, files, older_than=None) == 0
-    assert _content(files, "instances") == {old.dataset_sha256, new.dataset_sha256}
+    assert _content(files, "instances") == {old.dataset_digest, new.dataset_digest}
     (entry,) = list_audit(db, 10)
     assert entry.event == "instance_replaced"
     assert purge(db, files, older_than=NOW + timedelta(days=1)) == 0  # it is being received
@@ -229,7 +229,7 @@ def test_no_commitment_to_an_instance_of_which_another_version_is_in_quarantine(
 ) -> None:
     recorder.record(_kept(files, incoming(2)))
     assert set(kept_instances(db, (f"{SERIES}.2",))) == {f"{SERIES}.2"}
-    number = _refused(recorder, files, replace(_other_patient(), dataset_sha256="cd" * 32))
+    number = _refused(recorder, files, replace(_other_patient(), dataset_digest="cd" * 32))
     assert kept_instances(db, (f"{SERIES}.2",)) == {}
     discard(db, files, number, actor="operator")
     assert set(kept_instances(db, (f"{SERIES}.2",))) == {f"{SERIES}.2"}

@@ -1,0 +1,69 @@
+"""The digest of a data set: it tells a repeated instance from a changed one.
+
+BLAKE3 with 256 bits, for it takes a third of the time of SHA-256 on the way that every instance
+goes. Written `blake3:` and 64 lower-case hexadecimal digits. Instances that came to an earlier
+version have a SHA-256, 64 digits alone: it stays, and an instance that comes again is held
+against it by the SHA-256 of its own file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import struct
+from pathlib import Path
+
+from blake3 import blake3
+
+PREFIX = "blake3:"
+_KNOWN = re.compile(r"(blake3:)?([0-9a-f]{64})")
+_GROUP_LENGTH = struct.Struct("<I")
+_GROUP_LENGTH_AT = 128 + len("DICM") + 8
+"""PS3.10 7.1: preamble, prefix, then (0002,0000) in Explicit VR Little Endian: tag, VR, length."""
+_READ_BYTES = 1 << 20
+
+
+class DatasetDigest:
+    """Takes a data set in fragments."""
+
+    def __init__(self) -> None:
+        self._hash = blake3()
+        self.take = self._hash.update
+
+    def text(self) -> str:
+        """Return the digest of all that was taken."""
+        return f"{PREFIX}{self._hash.hexdigest()}"
+
+
+def digits(digest: str) -> str:
+    """Return the 64 hexadecimal digits of a digest of either kind.
+
+    Raises:
+        ValueError: it is none.
+    """
+    found = _KNOWN.fullmatch(digest)
+    if found is None:
+        raise ValueError("no digest of a data set")
+    return found[2]
+
+
+def is_former(digest: str) -> bool:
+    """Whether it is a SHA-256, as earlier versions kept it."""
+    return not digest.startswith(PREFIX)
+
+
+def former_digest(path: Path) -> str:
+    """Return the SHA-256 of the data set of a file that radnode wrote (PS3.10 7.1).
+
+    Raises:
+        OSError: it cannot be read. struct.error: it is shorter than its head.
+    """
+    content = hashlib.sha256()
+    with path.open("rb", buffering=0) as file:
+        file.seek(_GROUP_LENGTH_AT)
+        (length,) = _GROUP_LENGTH.unpack(file.read(_GROUP_LENGTH.size))
+        file.seek(length, os.SEEK_CUR)
+        while block := file.read(_READ_BYTES):
+            content.update(block)
+    return content.hexdigest()
