@@ -9,7 +9,7 @@ block by block, and the blocks joined in float64 (Chan, Golub and LeVeque 1979).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -78,8 +78,7 @@ def group_norm(
         _normalise(one, target, mean, deviation, weight, bias)
         means.append(mean)
         deviations.append(deviation)
-    items, channels, *sides = volumes.shape
-    shaped = result.view(items, *sides, channels).permute(0, 4, 1, 2, 3)
+    shaped = result.reshape(len(rows), *volumes.shape[2:], -1).permute(0, 4, 1, 2, 3)
     kept = rows.dtype if weight is None else weight.dtype
     return shaped, torch.stack(means).to(kept), torch.stack(deviations).to(kept)
 
@@ -108,8 +107,9 @@ def _lies_channels_last(volumes: torch.Tensor) -> bool:
     )
 
 
-def _blocks(rows: torch.Tensor) -> Sequence[torch.Tensor]:
-    return torch.split(rows, max(1, VALUES_OF_A_BLOCK // rows.shape[1]))
+def _blocks(rows: torch.Tensor) -> Iterator[torch.Tensor]:
+    step = max(1, VALUES_OF_A_BLOCK // rows.shape[1])
+    return (rows[at : at + step] for at in range(0, len(rows), step))
 
 
 def _of_channels(rows: torch.Tensor) -> Statistics:
@@ -130,7 +130,7 @@ def _of_channels(rows: torch.Tensor) -> Statistics:
 
 def _of_groups(channels: Statistics, groups: int, eps: float) -> Statistics:
     """Mean and reciprocal deviation of each group, of its channels' means and variances."""
-    means, variances = (one.view(groups, -1) for one in channels)
+    means, variances = (one.reshape(groups, -1) for one in channels)
     mean = means.mean(1)
     variance = (variances + (means - mean[:, None]) ** 2).mean(1)
     return mean, (variance + eps).rsqrt()
