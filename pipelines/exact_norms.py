@@ -29,7 +29,7 @@ TAKEN_APART = frozenset(
 """They come as they are in inference mode alone."""
 
 
-class ExactNorms(TorchDispatchMode):
+class ExactNorms(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Within it, normalisation of volumes on the CPU is as exact as in the usual layout.
 
     Whoever asks for it: a layer, a function, a compiled module. Everything else is left to torch.
