@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from pipelines.definition_schema import Precision
-from pipelines.group_norm import ExactGroupNorm
+from pipelines.exact_norms import ExactNorms
 
 REDUCED: Mapping[Precision, torch.dtype] = {
     "bfloat16": torch.bfloat16,
@@ -60,7 +60,7 @@ class NetworkCall:
 
 
 def _exact_on(device: torch.device) -> AbstractContextManager[Any]:
-    return ExactGroupNorm() if device.type == "cpu" else nullcontext()
+    return ExactNorms() if device.type == "cpu" else nullcontext()
 
 
 def is_reduced(precision: Precision, device: torch.device) -> bool:

@@ -1,9 +1,10 @@
-"""Group normalisation over volumes that lie channels last, without torch's loss of accuracy.
+"""Normalisation over volumes that lie channels last, without torch's loss of accuracy.
 
-torch's kernel for that layout on a CPU adds up a channel value by value in float32. Over millions
-of voxels, most of them one value as in a padded window, mean and variance come out wrong: answers
-differ by tenths from those in the usual layout, and by the number of threads as well. Here they
-are gathered block by block, and the blocks joined in float64 (Chan, Golub and LeVeque 1979).
+torch's kernels for that layout on a CPU add up a channel value by value in float32: those of group
+normalisation, and of batch normalisation by the batch's own statistics. Over millions of voxels,
+most of them one value as in a padded window, mean and variance come out wrong: answers differ by
+tenths from those in the usual layout, and by the number of threads as well. Here they are gathered
+block by block, and the blocks joined in float64 (Chan, Golub and LeVeque 1979).
 """
 
 from __future__ import annotations
@@ -19,10 +20,17 @@ VALUES_OF_A_BLOCK = 1 << 20
 
 VOLUMES = 5  # batch, channel and three axes
 Statistics = tuple[torch.Tensor, torch.Tensor]
+Normalised = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+
+OPS = torch.ops.aten
+TAKEN_APART = frozenset(
+    {OPS.group_norm.default, OPS.batch_norm.default, OPS._batch_norm_impl_index.default}
+)
+"""They come as they are in inference mode alone."""
 
 
-class ExactGroupNorm(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Within it, group normalisation of volumes on the CPU is as exact as in the usual layout.
+class ExactNorms(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Within it, normalisation of volumes on the CPU is as exact as in the usual layout.
 
     Whoever asks for it: a layer, a function, a compiled module. Everything else is left to torch.
     """
@@ -38,12 +46,16 @@ class ExactGroupNorm(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         """Called by torch for each operation."""
-        if func is torch.ops.aten.group_norm.default:  # not yet taken apart, in inference mode
+        if func in TAKEN_APART:
             with self:
                 return func.decompose(*args, **(kwargs or {}))
-        if func is torch.ops.aten.native_group_norm.default and _lies_channels_last(args[0]):
+        if func is OPS.native_group_norm.default and _lies_channels_last(args[0]):
             volumes, weight, bias, _, _, _, groups, eps = args
             return group_norm(volumes, weight, bias, groups, eps)
+        if func is OPS.native_batch_norm.default and _lies_channels_last(args[0]):
+            volumes, weight, bias, running_mean, _, by_batch, _, eps = args
+            if by_batch and running_mean is None:
+                return batch_norm(volumes, weight, bias, eps)
         return func(*args, **(kwargs or {}))
 
 
@@ -53,7 +65,7 @@ def group_norm(
     bias: torch.Tensor | None,
     groups: int,
     eps: float,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+) -> Normalised:
     """What `aten::native_group_norm` gives for volumes [item, channel, x, y, z], channels last.
 
     The result in the same layout and type, and mean and reciprocal deviation [item, group].
@@ -69,6 +81,20 @@ def group_norm(
     shaped = result.reshape(len(rows), *volumes.shape[2:], -1).permute(0, 4, 1, 2, 3)
     kept = rows.dtype if weight is None else weight.dtype
     return shaped, torch.stack(means).to(kept), torch.stack(deviations).to(kept)
+
+
+def batch_norm(
+    volumes: torch.Tensor, weight: torch.Tensor | None, bias: torch.Tensor | None, eps: float
+) -> Normalised:
+    """What `aten::native_batch_norm` gives by the statistics of the batch itself.
+
+    The result in the layout and type of `volumes`, and mean and reciprocal deviation [channel].
+    """
+    rows = volumes.permute(0, 2, 3, 4, 1)
+    as_one = rows.flatten(0, 1)[None].permute(0, 4, 1, 2, 3)
+    result, mean, deviation = group_norm(as_one, weight, bias, volumes.shape[1], eps)
+    each = result[0].permute(1, 2, 3, 0).view(rows.shape)
+    return each.permute(0, 4, 1, 2, 3), mean[0], deviation[0]
 
 
 def _lies_channels_last(volumes: torch.Tensor) -> bool:

@@ -1,4 +1,4 @@
-"""Channels last, group normalisation of many voxels is what it is in float64."""
+"""Channels last, normalisation of many voxels is what it is in float64."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
-from torch.nn.functional import group_norm
+from torch.nn.functional import batch_norm, group_norm
 
-from pipelines import group_norm as exact
-from pipelines.group_norm import ExactGroupNorm
+from pipelines import exact_norms as exact
+from pipelines.exact_norms import ExactNorms
 from pipelines.network_call import NetworkCall, with_channels_last
 
 CPU = torch.device("cpu")
@@ -66,11 +66,30 @@ def test_items_groups_and_weights_are_those_of_torch(
     window = volumes(shape).to(dtype)
     weight, bias = volumes(shape, 5)[0, :, 0, 0, 0], volumes(shape, 6)[0, :, 0, 0, 0]
     given: list[Any] = [groups, weight.to(dtype), bias.to(dtype), EPS]
-    with ExactGroupNorm():
+    with ExactNorms():
         answer = group_norm(window, *given)
     stock = group_norm(window.contiguous(), *given)
     assert answer.dtype == dtype
     torch.testing.assert_close(answer, stock, check_stride=False)
+
+
+@pytest.mark.parametrize("inference", [True, False])
+def test_statistics_of_the_batch_itself_are_those_of_float64(inference: bool) -> None:
+    window = volumes((2, 8, 72, 72, 72))
+    network = nn.BatchNorm3d(8, track_running_stats=False).eval().requires_grad_(False)
+    with torch.inference_mode(inference):
+        answer = NetworkCall(network, CPU, "float32")._answer(window)
+    truth = batch_norm(window.double(), None, None, training=True)
+    assert answer.is_contiguous(memory_format=LAYOUT)
+    assert float((answer - truth).abs().max()) < 2e-5
+
+
+def test_statistics_of_the_training_are_left_to_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exact, "group_norm", pytest.fail)
+    window = volumes((2, 8, 5, 6, 7))
+    network = nn.BatchNorm3d(8).eval()
+    with torch.inference_mode():
+        assert torch.equal(NetworkCall(network, CPU, "float32")._answer(window), network(window))
 
 
 def test_gradients_are_those_of_torch() -> None:
@@ -81,7 +100,7 @@ def test_gradients_are_those_of_torch() -> None:
         return window.grad
 
     window = volumes((1, 8, 9, 10, 11)).double()
-    with ExactGroupNorm():
+    with ExactNorms():
         found = gradient(window)
     torch.testing.assert_close(found, gradient(window.contiguous()), check_stride=False)
 
