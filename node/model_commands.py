@@ -97,7 +97,10 @@ def accept(
             accepted_by=getpass.getuser(),
             left_right=test.verdict,
             left_right_detail=test.detail,
-            agreements={name: found.share for name, found in checked.agreements.items()},
+            agreements={
+                name: {checked.device_kind: found.share}
+                for name, found in checked.agreements.items()
+            },
         ),
     )
     typer.echo(f"accepted: {choice.name} ({choice.registered.model_digest})")

@@ -131,7 +131,8 @@ def _tried(checked: CheckedModel) -> Iterator[str]:
         yield f"found        {len(found)} of {len(checked.voxels)} labels: {told or 'none'}{more}"
     for precision, agreed in checked.agreements.items():
         least = f", least in {agreed.worst}" if agreed.worst else ""
-        yield f"{precision:<12} agrees with float32 to {agreed.share:.4f}{least}"
+        told = f"agrees with float32 to {agreed.share:.4f}{least}"
+        yield f"{precision:<12} {told}, on {checked.device_kind}"
     if checked.explanation:
         yield f"explanation  {checked.explanation}"
     yield f"left/right   {checked.left_right.verdict}: {checked.left_right.detail}"

@@ -26,7 +26,9 @@ class AcceptedModel:
     """One acceptance: which files, when, by whom, and what the left/right test said.
 
     `accepted_at` is ISO 8601 with offset, `accepted_by` the user of the operating system.
-    `agreements` says how far reduced precisions agreed with float32 on the case, 0 to 1.
+    `agreements` says how far reduced precisions agreed with float32 on the case, 0 to 1, each by
+    the kind of device that computed: processors round differently. A bare figure of an earlier
+    record names no device, and says nothing about any.
     """
 
     bundle: str
@@ -36,7 +38,12 @@ class AcceptedModel:
     accepted_by: str
     left_right: str
     left_right_detail: str = ""
-    agreements: Mapping[str, float] = field(default_factory=dict)
+    agreements: Mapping[str, Mapping[str, float] | float] = field(default_factory=dict)
+
+    def agreements_of(self, precision: str) -> Mapping[str, float]:
+        """The figures of one precision by kind of device."""
+        found = self.agreements.get(precision)
+        return found if isinstance(found, Mapping) else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +56,13 @@ class Acceptances:
         """The newest acceptance of exactly these files."""
         return next((m for m in reversed(self.models) if m.model_digest == model_digest), None)
 
-    def agreement_of(self, model_digest: str, precision: str) -> float | None:
-        """The newest figure for exactly these files; None where it was never measured."""
-        of_model = (m for m in reversed(self.models) if m.model_digest == model_digest)
-        return next((m.agreements[precision] for m in of_model if precision in m.agreements), None)
+    def agreements_of(self, model_digest: str, precision: str) -> Mapping[str, float]:
+        """For exactly these files the newest figure of each kind of device that was measured."""
+        found: dict[str, float] = {}
+        for model in self.models:
+            if model.model_digest == model_digest:
+                found |= model.agreements_of(precision)
+        return found
 
     def last_of_bundle(self, bundle: str) -> AcceptedModel | None:
         """The newest acceptance of whatever had this name."""

@@ -1,7 +1,9 @@
 """How far a model in reduced precision agrees with itself in float32, and how far it has to.
 
-Measured on a case when a model is accepted. The share of equal voxels would say little, since most
-are background: what counts is the structure that agrees least. Nothing here imports torch.
+Measured on a case when a model is accepted, on the device that computed: another one rounds in
+another way, and what was measured on a CPU does not vouch for a GPU. The share of equal voxels
+would say little, since most are background: what counts is the structure that agrees least. Nothing
+here imports torch.
 """
 
 from __future__ import annotations
@@ -50,22 +52,28 @@ def classes_agreement(exact: NDArray[np.float64], reduced: NDArray[np.float64]) 
     return Agreement(1.0 - float(np.abs(exact - reduced).max()))
 
 
-def require_agreement(
+def required_agreements(
     definition: PipelineDefinition, model_digest: str, acceptances: Acceptances
-) -> None:
-    """Raise `InvalidBundle` for a reduced precision that was not compared, or agrees too little."""
+) -> Mapping[str, float]:
+    """How far the definition's precision agrees with float32, by kind of device.
+
+    Raises `InvalidBundle` for a reduced precision that was not compared, or agrees too little
+    wherever it was. Which device will compute is not known before torch is there.
+    """
     if definition.precision == EXACT:
-        return
+        return {}
     precision, limit = definition.precision, definition.least_agreement
-    found = acceptances.agreement_of(model_digest, precision)
+    found = acceptances.agreements_of(model_digest, precision)
     told = f"bundle {definition.bundle}, definition {definition.name}: precision {precision}"
-    if found is None:
+    if not found:
         raise InvalidBundle(
             f"{told} was not compared with {EXACT} on a case; run radnode model accept "
             f"{definition.bundle} CASE on the device that the node uses, or set precision: {EXACT}"
         )
-    if found < limit:
+    if max(found.values()) < limit:
+        figures = ", ".join(f"to {share:.4f} on {kind}" for kind, share in found.items())
         raise InvalidBundle(
-            f"{told} agrees with {EXACT} to {found:.4f} only, and least_agreement is {limit:g}; "
+            f"{told} agrees with {EXACT} {figures} only, and least_agreement is {limit:g}; "
             f"set precision: {EXACT}"
         )
+    return found

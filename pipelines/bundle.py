@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from monai.bundle import ConfigParser
 from monai.inferers import SimpleInferer
+from monai.transforms import Randomizable
 from torch import nn
 
 from pipelines.bundle_chain import Chain, postprocessing_chain
@@ -48,6 +49,7 @@ from pipelines.errors import InvalidBundle
 from pipelines.network_call import with_channels_last
 from pipelines.own_evaluator import refuse_own_ways
 
+SAME_DRAW = 0
 EVALUATOR_KEY = "image"  # where MONAI's evaluators look for the network's input
 
 
@@ -75,6 +77,15 @@ class LoadedBundle:
     joined_keys: tuple[str, ...] = ()
     repeats_channel: bool = False
     resamples_to_mm: bool = False
+
+    def prepared(self, data: dict[str, Any]) -> dict[str, Any]:
+        """The preprocessing applied. Transforms that draw at random, as a training leaves them
+        behind, draw the same for every image: a job that runs twice writes the same bytes.
+        """
+        if isinstance(self.preprocessing, Randomizable):
+            self.preprocessing.set_random_state(seed=SAME_DRAW)
+        result: dict[str, Any] = self.preprocessing(data)
+        return result
 
 
 @dataclass(frozen=True)

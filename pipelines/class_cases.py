@@ -144,8 +144,7 @@ def _prepared(volumes: Mapping[str, SeriesVolume], bundle: LoadedBundle) -> Data
             key: projection_tensor(volume, bundle, is_stacked=True)
             for key, volume in volumes.items()
         }
-        result: Data = bundle.preprocessing(loaded)
-    return result
+        return bundle.prepared(loaded)
 
 
 def _refuse_shapes(images: Mapping[str, MetaTensor]) -> None:

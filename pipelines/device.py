@@ -51,6 +51,11 @@ def told(device: torch.device) -> str:
     return str(device)
 
 
+def device_kind(device: torch.device) -> str:
+    """What devices have in common that compute alike: `cpu`, or a GPU's product name."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
 def forget_peak(device: torch.device) -> None:
     """Start measuring the memory of this process, and of the device, anew."""
     with suppress(OSError):  # Linux alone can; elsewhere the peak is that of the whole process

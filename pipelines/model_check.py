@@ -16,7 +16,7 @@ from pipelines.class_cases import class_cases, refuse_same_picture
 from pipelines.class_run import judge_of
 from pipelines.common_grid import on_one_grid
 from pipelines.definition_schema import Precision
-from pipelines.device import chosen_device, forget_peak, peak_memory_mib
+from pipelines.device import chosen_device, device_kind, forget_peak, peak_memory_mib
 from pipelines.errors import PipelineError, Refused
 from pipelines.explaining import told_explanation
 from pipelines.input_reading import read_input
@@ -42,7 +42,7 @@ class CheckedModel:
 
     `failure` says why it does not run, '' when it does. `voxels` counts each label's on the case.
     `explanation` says which layer a classifier's heat maps look at. `agreements` holds, by reduced
-    precision, how far it agreed with float32, 0 to 1.
+    precision, how far it agreed with float32, 0 to 1, on a device of the kind `device_kind`.
     """
 
     failure: str
@@ -55,6 +55,7 @@ class CheckedModel:
     voxels: Mapping[str, int] | None = None
     explanation: str = ""
     agreements: Mapping[str, Agreement] = field(default_factory=dict)
+    device_kind: str = ""
 
 
 NOT_RUN = LeftRightResult(Verdict.NOT_RUN, "no case was given", {})
@@ -85,7 +86,8 @@ def checked_model(
     try:
         volumes = case_volumes(registered, dicom_dir)
         checked = _tried(registered, bundle, volumes, spacing)
-        return replace(checked, agreements=agreements(registered, bundle, volumes, precisions))
+        found = agreements(registered, bundle, volumes, precisions)
+        return replace(checked, agreements=found, device_kind=device_kind(bundle.device))
     except PipelineError as error:
         return CheckedModel(str(error), spacing, estimate, BROKE_OFF)
 

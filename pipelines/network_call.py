@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import nn
 
 from pipelines.definition_schema import Precision
+from pipelines.exact_norms import ExactNorms
 
 REDUCED: Mapping[Precision, torch.dtype] = {
     "bfloat16": torch.bfloat16,
@@ -47,11 +49,18 @@ class NetworkCall:
             return self._answer(windows.contiguous(), *args, **kwargs)
 
     def _answer(self, windows: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
-        if not is_reduced(self._precision, self._device):
-            return self._network(windows, *args, **kwargs)
-        with torch.autocast(self._device.type, dtype=REDUCED[self._precision]):
+        with self._arithmetic(), _exact_on(self._device):
             answer = self._network(windows, *args, **kwargs)
         return answer.float() if isinstance(answer, torch.Tensor) else answer
+
+    def _arithmetic(self) -> AbstractContextManager[Any]:
+        if not is_reduced(self._precision, self._device):
+            return nullcontext()
+        return torch.autocast(self._device.type, dtype=REDUCED[self._precision])
+
+
+def _exact_on(device: torch.device) -> AbstractContextManager[Any]:
+    return ExactNorms() if device.type == "cpu" else nullcontext()
 
 
 def is_reduced(precision: Precision, device: torch.device) -> bool:

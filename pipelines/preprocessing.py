@@ -61,8 +61,7 @@ def preprocessed(
         refuse_strange_pixels(first, bundle)
     ordered = [volumes[role] for role in roles or volumes]
     with told_preprocessing(bundle, first):
-        result: dict[str, Any] = bundle.preprocessing(_loaded(ordered, bundle))
-    return result
+        return bundle.prepared(_loaded(ordered, bundle))
 
 
 @contextmanager

@@ -9,14 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import config
 from config.errors import Problem
 from config.settings import PipelineSettings
 from pipelines.acceptance import Acceptances, require_accepted
-from pipelines.agreement import require_agreement
+from pipelines.agreement import required_agreements
 from pipelines.bundle_metadata import BundleMetadata
 from pipelines.channel_roles import roles_by_channel
 from pipelines.definition import load_definition
@@ -44,7 +44,9 @@ class RegisteredPipeline:
 
     `model_digest` covers the bundle's files, `pipeline_digest` those and the definition.
     `files` holds the digest of each file of the bundle by its relative path; `channel_roles` are
-    the definition's inputs in the order of the network's channels.
+    the definition's inputs in the order of the network's channels. `agreements` says how far the
+    definition's precision agreed with float32, by kind of device; None where a person vouches for
+    the model and nothing is on record.
     """
 
     definition: PipelineDefinition
@@ -54,6 +56,7 @@ class RegisteredPipeline:
     algorithm: AlgorithmIdentity
     channel_roles: tuple[str, ...] = ()
     files: Mapping[str, str] = field(default_factory=dict)
+    agreements: Mapping[str, float] | None = None
 
 
 Registry = Mapping[str, RegisteredPipeline]
@@ -94,8 +97,8 @@ def accepted_pipeline(
         definition.model_files,
         acceptances,
     )
-    require_agreement(definition, registered.model_digest, acceptances)
-    return registered
+    agreements = required_agreements(definition, registered.model_digest, acceptances)
+    return replace(registered, agreements=agreements)
 
 
 def named_definition(settings: PipelineSettings, name: str) -> PipelineDefinition:

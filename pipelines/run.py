@@ -39,6 +39,7 @@ from pipelines.objects.identity import Origin
 from pipelines.objects.station import Station
 from pipelines.objects.uids import result_uids
 from pipelines.pages import NOTHING_MORE, Wanted
+from pipelines.precision_choice import agreed_precision
 from pipelines.preprocessing import preprocessed
 from pipelines.reading_policy import ReadingPolicy
 from pipelines.registry import SHIPPED_BUNDLES, RegisteredPipeline, load_registry, register
@@ -110,9 +111,13 @@ def run_pipeline(request: RunRequest) -> JobResult:
         volumes = _read_inputs(request)
     source = next(iter(volumes.values()))
     judged = _judged_whole if request.registered.definition.classes else _findings
-    findings, device_told = with_smaller_means(
-        device, lambda used, batch: judged(request, volumes, times, used, batch)
-    )
+
+    def run(used: torch.device, window_batch: int | None) -> tuple[Findings, str]:
+        registered, told = agreed_precision(request.registered, used)
+        asked = replace(request, registered=registered)
+        return judged(asked, volumes, times, used, window_batch), told
+
+    (findings, precision_told), device_told = with_smaller_means(device, run)
     objects = _writer(request, volumes, times).write(findings)
     log.info(
         "pipeline_ran",
@@ -124,7 +129,7 @@ def run_pipeline(request: RunRequest) -> JobResult:
         outcome=findings.outcome,
         objects=objects,
         measurements=findings.measurements,
-        device=device_told,
+        device=device_told + precision_told,
         peak_memory_mib=peak_memory_mib(),
         stage_times_s=dict(times.seconds),
         review=findings.review,

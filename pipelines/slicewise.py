@@ -55,7 +55,7 @@ class _Slices:
         key = self.bundle.metadata.input_key
         count = next(iter(data.values())).shape[-1]
         slices = [
-            self.bundle.preprocessing({name: self._slice(one, n) for name, one in data.items()})
+            self.bundle.prepared({name: self._slice(one, n) for name, one in data.items()})
             for n in range(count)
         ]
         stack = torch.stack([one[key].as_tensor() for one in slices], dim=-1)

@@ -63,10 +63,13 @@ def change_step(db: Database, incoming: IncomingList, *, replaces_instances: boo
         return True
 
 
+def has_lists(session: Session) -> bool:
+    """Whether there is any list at all: at most sites nobody sends one."""
+    return bool(session.scalar(select(exists().select_from(InstanceList))))
+
+
 def list_evidence(session: Session, study_instance_uid: str) -> ListEvidence:
     """What the lists say about one study; without any list, `NO_LISTS`."""
-    if not session.scalar(select(exists().select_from(InstanceList))):
-        return NO_LISTS
     lists = session.execute(
         select(InstanceList.id, InstanceList.source, InstanceList.is_open)
         .where(InstanceList.id.in_(_touching(study_instance_uid)))

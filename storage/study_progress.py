@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, case, func, select
 from sqlalchemy.orm import Session
 
 from storage.database import Database
@@ -15,7 +15,7 @@ from storage.dicom_records import StudyRecord, StudyState
 from storage.dicom_tables import Association, AssociationStudy, Instance, Series, Study
 from storage.evidence_records import NO_LISTS, ListEvidence
 from storage.evidence_tables import Completion
-from storage.instance_lists import list_evidence
+from storage.instance_lists import has_lists, list_evidence
 from storage.study_rows import study_record
 
 
@@ -42,10 +42,13 @@ class StudyProgress:
 
 def open_studies(db: Database) -> tuple[StudyProgress, ...]:
     """Every study that is being received, with the evidence so far."""
-    statement = select(Study).where(Study.state == StudyState.RECEIVING)
+    statement = select(Study).where(_IS_OPEN).order_by(Study.last_received_at)
     with db.read() as session:
-        rows = session.scalars(statement.order_by(Study.last_received_at)).all()
-        return tuple(_progress(session, row) for row in rows)
+        rows = session.scalars(statement).all()
+        if not rows:
+            return ()
+        seen = _Seen(_associations(session), _series_counts(session), has_lists(session))
+        return tuple(_progress(session, row, seen) for row in rows)
 
 
 class _Ended(NamedTuple):
@@ -53,24 +56,65 @@ class _Ended(NamedTuple):
     ended_at: datetime
 
 
-def _decisive(session: Session, study_uid: str) -> _Ended | None:
+class _Associations(NamedTuple):
+    """Those of one study: how many run, the last end, the last number and end that broke off."""
+
+    running: int = 0
+    ended_at: datetime | None = None
+    broken_number: int | None = None
+    broken_at: datetime | None = None
+
+
+class _Seen(NamedTuple):
+    """What one statement finds for all open studies, by Study Instance UID: there may be many."""
+
+    associations: Mapping[str, _Associations]
+    series_counts: Mapping[str, Mapping[str, int]]
+    has_lists: bool
+
+
+_IS_OPEN = Study.state == StudyState.RECEIVING
+_BROKE_OFF = Association.end != "released"
+
+
+def _associations(session: Session) -> dict[str, _Associations]:
+    """Some modalities open one for each image, so that the database looks through them."""
+    study_uid = AssociationStudy.study_instance_uid
+    statement = (
+        select(
+            study_uid,
+            func.count(case((Association.ended_at.is_(None), 1))),
+            func.max(Association.ended_at),
+            func.max(case((_BROKE_OFF, Association.id))),
+            func.max(case((_BROKE_OFF, Association.ended_at))),
+        )
+        .select_from(Association)
+        .join(AssociationStudy, AssociationStudy.association_id == Association.id)
+        .join(Study, Study.study_instance_uid == study_uid)
+        .where(_IS_OPEN)
+        .group_by(study_uid)
+    )
+    return {uid: _Associations(*found) for uid, *found in session.execute(statement)}
+
+
+def _decisive(session: Session, study_uid: str, seen: _Associations) -> _Ended | None:
     """The association whose end counts: the last one, unless an earlier one broke off.
 
     What broke off counts until a sender has come back after it and was released: of several
-    associations side by side, the clean end of one does not mend the abort of another. Some
-    modalities open one for each image, so that the database looks through them.
+    associations side by side, the clean end of one does not mend the abort of another.
     """
-    ended = _of_study(Association.end, Association.ended_at, study_uid=study_uid)
-    ended = ended.where(Association.ended_at.is_not(None))
-    newest = ended.order_by(Association.ended_at.desc(), Association.id.desc()).limit(1)
-    broke_off = Association.end != "released"
-    numbers = func.max(Association.id), func.max(Association.ended_at)
-    broken = _of_study(*numbers, study_uid=study_uid).where(broke_off)
-    number, ended_at = session.execute(broken).one()
-    if number is not None and not session.scalar(_came_back(study_uid, number, ended_at)):
-        newest = newest.where(broke_off)
-    last = session.execute(newest).one_or_none()
-    return None if last is None else _Ended(*last)
+    number, broken_at = seen.broken_number, seen.broken_at
+    if number is None or broken_at is None:
+        return None if seen.ended_at is None else _Ended("released", seen.ended_at)
+    newest = (
+        _of_study(Association.end, Association.ended_at, study_uid=study_uid)
+        .where(Association.ended_at.is_not(None))
+        .order_by(Association.ended_at.desc(), Association.id.desc())
+        .limit(1)
+    )
+    if not session.scalar(_came_back(study_uid, number, broken_at)):
+        newest = newest.where(_BROKE_OFF)
+    return _Ended(*session.execute(newest).one())
 
 
 def _came_back(study_uid: str, number: int, ended_at: datetime) -> Select[bool]:
@@ -95,18 +139,17 @@ def _of_study(*columns: Any, study_uid: str) -> Select[Any]:
     return joined.where(AssociationStudy.study_instance_uid == study_uid)
 
 
-def _progress(session: Session, study: Study) -> StudyProgress:
-    running = _of_study(func.count(), study_uid=study.study_instance_uid).where(
-        Association.ended_at.is_(None)
-    )
-    last = _decisive(session, study.study_instance_uid)
+def _progress(session: Session, study: Study, seen: _Seen) -> StudyProgress:
+    uid = study.study_instance_uid
+    associations = seen.associations.get(uid, _Associations())
+    last = _decisive(session, uid, associations)
     return StudyProgress(
         study=study_record(study),
-        running_associations=session.scalar(running) or 0,
+        running_associations=associations.running,
         last_association_end=last.end if last else None,
         last_association_ended_at=last.ended_at if last else None,
-        series_counts=series_counts(session, study.study_instance_uid),
-        lists=list_evidence(session, study.study_instance_uid),
+        series_counts=seen.series_counts.get(uid, {}),
+        lists=list_evidence(session, uid) if seen.has_lists else NO_LISTS,
         is_resent=_is_resent(session, study),
     )
 
@@ -126,11 +169,23 @@ def _is_resent(session: Session, study: Study) -> bool:
 
 def series_counts(session: Session, study_instance_uid: str) -> dict[str, int]:
     """Numbers of instances by Series Instance UID, without our own results."""
-    statement = (
-        select(Instance.series_instance_uid, func.count())
-        .join(Series, Series.series_instance_uid == Instance.series_instance_uid)
-        .where(Series.study_instance_uid == study_instance_uid, Instance.is_own_result.is_(False))
-        .group_by(Instance.series_instance_uid)
-        .order_by(Instance.series_instance_uid)
+    statement = _counted(Instance.series_instance_uid).where(
+        Series.study_instance_uid == study_instance_uid
     )
     return dict(session.execute(statement).all())
+
+
+def _series_counts(session: Session) -> dict[str, dict[str, int]]:
+    """The same of all open studies, by Study Instance UID."""
+    statement = _counted(Series.study_instance_uid, Instance.series_instance_uid)
+    statement = statement.join(Study, Study.study_instance_uid == Series.study_instance_uid)
+    counts: dict[str, dict[str, int]] = {}
+    for study_uid, series_uid, count in session.execute(statement.where(_IS_OPEN)):
+        counts.setdefault(study_uid, {})[series_uid] = count
+    return counts
+
+
+def _counted(*by: Any) -> Select[Any]:
+    counted: Select[Any] = select(*by, func.count())
+    joined = counted.join(Series, Series.series_instance_uid == Instance.series_instance_uid)
+    return joined.where(Instance.is_own_result.is_(False)).group_by(*by).order_by(*by)

@@ -10,6 +10,7 @@ import highdicom as hd
 from pydicom.dataset import Dataset
 
 from pipelines.objects.codes import ABSENT, PRESENCE, PRESENT, VISUAL_EXPLANATION, coded
+from pipelines.objects.report_measurements import report_measurements
 from pipelines.objects.source_series import SourceSeries
 from storage.finding_site import LATERALITIES
 from storage.records import AlgorithmIdentity, MeasurementRecord
@@ -50,7 +51,6 @@ def _group(
     algorithm: AlgorithmIdentity,
 ) -> Any:
     found = quantities[0]
-    algorithm_id = hd.sr.AlgorithmIdentification(name=algorithm.name, version=algorithm.version)
     return hd.sr.MeasurementsAndQualitativeEvaluations(
         tracking_identifier=hd.sr.TrackingIdentifier(
             uid=found.tracking_uid, identifier=found.tracking_identifier
@@ -59,15 +59,7 @@ def _group(
         finding_type=coded(found.property_type),
         finding_sites=_sites(found),
         source_images=single_images(sources),
-        measurements=[
-            hd.sr.Measurement(
-                name=coded(item.quantity),
-                value=float(f"{item.value:.9g}"),
-                unit=coded(item.unit),
-                algorithm_id=algorithm_id,
-            )
-            for item in quantities
-        ],
+        measurements=report_measurements(quantities, algorithm),
         qualitative_evaluations=[
             hd.sr.QualitativeEvaluation(
                 name=coded(PRESENCE), value=coded(PRESENT if found.is_present else ABSENT)

@@ -10,6 +10,7 @@ import highdicom as hd
 from pydicom.dataset import Dataset
 
 from pipelines.objects.codes import coded
+from pipelines.objects.report_measurements import report_measurements
 from storage.finding_site import LATERALITIES, finding_site, is_anatomy
 from storage.records import AlgorithmIdentity, MeasurementRecord
 
@@ -42,8 +43,6 @@ def _group(
     algorithm: AlgorithmIdentity,
 ) -> Any:
     structure = quantities[0]
-    # In the measurements, where every edition of the template has a row for it (TID 1419).
-    algorithm_id = hd.sr.AlgorithmIdentification(name=algorithm.name, version=algorithm.version)
     group = hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
         tracking_identifier=hd.sr.TrackingIdentifier(
             uid=structure.tracking_uid, identifier=structure.tracking_identifier
@@ -52,16 +51,7 @@ def _group(
         finding_category=coded(structure.category),
         finding_type=coded(structure.property_type),
         finding_sites=_finding_sites(structure),
-        measurements=[
-            hd.sr.Measurement(
-                name=coded(item.quantity),
-                # A product of floats has digits that mean nothing, and DS only 16 characters.
-                value=float(f"{item.value:.9g}"),
-                unit=coded(item.unit),
-                algorithm_id=algorithm_id,
-            )
-            for item in quantities
-        ],
+        measurements=report_measurements(quantities, algorithm),
     )
     group[0].ContentSequence = _in_template_order(group[0].ContentSequence)
     return group

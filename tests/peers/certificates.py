@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -72,3 +73,12 @@ def age(certificate_file: Path, ca_folder: Path, *, days_left: int = -1) -> None
     for extension in old.extensions:
         builder = builder.add_extension(extension.value, critical=extension.critical)
     certificate_file.write_bytes(builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM))
+
+
+def mutual_tls_server(site: Site) -> ssl.SSLContext:
+    """TLS of a peer that asks its callers for a certificate of the site."""
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(site.pacs.certificate_file, site.pacs.key_file)
+    tls.load_verify_locations(site.ca_file)
+    tls.verify_mode = ssl.CERT_REQUIRED
+    return tls

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from fhir.client import FhirClient
 from fhir.errors import PatientNotResolved, TransientFhirError
 from tests.integration.fhir.ehr import destination
 from tests.integration.fhir.scripted_answers import answers
-from tests.peers.certificates import Site, age, make_site
+from tests.peers.certificates import Site, age, make_site, mutual_tls_server
 from tests.peers.openssl_ca import OpensslCa
 from tests.peers.scripted_http import ScriptedHttpServer
 from tests.unit.fhir.finished_jobs import with_findings
@@ -26,11 +25,7 @@ def site(tmp_path: Path) -> Site:
 
 @pytest.fixture
 def server(site: Site) -> Iterator[ScriptedHttpServer]:
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.load_cert_chain(site.pacs.certificate_file, site.pacs.key_file)
-    tls.load_verify_locations(site.ca_file)
-    tls.verify_mode = ssl.CERT_REQUIRED
-    with ScriptedHttpServer(answers(), tls) as running:
+    with ScriptedHttpServer(answers(), mutual_tls_server(site)) as running:
         yield running
 
 

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
+
+from pydicom import dcmread
 
 from node.receive.arriving_instance import ArrivingInstance, ContentDigest
 from node.receive.instance_header import InstanceHeader
+from storage.database import Database
+from storage.dicom_records import IncomingInstance
+from storage.instance_files import InstanceFiles
+from storage.instances import record_instance
 
 
 def arrived(path: Path, transfer_syntax_uid: str) -> tuple[InstanceHeader, ContentDigest]:
@@ -15,3 +22,36 @@ def arrived(path: Path, transfer_syntax_uid: str) -> tuple[InstanceHeader, Conte
     arriving = ArrivingInstance(content[:end_of_head], transfer_syntax_uid)
     arriving.take(memoryview(content)[end_of_head:])
     return arriving.finish()
+
+
+def keep(db: Database, files: InstanceFiles, path: Path, received_at: datetime) -> Path:
+    """Keep one instance as the listener does; return its file."""
+    syntax = str(dcmread(path, stop_before_pixels=True).file_meta.TransferSyntaxUID)
+    header, digest = arrived(path, syntax)
+    with files.open_incoming() as incoming:
+        incoming.write(path.read_bytes())
+        place = incoming.keep(
+            header.study.study_instance_uid,
+            header.series.series_instance_uid,
+            header.sop_instance_uid,
+            digest.dataset_digest,
+        )
+    record_instance(
+        db,
+        IncomingInstance(
+            study=header.study,
+            series=header.series,
+            sop_instance_uid=header.sop_instance_uid,
+            sop_class_uid=header.sop_class_uid,
+            transfer_syntax_uid=syntax,
+            instance_number=header.instance_number,
+            path=place,
+            size_bytes=digest.size,
+            dataset_digest=digest.dataset_digest,
+            calling_ae_title="PACS",
+            association_id=None,
+            is_own_result=False,
+            received_at=received_at,
+        ),
+    )
+    return files.absolute(place)

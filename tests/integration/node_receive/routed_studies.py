@@ -15,12 +15,10 @@ from pipelines.definition_schema import PipelineDefinition
 from pipelines.registry import RegisteredPipeline
 from storage import jobs
 from storage.database import Database
-from storage.dicom_records import IncomingInstance
 from storage.instance_files import InstanceFiles
-from storage.instances import record_instance
 from storage.records import AlgorithmIdentity, JobRecord
 from storage.studies import get_study, mark_ready
-from tests.integration.node_receive.arrived_file import arrived
+from tests.integration.node_receive.arrived_file import keep
 from tests.integration.node_receive.mr_study import ROOT, STUDY, mr_instance, write
 from tests.migrated_database import migrated_database
 
@@ -82,33 +80,7 @@ def a_pipeline(
 
 def receive(db: Database, files: InstanceFiles, dataset: Dataset, folder: Path) -> Path:
     """Keep one instance as the listener does; return its file."""
-    syntax = str(dataset.file_meta.TransferSyntaxUID)
-    sent = write(dataset, folder)
-    header, digest = arrived(sent, syntax)
-    with files.open_incoming() as incoming:
-        incoming.write(sent.read_bytes())
-        series_uid = header.series.series_instance_uid
-        place = header.study.study_instance_uid, series_uid, header.sop_instance_uid
-        path = incoming.keep(*place, digest.dataset_digest)
-    record_instance(
-        db,
-        IncomingInstance(
-            study=header.study,
-            series=header.series,
-            sop_instance_uid=header.sop_instance_uid,
-            sop_class_uid=header.sop_class_uid,
-            transfer_syntax_uid=syntax,
-            instance_number=header.instance_number,
-            path=path,
-            size_bytes=digest.size,
-            dataset_digest=digest.dataset_digest,
-            calling_ae_title="PACS",
-            association_id=None,
-            is_own_result=False,
-            received_at=NOW,
-        ),
-    )
-    return files.absolute(path)
+    return keep(db, files, write(dataset, folder), NOW)
 
 
 def receive_study(db: Database, files: InstanceFiles, folder: Path, slices: int = 4) -> list[Path]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 from pydicom import dcmread
@@ -17,15 +15,10 @@ from pydicom.uid import (
     SecondaryCaptureImageStorage,
 )
 
-from config.settings import DicomDestination, NodeSettings
-from fhir.progress import Progress
-from node.dispatch import sender_for
 from node.errors import FormRefused
 from pipelines.objects.proof_report import prove_report
-from storage.instance_files import InstanceFiles
 from storage.sent_objects import LEFT_OUT_KEY, sent_objects
-from tests.integration.node_receive.finished_result import finished_of
-from tests.peers.dcmtk import StoreScp, accepting_only
+from tests.integration.node_receive.choosy_pacs import choosy_pacs, receipt_of
 from tests.peers.dicom_checkers import dciodvfy, dsrdump
 from tests.unit.fhir.finished_jobs import classified
 from tests.unit.pipelines_objects.kept_explanation import kept_explanation
@@ -43,20 +36,6 @@ def kept(tmp_path: Path) -> Kept:
     return kept_explanation(folder)
 
 
-def _scp(tmp_path: Path, *sop_classes: UID) -> StoreScp:
-    options = accepting_only(tmp_path / "accepted.cfg", sop_classes)
-    return StoreScp(tmp_path / "taken", options=options)
-
-
-def _receipt(kept: Kept, scp: StoreScp, **profile: Any) -> Mapping[str, str]:
-    known = {"type": "dicom", "name": "pacs", "host": "127.0.0.1", "timeout_s": 20}
-    destination = DicomDestination.model_validate(
-        {**known, "port": scp.port, "ae_title": scp.ae_title, **profile}
-    )
-    sender = sender_for(destination, NodeSettings(), InstanceFiles(kept.folder))
-    return sender.send(finished_of(kept), Progress())
-
-
 def _evidence(report: Dataset) -> set[str]:
     return {
         str(item.ReferencedSOPInstanceUID)
@@ -71,9 +50,9 @@ def test_the_report_goes_alone_and_names_no_picture(
     kept: Kept, tmp_path: Path, more: list[UID]
 ) -> None:
     syntaxes = [str(syntax) for syntax in (*more, ExplicitVRLittleEndian)]
-    with _scp(tmp_path, SR) as scp:
-        receipt = _receipt(kept, scp, transfer_syntaxes=syntaxes)
-        again = _receipt(kept, scp, transfer_syntaxes=syntaxes)
+    with choosy_pacs(tmp_path, SR) as scp:
+        receipt = receipt_of(kept, scp, transfer_syntaxes=syntaxes)
+        again = receipt_of(kept, scp, transfer_syntaxes=syntaxes)
         (path,) = scp.files()
         report = dcmread(path)
         assert dciodvfy(path) == dciodvfy(kept.folder / "sr.dcm")
@@ -91,8 +70,8 @@ def test_the_report_goes_alone_and_names_no_picture(
 
 
 def test_both_go_where_both_are_taken(kept: Kept, tmp_path: Path) -> None:
-    with _scp(tmp_path, SR, SC) as scp:
-        receipt = _receipt(kept, scp)
+    with choosy_pacs(tmp_path, SR, SC) as scp:
+        receipt = receipt_of(kept, scp)
         taken = {str(dcmread(path).SOPInstanceUID) for path in scp.files()}
     kinds = [item.kind.name for item in sent_objects(receipt)]
     assert sorted(kinds) == ["HEAT", "SR"]
@@ -101,7 +80,7 @@ def test_both_go_where_both_are_taken(kept: Kept, tmp_path: Path) -> None:
 
 
 def test_a_pacs_that_takes_no_report_either_has_a_dead_letter(kept: Kept, tmp_path: Path) -> None:
-    with _scp(tmp_path, SC) as scp:
+    with choosy_pacs(tmp_path, SC) as scp:
         with pytest.raises(FormRefused, match="Comprehensive 3D SR"):
-            _receipt(kept, scp)
+            receipt_of(kept, scp)
         assert scp.files() == []

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 from pydicom import dcmread
@@ -19,15 +18,10 @@ from pydicom.uid import (
     SegmentationStorage,
 )
 
-from config.settings import DicomDestination, NodeSettings
-from fhir.progress import Progress
-from node.dispatch import sender_for
 from node.errors import FormRefused, PermanentDelivery
-from storage.instance_files import InstanceFiles
 from storage.sent_objects import FALLBACK_KEY, SentObject, sent_objects
-from tests.integration.node_receive.finished_result import finished_of
+from tests.integration.node_receive.choosy_pacs import choosy_pacs, receipt_of
 from tests.integration.node_receive.kept_pages import kept_with_pages
-from tests.peers.dcmtk import StoreScp, accepting_only
 from tests.unit.pipelines_objects.kept_result import Kept
 
 SR, SC, PDF = Comprehensive3DSRStorage, SecondaryCaptureImageStorage, EncapsulatedPDFStorage
@@ -42,20 +36,6 @@ def kept(tmp_path: Path) -> Kept:
     return kept_with_pages(folder)
 
 
-def _scp(tmp_path: Path, *sop_classes: UID) -> StoreScp:
-    options = accepting_only(tmp_path / "accepted.cfg", sop_classes)
-    return StoreScp(tmp_path / "taken", options=options)
-
-
-def _receipt(kept: Kept, scp: StoreScp, **profile: Any) -> Mapping[str, str]:
-    known = {"type": "dicom", "name": "pacs", "host": "127.0.0.1", "timeout_s": 20}
-    destination = DicomDestination.model_validate(
-        {**known, "port": scp.port, "ae_title": scp.ae_title, **profile}
-    )
-    sender = sender_for(destination, NodeSettings(), InstanceFiles(kept.folder))
-    return sender.send(finished_of(kept), Progress())
-
-
 def _kinds(sent: Sequence[SentObject]) -> list[str]:
     return [item.kind.name for item in sent]
 
@@ -64,8 +44,8 @@ def _kinds(sent: Sequence[SentObject]) -> list[str]:
 def test_all_but_the_segmentation_arrives_and_the_reason_is_on_record(
     kept: Kept, tmp_path: Path, segmentation: str
 ) -> None:
-    with _scp(tmp_path, SR, SC, PDF) as scp:
-        receipt = _receipt(kept, scp, segmentation=segmentation)
+    with choosy_pacs(tmp_path, SR, SC, PDF) as scp:
+        receipt = receipt_of(kept, scp, segmentation=segmentation)
         taken = {str(dcmread(path).SOPInstanceUID): dcmread(path) for path in scp.files()}
 
     sent = sent_objects(receipt)
@@ -85,8 +65,8 @@ def test_all_but_the_segmentation_arrives_and_the_reason_is_on_record(
 def test_each_goes_where_it_is_accepted(
     kept: Kept, tmp_path: Path, accepted: tuple[UID, ...], kinds: list[str]
 ) -> None:
-    with _scp(tmp_path, *accepted) as scp:
-        sent = sent_objects(_receipt(kept, scp))
+    with choosy_pacs(tmp_path, *accepted) as scp:
+        sent = sent_objects(receipt_of(kept, scp))
         files = len(scp.files())
     assert (sorted(_kinds(sent)), files) == (sorted(kinds), len(kinds))
 
@@ -100,31 +80,34 @@ def test_a_profile_with_deflated_objects_falls_back_as_well(kept: Kept, tmp_path
             ImplicitVRLittleEndian,
         )
     ]
-    with _scp(tmp_path, SR, SC) as scp:
-        sent = sent_objects(_receipt(kept, scp, transfer_syntaxes=syntaxes))
+    with choosy_pacs(tmp_path, SR, SC) as scp:
+        sent = sent_objects(receipt_of(kept, scp, transfer_syntaxes=syntaxes))
     assert sorted(_kinds(sent)) == ["SC", "SR"]
     assert {item.transfer_syntax_uid for item in sent} == {ExplicitVRLittleEndian}
 
 
 def test_a_site_that_wants_none_of_it_has_a_dead_letter(kept: Kept, tmp_path: Path) -> None:
-    with _scp(tmp_path, SR, SC, PDF) as scp:
+    with choosy_pacs(tmp_path, SR, SC, PDF) as scp:
         with pytest.raises(FormRefused, match="Segmentation Storage"):
-            _receipt(kept, scp, fallback=[])
+            receipt_of(kept, scp, fallback=[])
         assert scp.files() == []
 
 
 def test_a_pacs_that_takes_nothing_of_ours_has_a_dead_letter(kept: Kept, tmp_path: Path) -> None:
     ct = UID("1.2.840.10008.5.1.4.1.1.2")
-    with _scp(tmp_path, ct) as scp, pytest.raises(PermanentDelivery, match="Segmentation Storage"):
-        _receipt(kept, scp)
+    with (
+        choosy_pacs(tmp_path, ct) as scp,
+        pytest.raises(PermanentDelivery, match="Segmentation Storage"),
+    ):
+        receipt_of(kept, scp)
 
 
 def test_a_report_that_is_refused_beside_a_segmentation_is_no_reason_to_fall_back(
     kept: Kept, tmp_path: Path
 ) -> None:
-    with _scp(tmp_path, SegmentationStorage, SC, PDF) as scp:
+    with choosy_pacs(tmp_path, SegmentationStorage, SC, PDF) as scp:
         with pytest.raises(FormRefused, match="Comprehensive 3D SR"):
-            _receipt(kept, scp)
+            receipt_of(kept, scp)
         assert scp.files() == []
 
 
@@ -132,16 +115,16 @@ def test_a_result_without_findings_has_its_pages_where_no_report_is_taken(
     kept: Kept, tmp_path: Path
 ) -> None:
     (kept.folder / "seg.dcm").unlink()
-    with _scp(tmp_path, SC, PDF) as scp:
-        sent = sent_objects(_receipt(kept, scp))
+    with choosy_pacs(tmp_path, SC, PDF) as scp:
+        sent = sent_objects(receipt_of(kept, scp))
     assert sorted(_kinds(sent)) == ["PDF", "SC"]
 
 
 def test_a_profile_of_reports_alone_gets_one_that_refers_to_no_segmentation(
     kept: Kept, tmp_path: Path
 ) -> None:
-    with _scp(tmp_path, SR) as scp:
-        receipt = _receipt(kept, scp, objects=["sr"])
+    with choosy_pacs(tmp_path, SR) as scp:
+        receipt = receipt_of(kept, scp, objects=["sr"])
         (path,) = scp.files()
         report = dcmread(path)
 

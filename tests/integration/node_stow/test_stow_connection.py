@@ -15,7 +15,7 @@ from node.errors import TransientDelivery
 from node.stow import exchange
 from tests.integration.node_stow.scripted_stow import StowScript
 from tests.integration.node_stow.stow_sending import Tries
-from tests.peers.certificates import Site, age, make_site
+from tests.peers.certificates import Site, age, make_site, mutual_tls_server
 from tests.peers.dripping_http import DrippingServer
 from tests.peers.ports import free_port
 from tests.peers.scripted_http import Answer, ScriptedHttpServer
@@ -28,11 +28,7 @@ def site(tmp_path: Path) -> Site:
 
 @pytest.fixture
 def server(site: Site) -> Iterator[ScriptedHttpServer]:
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.load_cert_chain(site.pacs.certificate_file, site.pacs.key_file)
-    tls.load_verify_locations(site.ca_file)
-    tls.verify_mode = ssl.CERT_REQUIRED
-    with ScriptedHttpServer(StowScript(), tls) as running:
+    with ScriptedHttpServer(StowScript(), mutual_tls_server(site)) as running:
         yield running
 
 

@@ -202,3 +202,24 @@ def test_a_model_that_gives_classes_instead_of_labels_is_told_as_such(tmp_path: 
     write_json(bundle / "configs" / "metadata.json", values)
     with pytest.raises(InvalidBundle, match="classes, not labels"):
         register(definition(), tmp_path)
+
+
+def left_in(folder: Path, *steps: dict[str, Any]) -> LoadedBundle:
+    """A bundle whose authors forgot to take transforms of the training out."""
+    chance = [{"keys": "image", **step} for step in steps]
+    write_bundle(folder, preprocessing=[LOAD, CHANNEL, RAS, FLOAT, *chance])
+    return load_bundle(folder, CPU)
+
+
+def test_chance_draws_the_same_for_every_image(tmp_path: Path) -> None:
+    noise = {"_target_": "RandGaussianNoised", "prob": 1, "std": 60.0, "sample_std": False}
+    flip = {"_target_": "RandFlipd", "prob": 0.5, "spatial_axis": 0}
+    bundle, other = (left_in(tmp_path / name, noise, flip) for name in ("warm", "fresh"))
+    first = answer(bundle)
+    assert not np.array_equal(first, np.digitize(levels().voxels, [100, 200]))
+    for again in (bundle, bundle, other):
+        assert np.array_equal(answer(again), first)
+
+
+def test_labels_come_back_from_a_flip_by_chance(tmp_path: Path) -> None:
+    assert_right(left_in(tmp_path, {"_target_": "RandFlipd", "prob": 1.0, "spatial_axis": [0, 2]}))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -23,36 +22,17 @@ NAMES = (BRATS, SPLEEN, SWIN, WHOLE_BODY)
 STATES_NO_SIDE = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
-LIGHTER: dict[str, dict[str, dict[str, Any]]] = {
-    BRATS: {"inferer": {"roi_size": [48, 48, 32]}},
-    SPLEEN: {},
-    SWIN: {"inferer": {"roi_size": [64, 64, 64]}, "network_def": {"feature_size": 12}},
-    WHOLE_BODY: {"inferer": {"roi_size": [48, 48, 48]}, "network_def": {"init_filters": 8}},
-}
-"""Smaller windows and networks, so that a tired machine answers within seconds. With
-ZOO_BUNDLES_UNCHANGED=1 nothing is changed, and the tests take many minutes."""
-
-
 def zoo_bundle(folder: Path, name: str) -> Path:
     """Copy a published bundle and write weights for the network that it defines."""
     bundle = folder / name
     shutil.copytree(SHARED / name, bundle, copy_function=shutil.copyfile)
     (bundle / "models").mkdir()
-    if os.environ.get("ZOO_BUNDLES_UNCHANGED") != "1":
-        _lighten(bundle / "configs" / "inference.json", LIGHTER[name])
     with torch.random.fork_rng():
         torch.manual_seed(20)
         config = json.loads((bundle / "configs" / "inference.json").read_text(encoding="utf-8"))
         network = ConfigParser(prepared(config)).get_parsed_content("network_def")
     torch.save(network.state_dict(), bundle / "models" / "model.pt")
     return bundle
-
-
-def _lighten(path: Path, changes: dict[str, dict[str, Any]]) -> None:
-    config = json.loads(path.read_text(encoding="utf-8"))
-    for key, values in changes.items():
-        config[key].update(values)
-    path.write_text(json.dumps(config), encoding="utf-8")
 
 
 def body(shape: tuple[int, int, int], seed: int) -> NDArray[np.int16]:

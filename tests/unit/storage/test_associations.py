@@ -159,3 +159,36 @@ def test_an_association_may_be_tied_to_a_study_that_is_here_before_it_brings_any
     assert link_study(db, association_id, STUDY)
     assert _progress(db).running_associations == 1
     assert end_association(db, association_id, end="aborted", now=after(1)) == (STUDY,)
+
+
+def test_what_is_known_of_one_study_is_not_said_of_another(db: Database) -> None:
+    """Many studies come at once; each has its own associations, ends and numbers."""
+    running, released, broken = _open(db), _open(db), _open(db)
+    for number, association_id in enumerate((running, released, broken, broken, released)):
+        study = f"1.2.{number}"
+        slices = [
+            incoming(each, study=study, series=f"{study}.1", association_id=association_id)
+            for each in range(number + 1)
+        ]
+        receive(db, *slices)
+    receive(db, incoming(9, study="1.2.2", series="1.2.2.1", association_id=running))
+    end_association(db, released, end="released", now=after(1))
+    end_association(db, broken, end="lost", now=after(2))
+
+    found = {
+        one.study.header.study_instance_uid: (
+            one.running_associations,
+            one.last_association_end,
+            one.last_association_ended_at,
+            dict(one.series_counts),
+        )
+        for one in open_studies(db)
+    }
+
+    assert found == {
+        "1.2.0": (1, None, None, {"1.2.0.1": 1}),
+        "1.2.1": (0, "released", after(1), {"1.2.1.1": 2}),
+        "1.2.2": (1, "lost", after(2), {"1.2.2.1": 4}),
+        "1.2.3": (0, "lost", after(2), {"1.2.3.1": 4}),
+        "1.2.4": (0, "released", after(1), {"1.2.4.1": 5}),
+    }
