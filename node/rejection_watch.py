@@ -11,12 +11,19 @@ from typing import Any
 from pynetdicom import evt
 from pynetdicom.pdu import A_ASSOCIATE_RJ
 
+_REJECTED_TRANSIENT = 2
+
 
 class RejectionWatch:
     """Keeps the rejection; `handler` goes to pynetdicom's `AE.associate`."""
 
     def __init__(self) -> None:
         self.rejection: A_ASSOCIATE_RJ | None = None
+
+    @property
+    def is_transient(self) -> bool:
+        """Whether the peer rejected for now only (PS3.8 9.3.4, Result 2)."""
+        return self.rejection is not None and self.rejection.result == _REJECTED_TRANSIENT
 
     @property
     def handler(self) -> tuple[Any, Any]:

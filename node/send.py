@@ -184,8 +184,7 @@ def _associate(
     except (OSError, UnicodeError) as error:  # no name of a host can be too long, or hold this
         raise TransientDelivery("host_unknown", f"host {host} is unknown") from error
     if watch.rejection is not None:
-        text = f"{place} rejected the association; does it know the AE title {calling}?"
-        raise TransientDelivery("association_rejected", text)
+        raise TransientDelivery("association_rejected", _rejected(watch, place, calling))
     if secure.failure is not None and not assoc.is_established:
         raise TransientDelivery(secure.failure.value, f"{place}: {secure.fault}")
     # Where no context is accepted pynetdicom aborts by itself; each file's report tells that.
@@ -220,3 +219,10 @@ def _is_convertible(file: _Sendable, accepted: set[str]) -> bool:
         and file.transfer_syntax_uid != ExplicitVRBigEndian
         and bool(accepted & little_endian)
     )
+
+
+def _rejected(watch: RejectionWatch, place: str, calling: str) -> str:
+    text = f"{place} rejected the association"
+    if watch.is_transient:
+        return f"{text} for now: it is busy, or short of room; its log says why"
+    return f"{text}; does it know the AE title {calling}, and is its own right?"

@@ -73,7 +73,7 @@ class Worker:
         try:
             return self.work_once(stop)
         except StorageError as error:
-            log.warning("worker_waits_for_storage", error=type(error).__name__)
+            log.warning("worker_waits_for_storage", reason=str(error))
             stop.wait(_STORAGE_WAIT_S)
             return False
 

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
 from ipaddress import ip_network
+from pathlib import Path
 
 import pytest
 
 from config.settings import SenderSettings, StorageSettings
+from node.errors import TransientDelivery
+from node.send import send_folder
 from storage.audit import list_audit
+from tests.integration.node_receive.mr_study import mr_instance, write
 from tests.integration.node_receive.running_listener import (
     CALLING,
     Running,
@@ -64,13 +68,16 @@ def test_anyone_may_send_where_that_is_allowed(start_listener: StartListener) ->
         assert assoc.is_established
 
 
-def test_a_full_disk_rejects_for_now(start_listener: StartListener) -> None:
+def test_a_full_disk_rejects_for_now(start_listener: StartListener, tmp_path: Path) -> None:
     settings = receive_settings()
     more_than_any_disk = StorageSettings(disk_low_mib=1 << 40)
     running = start_listener(settings.model_copy(update={"storage": more_than_any_disk}))
 
     assert rejection_of(request(running.port)) == (TRANSIENT, PRESENTATION, 1)
     assert _audited_reason(running) == "disk_low"
+    write(mr_instance(), tmp_path / "study")
+    with pytest.raises(TransientDelivery, match="for now: it is busy, or short of room"):
+        send_folder(tmp_path / "study", "127.0.0.1", running.port, "RADNODE", "PACS")
 
 
 def test_one_association_too_many_is_rejected_for_now(start_listener: StartListener) -> None:
