@@ -140,6 +140,25 @@ def sampled_taps(
     )
 
 
+def interpolated_taps(
+    *, source: int, count: int, mode: str, align_corners: bool | None
+) -> AxisTaps:
+    """Taps of torch's interpolation of `source` places to `count`.
+
+    `mode` is linear, nearest or nearest-exact; `align_corners` goes with linear alone.
+    """
+    ramp = torch.arange(source, dtype=torch.float64)[None, None]
+    asked = torch.nn.functional.interpolate(ramp, count, mode=mode, align_corners=align_corners)
+    position = _without_noise(asked[0, 0].clamp(0, source - 1))
+    lower = position.floor().long()
+    return AxisTaps(
+        lower=lower,
+        upper=(lower + 1).clamp_max(source - 1),
+        fraction=position - lower,
+        scale=torch.ones_like(position),
+    )
+
+
 def _without_noise(position: torch.Tensor) -> torch.Tensor:
     whole = position.round()
     return torch.where((position - whole).abs() < NOISE, whole, position)

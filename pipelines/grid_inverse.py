@@ -1,26 +1,28 @@
 """The way back from the network's grid to the source grid, axis by axis.
 
 Follows what MONAI recorded of the preprocessing (`applied_operations`), last operation first:
-orientation, crop, pad, and one resampling between parallel grids. Anything else gives no way
-back here, and the bundle's own inversion must do it.
+orientation, crop, pad, and one resampling between parallel grids, by millimetres or to a number of
+voxels. Anything else gives no way back here, and the bundle's own inversion must do it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from monai.data import MetaTensor
+from monai.transforms.utils import scale_affine
 from numpy.typing import NDArray
 
-from pipelines.axis_taps import AxisTaps, identity_taps, sampled_taps
+from pipelines.axis_taps import AxisTaps, identity_taps, interpolated_taps, sampled_taps
 
 SAME_AFFINE = 1e-3  # MONAI resamples nothing below that
 PARALLEL_WITHIN_VOXELS = 1e-4
 AXES = 3
+INTERPOLATIONS = {"trilinear": "linear", "nearest": "nearest", "nearest-exact": "nearest-exact"}
 
 Affine = NDArray[np.floating[Any]]
 
@@ -71,6 +73,8 @@ def _undone(state: _State, operation: Mapping[str, Any], *, nearest: bool) -> _S
         return None
     if "src_affine" in info:
         return _resampled(state, operation, nearest=nearest)
+    if "new_dim" in info:
+        return _resized(state, operation, nearest=nearest)
     if "original_affine" in info:
         return _turned(state, np.asarray(info["original_affine"], dtype=np.float64))
     if "padded" in info:
@@ -140,21 +144,53 @@ def _resampled(state: _State, operation: Mapping[str, Any], *, nearest: bool) ->
     settings = _sampling(info, nearest=nearest)
     if settings is None or not _is_parallel(matrix, shape):
         return None
-    taps = []
-    for axis, current in enumerate(state.inverse.taps):
-        sampled = sampled_taps(
-            source=len(current),
-            count=shape[axis],
-            step=float(matrix[axis, axis]),
-            start=float(matrix[axis, AXES]),
-            settings=settings,
-            dtype=_arithmetic(info) if nearest else torch.float64,
-        )
-        composed = current.resampled(sampled)
-        if composed is None:
-            return None
-        taps.append(composed)
-    return _State(replace(state.inverse, taps=tuple(taps)), before)
+    return _read_through(
+        state,
+        before,
+        [
+            sampled_taps(
+                source=len(current),
+                count=shape[axis],
+                step=float(matrix[axis, axis]),
+                start=float(matrix[axis, AXES]),
+                settings=settings,
+                dtype=_arithmetic(info) if nearest else torch.float64,
+            )
+            for axis, current in enumerate(state.inverse.taps)
+        ],
+    )
+
+
+def _resized(state: _State, operation: Mapping[str, Any], *, nearest: bool) -> _State | None:
+    """The grid before a Resize, which torch's interpolation brings back."""
+    info = operation["extra_info"]
+    mode = "nearest" if nearest else INTERPOLATIONS.get(str(info["mode"]))
+    if mode is None or info["new_dim"]:
+        return None
+    corners = info["align_corners"] is True
+    shape = tuple(int(count) for count in operation["orig_size"])
+    now = state.inverse.shape
+    if corners and 1 in (*shape, *now):  # a single plane has no two corners to align
+        return None
+    scale = scale_affine(shape, now, align_corners=corners)
+    before = state.affine @ np.linalg.inv(scale)
+    if shape == now:
+        return _State(state.inverse, before)
+    aligned = {"align_corners": corners if mode == "linear" else None}
+    taps = [
+        interpolated_taps(source=now[axis], count=shape[axis], mode=mode, **aligned)
+        for axis in range(AXES)
+    ]
+    return _read_through(state, before, taps)
+
+
+def _read_through(state: _State, before: Affine, taps: Sequence[AxisTaps]) -> _State | None:
+    """The state before a resampling with `taps`; None where four places would be read."""
+    composed = [current.resampled(by) for current, by in zip(state.inverse.taps, taps, strict=True)]
+    known = tuple(axis for axis in composed if axis is not None)
+    if len(known) < AXES:
+        return None
+    return _State(replace(state.inverse, taps=known), before)
 
 
 def _sampling(info: Mapping[str, Any], *, nearest: bool) -> dict[str, Any] | None:

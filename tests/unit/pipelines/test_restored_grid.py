@@ -103,6 +103,18 @@ PREPARATIONS: dict[str, Callable[[], list[Any]]] = {
         SpatialPadd("image", (16, 20, 24)),
         DivisiblePadd("image", 8),
     ],
+    "resized": lambda: [RAS, Resized("image", (20, 11, 24), mode="trilinear")],
+    "resized, aligned corners": lambda: [
+        RAS,
+        Resized("image", (20, 11, 24), mode="trilinear", align_corners=True),
+    ],
+    "resized, nearest": lambda: [RAS, Resized("image", (20, 11, 24), mode="nearest-exact")],
+    "crop, resized, pad": lambda: [
+        RAS,
+        crop(),
+        Resized("image", (12, 20, 9), mode="trilinear", anti_aliasing=True),
+        SpatialPadd("image", (16, 20, 24)),
+    ],
     "spacing, pad or crop": lambda: [
         RAS,
         spacing(pixdim=(1.4, 1.3, 2.0)),
@@ -215,8 +227,14 @@ def test_more_classes_than_a_byte_holds_are_kept_in_two() -> None:
     assert int(low[0, 0, 0]) + 256 * int(high[0, 0, 0]) == 299
 
 
-def test_a_resize_is_left_to_the_bundle() -> None:
-    _, image = prepared(LPS, [RAS, Resized("image", (20, 20, 20))])
+def test_a_resize_by_areas_is_left_to_the_bundle() -> None:
+    _, image = prepared(LPS, [RAS, Resized("image", (20, 20, 20), mode="area")])
+    assert grid_inverse(image, nearest=False) is None
+
+
+def test_corners_of_a_single_plane_are_left_to_the_bundle() -> None:
+    flat = Resized("image", (20, 20, 1), mode="trilinear", align_corners=True)
+    _, image = prepared(LPS, [RAS, flat])
     assert grid_inverse(image, nearest=False) is None
 
 
