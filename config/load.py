@@ -21,6 +21,7 @@ from pydantic_settings.exceptions import SettingsError
 from config.checks import unsafe_combinations
 from config.errors import InvalidConfig, Problem
 from config.paths import resolve_paths
+from config.setting_types import PATTERNS_IN_WORDS
 from config.settings import Settings
 from config.yaml_source import KeyPath, YamlSource, dotted, read_yaml
 
@@ -160,11 +161,20 @@ def _holds(inside: object, part: str | int) -> bool:
 def _from_pydantic(
     key: KeyPath, item: ErrorDetails, source: YamlSource, environment: Mapping[str, Any]
 ) -> Problem:
-    message = item["msg"].removeprefix("Value error, ")
-    if item["type"] == "extra_forbidden":
-        message = "no such key; see config/node.example.yaml"
     value = "(missing)" if item["type"] == "missing" else _shown(key, item.get("input"))
-    return Problem(dotted(key), value, _place(key, source, environment), message)
+    return Problem(dotted(key), value, _place(key, source, environment), _message(item))
+
+
+def _message(item: ErrorDetails) -> str:
+    match item["type"]:
+        case "extra_forbidden":
+            return "no such key; see config/node.example.yaml"
+        case "union_tag_not_found":
+            return f"it has no {item['ctx']['discriminator']}; see config/node.example.yaml"
+        case "string_pattern_mismatch":
+            return PATTERNS_IN_WORDS.get(item["ctx"]["pattern"], item["msg"])
+        case _:
+            return item["msg"].removeprefix("Value error, ")
 
 
 def _shown(key: KeyPath, value: object) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -24,16 +25,30 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-AeTitle = Annotated[
-    str,
-    StringConstraints(
-        pattern=r"^[\x21-\x5b\x5d-\x7e]([\x20-\x5b\x5d-\x7e]{0,14}[\x21-\x5b\x5d-\x7e])?$"
-    ),
-]
+_AE_TITLE = r"^[\x21-\x5b\x5d-\x7e]([\x20-\x5b\x5d-\x7e]{0,14}[\x21-\x5b\x5d-\x7e])?$"
+_NAME = r"^[a-z0-9][a-z0-9_-]{0,62}$"
+_DEVICE = r"^(auto|cpu|cuda(:\d+)?)$"
+_OID = r"^[0-2](\.(0|[1-9][0-9]*))+$"
+
+PATTERNS_IN_WORDS: Mapping[str, str] = {
+    _AE_TITLE: "an AE title has 1 to 16 ASCII characters, no \\, no outer space",
+    _NAME: "write a name of lower case letters, digits, - and _, at most 63",
+    _DEVICE: "write auto, cpu, cuda or cuda:N",
+    _OID: "write an OID such as 1.2.36.146.595.217.0.1",
+}
+"""What to tell instead of a regular expression."""
+
+AeTitle = Annotated[str, StringConstraints(pattern=_AE_TITLE)]
 """An AE title (PS3.5 6.2): 1 to 16 printable ASCII characters, no backslash, no outer space."""
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+Name = Annotated[str, StringConstraints(pattern=_NAME)]
 """A name of our own (destination, pipeline): safe in file names, logs and metric labels."""
+
+Device = Annotated[str, StringConstraints(pattern=_DEVICE)]
+"""Where a model runs."""
+
+Oid = Annotated[str, StringConstraints(pattern=_OID)]
+"""An object identifier in dotted form."""
 
 
 def is_ae_title(text: str) -> bool:

@@ -16,9 +16,11 @@ from config.object_profile import ObjectProfile
 from config.retry_settings import RetrySettings as RetrySettings
 from config.setting_types import (
     AeTitle,
+    Device,
     Durability,
     HttpUrl,
     Network,
+    Oid,
     Outcomes,
     Port,
     Seconds,
@@ -125,7 +127,7 @@ class WorkerSettings(Frozen):
     """The process that runs models."""
 
     enabled: bool = True
-    device: Annotated[str, StringConstraints(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
+    device: Device = "auto"
     cpu_threads: Annotated[int, Field(ge=0)] = 0
     poll_interval_s: Seconds = 0.5
     lease_s: Seconds = 60
@@ -228,7 +230,7 @@ class PatientAuthority(Frozen):
 
     issuer: str = ""
     namespace: Annotated[str, StringConstraints(min_length=1, max_length=20)]
-    oid: Annotated[str, StringConstraints(pattern=r"^[0-2](\.(0|[1-9][0-9]*))+$")] | None = None
+    oid: Oid | None = None
 
 
 class Hl7Service(Frozen):

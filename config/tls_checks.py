@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from config.certificates import (
@@ -12,6 +13,7 @@ from config.certificates import (
     ca_expiry,
     certificate_files,
     check_identity,
+    read_certificates,
     read_private_key,
 )
 from config.errors import Problem
@@ -38,7 +40,9 @@ def certificates_can_be_used(settings: Settings) -> Iterable[Problem]:
             if files.ca_file is not None:
                 yield from _ca_problems(f"{files.key}.{files.ca_key}", files.ca_file)
             for path in files.revocation_lists:
-                yield from _list_problems(f"{files.key}.{files.lists_key}", path)
+                # One that has expired is a warning: it is renewed without a restart.
+                key = f"{files.key}.{files.lists_key}"
+                yield from _file_problems(key, path, read_revocation_lists)
 
 
 def _identity_problems(files: CertificateFiles) -> Iterator[Problem]:
@@ -49,15 +53,21 @@ def _identity_problems(files: CertificateFiles) -> Iterator[Problem]:
     if certificate_file is None or key_file is None:
         yield _problem(key, certificate_file, "give certificate_file and key_file together")
         return
+    unusable = [
+        *_file_problems(key, certificate_file, read_certificates),
+        *_file_problems(f"{files.key}.key_file", key_file, read_private_key),
+    ]
+    yield from unusable
+    if not unusable:
+        check = partial(check_identity, key_file=key_file, now=datetime.now(UTC))
+        yield from _file_problems(key, certificate_file, check)
+
+
+def _file_problems(key: str, path: Path, read: Callable[[Path], object]) -> Iterator[Problem]:
     try:
-        read_private_key(key_file)
+        read(path)
     except UnusableFile as error:
-        yield _problem(f"{files.key}.key_file", key_file, str(error))
-        return
-    try:
-        check_identity(certificate_file, key_file, datetime.now(UTC))
-    except UnusableFile as error:
-        yield _problem(key, certificate_file, str(error))
+        yield _problem(key, path, str(error))
 
 
 def _ca_problems(key: str, path: Path) -> Iterator[Problem]:
@@ -68,14 +78,6 @@ def _ca_problems(key: str, path: Path) -> Iterator[Problem]:
         return
     if last is not None and last < datetime.now(UTC):
         yield _problem(key, path, f"the CA certificate expired on {last:%Y-%m-%d}: renew it")
-
-
-def _list_problems(key: str, path: Path) -> Iterator[Problem]:
-    """One that has expired is no problem here, but a warning: it is renewed without a restart."""
-    try:
-        read_revocation_lists(path)
-    except UnusableFile as error:
-        yield _problem(key, path, str(error))
 
 
 def the_tls_port_is_whole(settings: Settings) -> Iterable[Problem]:

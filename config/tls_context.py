@@ -66,7 +66,10 @@ def _load_identity(
 ) -> None:
     if certificate_file is None or key_file is None:
         raise UnusableFile("give certificate_file and key_file together")
-    check_identity(certificate_file, key_file, datetime.now(UTC))
+    try:
+        check_identity(certificate_file, key_file, datetime.now(UTC))
+    except UnusableFile as error:
+        raise UnusableFile(f"{certificate_file} with {key_file}: {error}") from None
     try:
         context.load_cert_chain(certificate_file, key_file)
     except (OSError, ValueError):

@@ -69,7 +69,7 @@ class Assembly:
             wanted_s = self._look()
         except StorageError as error:
             if not self._is_postponed:
-                log.warning("act_postponed", act="assembly", error=type(error).__name__)
+                log.warning("act_postponed", act="assembly", reason=str(error))
             self._is_postponed = True
             return _STORAGE_WAIT_S, math.inf
         except Exception:  # the thread's outermost edge; the next look tries again

@@ -21,7 +21,7 @@ from config.setting_types import is_ae_title
 from config.settings import LogSettings
 from config.tls_settings import ClientTls
 from node.certificate_maker import KeyType
-from node.cli_options import ConfigOption, command_settings, config_path
+from node.cli_options import ConfigOption, command_settings, config_path, kept_settings
 from node.data_directory import existing_data, kept_data, make_private, server_problems
 from node.errors import NodeError
 from node.log_setup import configure_logging, describe_error
@@ -33,6 +33,7 @@ from node.revocation_list_maker import made_revocation_list
 from node.run_command import run
 from node.send_target import SendTarget
 from node.status_gate import MOST_ROWS, certificate_warnings, gate_json, rejections_table
+from node.status_machine import machine, machine_json, machine_warnings
 from node.status_table import status_json, status_table
 from pipelines.errors import InvalidBundle, InvalidDefinition, PipelineError
 from storage.deliveries import retry_delivery as retry_delivery_now
@@ -162,14 +163,15 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
     limit: Annotated[int, typer.Option(min=1, help="How many studies, newest first.")] = 50,
 ) -> None:
-    """Show studies, jobs and deliveries, who was turned away, and certificates that end soon."""
-    settings = command_settings(config, "status")
+    """Show studies, jobs and deliveries, who was turned away, and what keeps the node from work."""
+    settings, problems = kept_settings(config, "status")
     with existing_data(settings) as db:
         studies, turned_away = study_rows(db, limit), list_rejections(db, MOST_ROWS)
         kept, count = list_quarantine(db, limit), quarantine_count(db)
-    warnings = certificate_warnings(settings)
+    warnings, seen = certificate_warnings(settings), machine(settings)
     if as_json:
-        whole = status_json(studies) | gate_json(turned_away, warnings)
+        whole = status_json(studies) | gate_json(turned_away, warnings) | machine_json(seen)
+        whole["settings_problems"] = [str(problem) for problem in problems]
         whole |= quarantine_json(kept, count)
         typer.echo(json.dumps(whole, indent=2))
         return
@@ -177,13 +179,15 @@ def status(
     if turned_away:
         Console().print(rejections_table(turned_away))
     quarantine_told(kept, count)
-    _warn(warnings)
+    _warn((*warnings, *machine_warnings(seen)))
+    if problems:
+        _warn([f"settings have {len(problems)} problems, named by radnode check-config"])
 
 
 @app.command()
 def retry(job: Annotated[int, typer.Argument(min=1)], config: ConfigOption = None) -> None:
     """Try a failed or refused job again; a study that no pipeline took is routed again."""
-    with existing_data(command_settings(config, "retry")) as db:
+    with existing_data(kept_settings(config, "retry")[0]) as db:
         found = get_job(db, job)
         if found.pipeline_name:
             retry_job(db, job, now=datetime.now(UTC))
@@ -198,7 +202,7 @@ def retry_delivery(
     delivery: Annotated[int, typer.Argument(min=1)], config: ConfigOption = None
 ) -> None:
     """Try a dead or waiting delivery now."""
-    with existing_data(command_settings(config, "retry-delivery")) as db:
+    with existing_data(kept_settings(config, "retry-delivery")[0]) as db:
         retry_delivery_now(db, delivery, now=datetime.now(UTC))
     typer.echo(f"delivery {delivery} is pending, due now")
 

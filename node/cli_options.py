@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from config.errors import InvalidConfig
+from config.errors import InvalidConfig, Problem
 from config.load import load_settings, read_settings
 from config.settings import Settings
 from node.log_setup import configure_logging
@@ -15,6 +15,7 @@ from node.log_setup import configure_logging
 DEFAULT_CONFIG = Path("config/node.yaml")
 
 NETWORK_SECTIONS = frozenset({"receive", "destinations", "completeness"})
+KEEPING_SECTIONS = frozenset({"node", "storage", "log"})
 
 ConfigOption = Annotated[
     Path | None,
@@ -51,6 +52,20 @@ def local_settings(given: Path | None, process: str) -> Settings:
         raise InvalidConfig(problems)
     configure_logging(reading.settings.log, process=process)
     return reading.settings
+
+
+def kept_settings(given: Path | None, process: str) -> tuple[Settings, tuple[Problem, ...]]:
+    """The settings for a look at what a node keeps, and the problems that do not matter for it.
+
+    Whoever looks for what is wrong must not be kept from it by a certificate that has expired.
+    Raises `ConfigError` where it is not certain which data is meant.
+    """
+    reading = read_settings(config_path(given))
+    here = tuple(one for one in reading.problems if _section(one.key) in KEEPING_SECTIONS)
+    if here or not KEEPING_SECTIONS.isdisjoint(reading.unsure):
+        raise InvalidConfig(reading.problems)
+    configure_logging(reading.settings.log, process=process)
+    return reading.settings, reading.problems
 
 
 def _section(key: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ LOCK_FILE = "radnode.lock"
 PORT_FILE = "receive.port"
 TLS_PORT_FILE = "receive-tls.port"
 WEB_PORT_FILE = "web.port"
+_LOOKED_AT_S = 0.5
 
 
 def make_private(data_dir: Path) -> None:
@@ -44,7 +46,7 @@ def sole_user(data_dir: Path) -> Iterator[None]:
     """
     with _lock_file(data_dir) as lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _take(lock)
         except BlockingIOError:
             raise CannotStart(
                 f"node.data_dir {data_dir}: another radnode serve uses it; stop that one, "
@@ -53,6 +55,32 @@ def sole_user(data_dir: Path) -> Iterator[None]:
         except OSError as error:
             raise CannotStart(f"node.data_dir {data_dir}: no lock: {error.strerror}") from error
         yield
+
+
+def _take(lock: IO[str]) -> None:
+    # `is_in_use` holds it for a moment: only who keeps it is another node.
+    deadline = time.monotonic() + _LOOKED_AT_S
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_LOOKED_AT_S / 10)
+        else:
+            return
+
+
+def is_in_use(data_dir: Path) -> bool:
+    """Whether a running node of this machine holds the directory."""
+    try:
+        with (data_dir / LOCK_FILE).open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _lock_file(data_dir: Path) -> IO[str]:

@@ -108,7 +108,7 @@ class DeliveryLoop:
             return self.deliver_next(stop)
         except StorageError as error:
             name = self._destination.name
-            log.warning("delivery_waits_for_storage", destination=name, error=type(error).__name__)
+            log.warning("delivery_waits_for_storage", destination=name, reason=str(error))
             stop.wait(_STORAGE_WAIT_S)
             return False
 

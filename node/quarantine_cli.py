@@ -12,7 +12,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from node.cli_options import ConfigOption, command_settings
+from node.cli_options import ConfigOption, kept_settings
 from node.data_directory import existing_data, make_private
 from storage.instance_files import InstanceFiles, uid_tag
 from storage.quarantine import QuarantinedRecord, discard, list_quarantine
@@ -35,7 +35,7 @@ def show(
     limit: Annotated[int, typer.Option(min=1, help="How many, newest first.")] = 50,
 ) -> None:
     """List what is kept aside, and what differs."""
-    with existing_data(command_settings(config, "quarantine")) as db:
+    with existing_data(kept_settings(config, "quarantine")[0]) as db:
         kept = list_quarantine(db, limit)
     if as_json:
         typer.echo(json.dumps([_plain(one) for one in kept], indent=2))
@@ -46,7 +46,7 @@ def show(
 @quarantine_app.command("release")
 def accept(number: Number, config: ConfigOption = None) -> None:
     """Accept it as the truth: what is known of study, series and patient is corrected to agree."""
-    settings = command_settings(config, "quarantine")
+    settings, _ = kept_settings(config, "quarantine")
     make_private(settings.node.data_dir)
     with existing_data(settings) as db:
         files = InstanceFiles(settings.node.data_dir, settings.storage.durability)
@@ -57,7 +57,7 @@ def accept(number: Number, config: ConfigOption = None) -> None:
 @quarantine_app.command("discard")
 def delete(number: Number, config: ConfigOption = None) -> None:
     """Delete it for good; what is known stays as it is."""
-    settings = command_settings(config, "quarantine")
+    settings, _ = kept_settings(config, "quarantine")
     with existing_data(settings) as db:
         files = InstanceFiles(settings.node.data_dir, settings.storage.durability)
         discard(db, files, number, actor=getpass.getuser())

@@ -46,7 +46,7 @@ class RepeatedRound:
                 if self._act():
                     continue
             except StorageError as error:
-                _log.warning("round_postponed", round=self._name, error=type(error).__name__)
+                _log.warning("round_postponed", round=self._name, reason=str(error))
                 wait_s = _STORAGE_WAIT_S
             except Exception:  # noqa: BLE001 -- the thread's outermost edge; the next round follows
                 _log.error("round_failed", round=self._name, exc_info=True)

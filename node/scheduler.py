@@ -67,7 +67,7 @@ class _GuardedAct:
             self._act()
         except StorageError as error:
             if not self._is_postponed:
-                log.warning("act_postponed", act=self._name, error=type(error).__name__)
+                log.warning("act_postponed", act=self._name, reason=str(error))
             self._is_postponed = True
         except Exception:  # the thread's outermost edge; the next run tries again
             log.error("act_failed", act=self._name, exc_info=True)

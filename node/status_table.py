@@ -99,7 +99,7 @@ def _way(delivery: DeliveryRow, now: datetime) -> Text:
     if delivery.purpose is Purpose.WITHDRAW:
         words = f"{delivery.delivery_id} {delivery.destination}: withdrawal {delivery.state}"
     if delivery.reason_code:
-        words += f" - {delivery.reason_code}"
+        words += " - " + ": ".join(filter(None, (delivery.reason_code, delivery.reason_text)))
     if notes := ", ".join(_notes(delivery, now)):
         words += f" ({notes})"
     return Text(words, style=_STYLES.get(delivery.state, ""))

@@ -4,7 +4,7 @@ A write transaction on SQLite starts with BEGIN IMMEDIATE, so that a reader neve
 writer half way, which SQLite answers with a deadlock. A commit is on disk when `begin` returns
 (synchronous=FULL), unless the durability asks for less. A read sees one moment of the database
 throughout. Errors of the drivers are translated here and nowhere else, and their texts are
-dropped: they can quote whole rows.
+dropped, since they can quote whole rows: all but those of connecting.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,6 +30,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from config.setting_types import Durability
+from storage.connection_faults import connection_fault
 from storage.errors import Contended, DatabaseUnavailable, OutOfSpace, StorageError
 from storage.write_turn import WriteTurn
 
@@ -178,14 +179,14 @@ def open_database(url: str, durability: Durability = "fsync") -> Database:
 
 @contextmanager
 def translated_errors(name: str) -> Iterator[None]:
-    """Turn errors of SQLAlchemy and the drivers into ours, without their texts.
+    """Turn errors of SQLAlchemy and the drivers into ours, without texts that can quote a row.
 
     `name` is what a person knows the database by.
     """
     try:
         yield
     except (OperationalError, InterfaceError) as error:
-        raise _translated(error) from None
+        raise _translated(name, error) from None
     except PoolTimeout:
         raise DatabaseUnavailable("no database connection became free in time") from None
     except DBAPIError as error:
@@ -196,12 +197,13 @@ def translated_errors(name: str) -> Iterator[None]:
         raise StorageError(f"storage failed: {type(error).__name__}") from None
 
 
-def _translated(error: DBAPIError) -> StorageError:
+def _translated(name: str, error: DBAPIError) -> StorageError:
     if _code(error) in (sqlite3.SQLITE_FULL, DISK_FULL):
         return OutOfSpace("no space is left for the database")
     if _code(error) in GAVE_WAY:
         return Contended("the database was busy with the same rows")
-    return DatabaseUnavailable(f"the database is not available: {_kind(error)}")
+    reason = connection_fault(error) or _kind(error)
+    return DatabaseUnavailable(f"{name} is not available: {reason}")
 
 
 def _kind(error: DBAPIError) -> str:
@@ -254,12 +256,19 @@ def _sqlite_engine(url: URL, durability: Durability) -> Engine:
 
 
 def _create_private(path: Path) -> None:
-    """Make the file before SQLite does: with 0600, which its -wal and -shm files copy."""
+    """Make the file before SQLite does: with 0600, which its -wal and -shm files copy.
+
+    One that came back from a backup is made private, too, where it is ours.
+    """
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise DatabaseUnavailable(f"the database file cannot be opened: {error.strerror}") from None
+        text = f"database file {path} cannot be opened: {error.strerror}"
+        raise DatabaseUnavailable(text) from None
+    with suppress(PermissionError):
+        os.fchmod(descriptor, 0o600)
+    os.close(descriptor)
 
 
 def _set_up_sqlite(synchronous: str, connection: sqlite3.Connection, _record: object) -> None:

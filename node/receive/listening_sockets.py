@@ -7,6 +7,7 @@ and a caller that one receiver had no time for any more is accepted by the next.
 
 from __future__ import annotations
 
+import errno
 import socket
 from dataclasses import dataclass
 
@@ -72,9 +73,17 @@ def listen(host: str, port: int) -> socket.socket:
             address[:2], family=family, backlog=_BACKLOG, dualstack_ipv6=is_every
         )
     except OSError as error:
-        raise ListenerFailed(f"cannot listen on {host}:{port}: {error.strerror}") from error
+        raise ListenerFailed(f"cannot listen on {host}:{port}: {_told(error)}") from error
     listening.setblocking(False)
     return listening
+
+
+def _told(error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return "another program has this port: end it, or give this node another port"
+    if error.errno == errno.EACCES:
+        return "ports below 1024 need rights that this user lacks: take another port"
+    return error.strerror or type(error).__name__
 
 
 def _port(listening: socket.socket | None) -> int:

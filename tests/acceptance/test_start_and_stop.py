@@ -87,7 +87,7 @@ def test_a_taken_port_is_named(tmp_path: Path) -> None:
         done = run_radnode("serve", "--config", str(config), cwd=tmp_path)
 
     assert done.returncode == 1
-    assert f"cannot listen on 127.0.0.1:{port}" in done.stderr
+    assert f"cannot listen on 127.0.0.1:{port}: another program has this port" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -112,6 +112,21 @@ def test_a_missing_key_of_a_destination_is_named_as_a_file_has_it(tmp_path: Path
     assert keys == ["destinations[0].host", "destinations[0].ae_title"]
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("node: {ae_title: A-TITLE-FAR-TOO-LONG}", "1 to 16 ASCII characters"),
+        ("worker: {device: gpu}", "auto, cpu, cuda or cuda:N"),
+        ("destinations: [{type: folder, name: Report Folder}]", "lower case letters"),
+        ("destinations: [{name: pacs}]", "it has no 'type'; see config/node.example.yaml"),
+    ],
+)
+def test_what_a_value_has_to_be_is_told_in_words(tmp_path: Path, text: str, told: str) -> None:
+    (line,) = problems(tmp_path, SENDERS + text)
+    assert told in line
+    assert "pattern" not in line
+
+
 def test_wrong_and_unsafe_settings_are_told_together(tmp_path: Path) -> None:
     lines = problems(tmp_path, "receive: {host: 0.0.0.0, senders: []}\nlog: {level: loud}\n")
     assert ["log.level" in lines[0], "receive.senders" in lines[1]] == [True, True]

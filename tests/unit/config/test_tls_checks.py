@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
+from config.certificates import UnusableFile
 from config.checks import unsafe_combinations
 from config.expiries import expiring_soon
 from config.settings import Settings
+from config.tls_context import client_context
 from node.revocation_list_maker import made_revocation_list
 from tests.peers.certificates import Site, age, make_site
 
@@ -91,6 +93,22 @@ def test_an_expired_certificate_is_refused_in_and_out(site: Site, tmp_path: Path
     assert received.startswith("settings: receive.tls.certificate_file")
     assert "expired on" in received
     assert "destinations[0].tls.certificate_file" in _problem(_sent(site.client().model_dump()))
+
+
+def test_each_file_that_is_not_there_is_told(shared_site: Site) -> None:
+    none = Path("no/such/file.pem")
+    files = {"certificate_file": none, "key_file": none, "client_ca_file": none}
+
+    settings = Settings.model_validate(_received(_server(shared_site, **files)))
+
+    told = {problem.key for problem in unsafe_combinations(settings)}
+    assert told == {f"receive.tls.{name}" for name in files}
+
+
+def test_whoever_connects_is_told_which_certificate_has_expired(site: Site, tmp_path: Path) -> None:
+    age(site.node.certificate_file, tmp_path / "site")
+    with pytest.raises(UnusableFile, match=f"{site.node.certificate_file} .*: expired on"):
+        client_context(site.client())
 
 
 def test_a_key_that_others_can_read_is_refused(site: Site) -> None:

@@ -119,3 +119,4 @@ def test_a_storage_that_is_away_is_told_once_and_its_return_once(
         assert ended.wait(10)
 
     assert [line["event"] for line in told] == ["act_postponed", "act_resumed"]
+    assert told[0]["reason"] == "down"

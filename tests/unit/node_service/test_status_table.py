@@ -73,7 +73,7 @@ def test_a_study_shows_its_evidence_its_job_and_where_the_results_are() -> None:
         "36 (2 replaced)",
         "routed (counts, after 0.4 s)",
         "succeeded - findings",
-        "5 pacs: pending - no_connection (try 2, next now)",
+        "5 pacs: pending - no_connection: refused (try 2, next now)",
     ):
         assert text in shown
 
@@ -95,7 +95,7 @@ def test_what_waits_shows_when_it_is_tried_next(wait: timedelta, told: str) -> N
 
     shown = _shown(replace(STUDY, jobs=(replace(JOB, deliveries=(again, first)),)))
 
-    assert f"pending - no_connection (try 2, {told})" in shown
+    assert f"pending - no_connection: refused (try 2, {told})" in shown
     assert f"pending ({told})" in shown
 
 

@@ -121,6 +121,13 @@ def test_sqlite_keeps_every_commit_through_a_power_cut(tmp_path: Path) -> None:
     db.close()
 
 
+def test_a_database_that_a_restore_left_open_to_others_is_private_again(tmp_path: Path) -> None:
+    path = tmp_path / "radnode.db"
+    path.touch(mode=0o644)
+    open_database(sqlite_url(path)).close()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
 def test_sqlite_files_are_private(tmp_path: Path) -> None:
     db = open_database(sqlite_url(tmp_path / "kept" / "radnode.db"))
     migrate(db)
