@@ -38,6 +38,11 @@ class ExactNorms(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Torch's own hook: else it loads its compiler, to be told that nothing is compiled."""
+        return False
+
     def __torch_dispatch__(
         self,
         func: Any,
