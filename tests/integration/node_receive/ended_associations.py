@@ -19,6 +19,10 @@ def wait_for_end(running: Running, end: str) -> None:
         return progress.last_association_end == end
 
     wait_until(ended, what=f"an association that is {end}")
-    wait_until(
-        lambda: not list(running.files.incoming_dir.iterdir()), what="an empty incoming folder"
-    )
+    wait_for_nothing_incoming(running)
+
+
+def wait_for_nothing_incoming(running: Running) -> None:
+    """A peer is answered, and released, a moment before the file for its next instance goes."""
+    incoming = running.files.incoming_dir
+    wait_until(lambda: not list(incoming.iterdir()), what="an empty incoming folder")

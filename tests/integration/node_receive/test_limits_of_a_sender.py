@@ -19,6 +19,7 @@ from config.settings import SenderSettings
 from node.receive.sender_policy import MIB
 from storage.rejections import list_rejections
 from storage.studies import list_studies
+from tests.integration.node_receive.ended_associations import wait_for_nothing_incoming
 from tests.integration.node_receive.mr_study import ROOT, SERIES, mr_instance, mr_series, write
 from tests.integration.node_receive.running_listener import (
     CALLED,
@@ -125,7 +126,7 @@ def test_an_instance_that_is_too_large_is_refused_and_nothing_of_it_is_kept(
     with association(running.port) as assoc:
         assert store(assoc, large, small) == [NOT_AUTHORIZED, 0x0000]
     assert _sop_instances(running) == 1
-    assert list(running.files.incoming_dir.iterdir()) == []
+    wait_for_nothing_incoming(running)
 
 
 def test_a_small_data_set_that_inflates_to_a_large_one_is_too_large(

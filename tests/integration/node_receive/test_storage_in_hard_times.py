@@ -22,6 +22,7 @@ from tests.integration.node_receive.ended_associations import (
     OUT_OF_RESOURCES,
     SUCCESS,
     wait_for_end,
+    wait_for_nothing_incoming,
 )
 from tests.integration.node_receive.mr_study import SERIES, mr_instance, write
 from tests.integration.node_receive.running_listener import (
@@ -82,7 +83,7 @@ def test_a_write_without_space_is_answered_out_of_resources(
         assert store(assoc, write(mr_instance(), tmp_path)) == [OUT_OF_RESOURCES]
 
     assert list_studies(running.db, 10) == ()
-    assert list(running.files.incoming_dir.iterdir()) == []
+    wait_for_nothing_incoming(running)
 
 
 def test_a_locked_database_is_answered_out_of_resources_until_it_is_free(

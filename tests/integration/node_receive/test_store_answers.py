@@ -16,6 +16,7 @@ from pydicom.uid import (
 from storage.audit import list_audit
 from storage.instances import instances_of_series
 from storage.studies import get_study, list_studies
+from tests.integration.node_receive.ended_associations import wait_for_nothing_incoming
 from tests.integration.node_receive.mr_study import (
     SERIES,
     STUDY,
@@ -45,7 +46,7 @@ INSTANCE = f"{SERIES}.1"
 def _assert_nothing_was_kept(running: Running) -> None:
     assert list_studies(running.db, 10) == ()
     assert rows_of(running) == []
-    assert list(running.files.incoming_dir.iterdir()) == []
+    wait_for_nothing_incoming(running)
 
 
 def test_success_means_that_file_and_row_are_there(running: Running, tmp_path: Path) -> None:
@@ -222,7 +223,7 @@ def test_a_repeated_instance_is_a_success_and_changes_nothing(
 
     assert get_study(running.db, STUDY) == before
     assert rows_of(running) == files
-    assert list(running.files.incoming_dir.iterdir()) == []
+    wait_for_nothing_incoming(running)
 
 
 def test_a_changed_instance_is_taken_and_the_old_file_stays(
