@@ -1,4 +1,4 @@
-"""One instance while it comes: digests, structure and identity, each byte touched once."""
+"""One instance while it comes: digest, structure and identity, each byte touched once."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class ArrivingInstance:
         self._size += len(fragment)
 
     def finish(self) -> tuple[InstanceHeader, ContentDigest]:
-        """Return whose instance this is, and its digests.
+        """Return whose instance this is, and its digest.
 
         Raises:
             StoreRefused: the data set is not whole, or a UID is missing or invalid.
