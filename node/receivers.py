@@ -23,11 +23,13 @@ from node.receive.listening_sockets import ListeningSockets, listening_sockets
 from node.receive.receiver_process import NONE, Descriptors, process_count, receiver_id
 from node.receive.shared_file import new_shared_file
 from node.receive.tls_port import TlsPort
+from node.recovery import record_receipts
 from node.supervisor import Supervisor
 from node.wake_pipe import WakePipe
 from storage.associations import lose_associations_of, serving_receivers
 from storage.database import Database
 from storage.errors import StorageError
+from storage.instance_files import InstanceFiles
 
 _READY_TIMEOUT_S = 60.0
 
@@ -47,6 +49,7 @@ class Receivers:
         self._settings = settings
         self._config_path = config_path
         self._db = db
+        self._files = InstanceFiles(settings.node.data_dir)
         self._on_change = on_change
         # Process ids come back, in a container with every start.
         self._run_id = f"{settings.node.name}/{secrets.token_hex(4)}"
@@ -109,9 +112,13 @@ class Receivers:
     def settle(self) -> None:
         """End as lost what dead processes have left open: receivers of this run and before it.
 
+        The rows that they owe are written before.
+
         Raises:
             DatabaseUnavailable: try again later.
         """
+        # First: what they brought belongs to the studies that their associations held open.
+        record_receipts(self._db, self._files)
         serving = serving_receivers(self._db)
         # Only now: whoever begins to serve after this is not among them.
         alive = {receiver_id(self._run_id, pid) for pid in self.pids()}

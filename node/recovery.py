@@ -8,6 +8,7 @@ import structlog
 
 from config.settings import Destination
 from node.delivery_plan import plan_of
+from storage.abandoned_receipts import record_abandoned
 from storage.database import Database
 from storage.deliveries import return_deliveries_of
 from storage.instance_files import InstanceFiles
@@ -26,10 +27,13 @@ def recover(
     """Take back everything that former processes of this node held, without waiting for leases.
 
     Their associations end later, when senders can come back (`node.receivers`). Files that they
-    received, but never acknowledged, are deleted: they hold patient data.
+    received, but never acknowledged, are deleted: they hold patient data. What they acknowledged by
+    a receipt alone gets its row.
     Only sound while the data directory is locked: no other process of this node is alive then.
     """
     now = datetime.now(UTC)
+    # Before the sweep of files: what was acknowledged and has no row yet is no orphan.
+    record_receipts(db, files)
     jobs = take_back_jobs(db, node_name, destinations)
     deliveries = return_deliveries_of(db, worker_prefix(node_name), now=now)
     log.info(
@@ -39,6 +43,19 @@ def recover(
         incoming_files=files.sweep_incoming(None),
         orphaned_files=sweep_orphans(db, files, older_than=None),
     )
+
+
+def record_receipts(db: Database, files: InstanceFiles) -> None:
+    """Write the rows that killed receivers owe to what they acknowledged.
+
+    Raises:
+        DatabaseUnavailable, OutOfSpace: try again later; nothing is lost.
+    """
+    found = record_abandoned(db, files)
+    if found.recorded:
+        log.warning("receipts_recorded", instances=found.recorded)
+    if found.left:
+        log.error("receipts_not_recorded", instances=found.left)
 
 
 def take_back_jobs(

@@ -3,6 +3,9 @@
 Calls from many threads are gathered: while one transaction commits, what arrives meanwhile waits
 and becomes the next one. A call that is alone waits for nobody; there is no timer. The thread
 whose call finds no transaction under way leads: it records the queue and hands the lead on.
+
+With receipts (`durability: os`) the next instance of a series that is known, over an association
+that has brought some of its study, waits for no row: `storage.late_rows` writes it soon.
 """
 
 from __future__ import annotations
@@ -17,10 +20,13 @@ from storage.errors import IdentityConflict, OutOfSpace, StorageError
 from storage.instance_files import InstanceFiles
 from storage.instances import record_instances
 from storage.known_series import KnownSeries
+from storage.late_rows import LateRow, LateRows, Told
 from storage.quarantine import quarantine
+from storage.receipts import Receipts, await_settled
 from storage.unsettled_files import UnsettledFiles
 
 LARGEST_BATCH = 64
+_PATIENCE_S = 1.0
 
 
 class _Call:
@@ -28,11 +34,18 @@ class _Call:
 
     __slots__ = ("incoming", "result", "waiting")
 
-    def __init__(self, incoming: IncomingInstance) -> None:
+    def __init__(self, incoming: IncomingInstance | None) -> None:
         self.incoming = incoming
         self.result: StoreOutcome | Exception | None = None
         self.waiting = threading.Lock()
         self.waiting.acquire()
+
+
+_Queued = _Call | LateRow
+
+
+def _untold(_outcome: str) -> None:
+    """Tell nobody."""
 
 
 class InstanceRecorder:
@@ -41,20 +54,24 @@ class InstanceRecorder:
     The file of an instance is the recorder's from the call of `record` on.
     """
 
-    def __init__(self, db: Database, files: InstanceFiles) -> None:
+    def __init__(
+        self, db: Database, files: InstanceFiles, receipts: Receipts | None = None
+    ) -> None:
         self._db = db
         self._files = files
         self._known = KnownSeries()
         self._unsettled = UnsettledFiles(db, files)
         self._lock = threading.Lock()
-        self._queue: deque[_Call] = deque()
+        self._queue: deque[_Queued] = deque()
         self._is_led = False
+        self._late = None if receipts is None else LateRows(db, files, receipts, self.write_late)
 
-    def record(self, incoming: IncomingInstance) -> StoreOutcome:
+    def record(self, incoming: IncomingInstance, told: Told = _untold) -> StoreOutcome:
         """Record one instance that lies at its place (`IncomingFile.keep`); wait until it is safe.
 
-        When this returns, the file with its directory entry and the row are as safe as the
-        durability asks; only then may 0x0000 be answered. The file of a DUPLICATE is gone.
+        When this returns, the file with its directory entry and the row, or with receipts a
+        receipt, are as safe as the durability asks; only then may 0x0000 be answered. The file of a
+        DUPLICATE is gone, or will be. `told` hears what it came to, once, from any thread.
 
         Raises:
             Quarantined: it contradicts what is known; file and row are safe in the quarantine.
@@ -62,12 +79,26 @@ class InstanceRecorder:
             OutOfSpace: the disk is full; the file is gone. StorageError: the same for any other
                 failure.
         """
-        result = self._result(incoming)
+        if self._late is not None and self._is_acknowledged(self._late, incoming, told):
+            return StoreOutcome.STORED
+        result = self._result(_Call(incoming))
         if result is StoreOutcome.DUPLICATE:
             self._files.discard(incoming.path)
         if isinstance(result, StoreOutcome):
+            told(result.value)
             return result
         raise self._refusal(incoming, result)
+
+    def write_late(self) -> None:
+        """Write the rows of all that is acknowledged by now; what has none then is tried again."""
+        if self._late is not None and self._late.are_queued:
+            self._result(_Call(None))
+
+    def await_rows(self) -> None:
+        """Wait, for a moment at most, for the rows of all that any receiver has acknowledged."""
+        if self._late is not None:
+            self.write_late()
+            await_settled(self._files.data_dir, _PATIENCE_S)
 
     def settle(self) -> None:
         """Delete the files of calls that met a silent database, unless a row names them.
@@ -75,23 +106,41 @@ class InstanceRecorder:
         Raises:
             DatabaseUnavailable: still no answer; the rest stays remembered.
         """
+        if self._late is not None:
+            with self._lock:
+                self._queue.extendleft(reversed(self._late.to_try_again()))
+            self.write_late()
         self._unsettled.settle()
 
     def close(self) -> None:
         """Give back what is held open, when nothing more comes in."""
+        if self._late is not None:
+            self.write_late()
+            with self._lock:
+                self._late.close()
         self._files.close()
 
-    def _result(self, incoming: IncomingInstance) -> StoreOutcome | Exception:
-        """Queue one instance and wait for its turn, or take the lead."""
-        call = _Call(incoming)
+    def _is_acknowledged(self, late: LateRows, incoming: IncomingInstance, told: Told) -> bool:
+        """Give a receipt, where nothing but the usual can become of the instance."""
+        if not self._known.expects(incoming):
+            return False
+        with self._lock:
+            row = late.acknowledged(incoming, told)
+            if row is not None:
+                self._queue.append(row)
+        return row is not None
+
+    def _result(self, call: _Call) -> StoreOutcome | Exception:
+        """Queue a call and wait for its turn, or take the lead."""
         with self._lock:
             self._queue.append(call)
             has_lead, self._is_led = not self._is_led, True
         if not has_lead:
             call.waiting.acquire()
-        if call.result is None:
+        while call.result is None:
             self._lead()
-        return call.result or StorageError("an instance was not recorded")
+            call.waiting.acquire()
+        return call.result
 
     def _refusal(self, incoming: IncomingInstance, error: Exception) -> Exception:
         """See to the file of an instance that was not recorded; what to tell the caller."""
@@ -108,10 +157,11 @@ class InstanceRecorder:
         return error
 
     def _lead(self) -> None:
-        """Record what is queued, the own call first, and hand the lead on."""
+        """Record the front of the queue, and hand the lead on: perhaps to the own call."""
         with self._lock:
-            size = min(len(self._queue), LARGEST_BATCH)
-            batch = [self._queue.popleft() for _ in range(size)]
+            batch = self._next_batch()
+            if self._late is not None:
+                self._late.turn()
         try:
             results: Sequence[StoreOutcome | Exception] = self._recorded(batch)
         except BaseException as error:
@@ -122,20 +172,47 @@ class InstanceRecorder:
         finally:
             self._hand_on(batch, results)
 
-    def _hand_on(self, batch: list[_Call], results: Sequence[StoreOutcome | Exception]) -> None:
+    def _next_batch(self) -> list[_Queued]:
+        """Take calls off the queue; what came later under the same UID waits for the next batch."""
+        batch: list[_Queued] = []
+        uids: set[str] = set()
+        while self._queue and len(batch) < LARGEST_BATCH:
+            incoming = self._queue[0].incoming
+            if incoming is not None:
+                if incoming.sop_instance_uid in uids:
+                    break
+                uids.add(incoming.sop_instance_uid)
+            batch.append(self._queue.popleft())
+        return batch
+
+    def _hand_on(
+        self, batch: Sequence[_Queued], results: Sequence[StoreOutcome | Exception]
+    ) -> None:
+        done = list(zip(batch, results, strict=True))
+        # Before the calls: whoever waits for late rows may count on them.
+        for row, result in done:
+            if isinstance(row, LateRow) and self._late is not None:
+                self._late.written(row, result)
         with self._lock:
-            following = self._queue[0] if self._queue else None
+            following = next((one for one in self._queue if isinstance(one, _Call)), None)
             self._is_led = following is not None
         if following is not None:
             following.waiting.release()
-        for call, result in zip(batch, results, strict=True):
-            call.result = result
-            call.waiting.release()
+        for call, result in done:
+            if isinstance(call, _Call):
+                call.result = result
+                call.waiting.release()
 
-    def _recorded(self, batch: list[_Call]) -> Sequence[StoreOutcome | Exception]:
-        incoming = [call.incoming for call in batch]
+    def _recorded(self, batch: Sequence[_Queued]) -> Sequence[StoreOutcome | Exception]:
+        incoming = [one.incoming for one in batch if one.incoming is not None]
+        found = iter(self._of(incoming))
+        return [StoreOutcome.STORED if one.incoming is None else next(found) for one in batch]
+
+    def _of(self, incoming: list[IncomingInstance]) -> Sequence[StoreOutcome | Exception]:
+        if not incoming:
+            return []
         try:
             self._files.sync_folders(one.path for one in incoming)
         except StorageError as error:
-            return [error] * len(batch)
+            return [error] * len(incoming)
         return record_instances(self._db, incoming, self._known, self._files.former_digest)

@@ -69,7 +69,7 @@ class _Known:
 
 
 class KnownSeries:
-    """The series that one process receives; used by one thread at a time."""
+    """The series that one process receives; changed by one thread at a time, `expects` by any."""
 
     def __init__(self) -> None:
         self._known: OrderedDict[str, _Known] = OrderedDict()
@@ -97,6 +97,12 @@ class KnownSeries:
         if known is None or incoming.is_own_result:
             return False
         return incoming.sop_class_uid != KEY_OBJECT_SELECTION and known.agrees(incoming)
+
+    def expects(self, incoming: IncomingInstance) -> bool:
+        """Whether its association has brought some of the study, and the short way may be tried."""
+        known = self._known.get(incoming.series.series_instance_uid)
+        linked = known is not None and incoming.association_id in known.associations
+        return linked and self.covers(incoming)
 
     def record(self, db: Database, batch: Sequence[IncomingInstance]) -> bool:
         """Record instances that are covered, all new; False: nothing is recorded, go the long way.

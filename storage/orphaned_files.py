@@ -1,10 +1,11 @@
 """Files of instances and results that nothing names, as a killed process leaves them.
 
 A file below instances/ is named by the row of its instance, by a job that was pinned to it, or,
-when a newer dataset has replaced it, by a `replaced_instance`. What none of them names was never
-acknowledged; no later row or job can come to name it, since a job takes its paths from rows. The
-same goes for quarantine/ and its rows. Such a file is an orphan once it is too old to be still on
-its way into a row. A folder below results/ is an orphan when its job has no row any more.
+when a newer dataset has replaced it, by a `replaced_instance`; a receipt names it before its row is
+written. What none of them names was never acknowledged; no later row or job can come to name it,
+since a job takes its paths from rows. The same goes for quarantine/ and its rows. Such a file is an
+orphan once it is too old to be still on its way into a row. A folder below results/ is an orphan
+when its job has no row any more.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from storage.dicom_tables import Instance, QuarantinedInstance, ReplacedInstance
 from storage.durable import file_errors
 from storage.instance_files import InstanceFiles
 from storage.job_tables import Job
+from storage.receipts import paths_in_receipts
 
 
 def sweep_orphans(db: Database, files: InstanceFiles, *, older_than: datetime | None) -> int:
@@ -36,9 +38,11 @@ def sweep_orphans(db: Database, files: InstanceFiles, *, older_than: datetime | 
     """
     if not _knows_a_study(db):
         return 0
+    # Before the rows are looked at: a receipt goes only when the row is there.
+    acknowledged = paths_in_receipts(files.data_dir)
     with file_errors():
         swept = sum(
-            _sweep_study(db, files, folder, older_than)
+            _sweep_study(db, files, folder, older_than, acknowledged)
             for folder in sorted((files.data_dir / "instances").iterdir())
         )
         return swept + _sweep_quarantine(db, files, older_than) + _sweep_results(db, files)
@@ -70,11 +74,15 @@ def _sweep_results(db: Database, files: InstanceFiles) -> int:
 
 
 def _sweep_study(
-    db: Database, files: InstanceFiles, folder: Path, older_than: datetime | None
+    db: Database,
+    files: InstanceFiles,
+    folder: Path,
+    older_than: datetime | None,
+    acknowledged: frozenset[str],
 ) -> int:
     # Files first, then names: what gets its row in between is seen as named.
     old = [path for path in _files_below(folder) if _is_older(path, older_than)]
-    named = _named(db, folder.name) if old else frozenset()
+    named = acknowledged | _named(db, folder.name) if old else acknowledged
     orphans = [path for path in old if path.relative_to(files.data_dir).as_posix() not in named]
     for path in orphans:
         path.unlink(missing_ok=True)

@@ -36,6 +36,12 @@ class TrackedAssociation:
     association_id: int | None = None
     outcomes: Counter[str] = field(default_factory=Counter)
     met_full_disk: bool = False
+    _counting: threading.Lock = field(default_factory=threading.Lock)
+
+    def count(self, outcome: str) -> None:
+        """One more instance came to this; from any thread."""
+        with self._counting:
+            self.outcomes[outcome] += 1
 
 
 @dataclass(frozen=True, slots=True)

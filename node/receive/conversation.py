@@ -62,6 +62,8 @@ class Conversation:
         except Exception:  # noqa: BLE001 -- the thread's edge; the peer is told by an A-ABORT
             _log.error("association_failed", exc_info=True)
         self._spare.close()
+        # Whoever is told of the end, the sender among them, finds every row.
+        self._store.write_late_rows()
         self._layer.say_last_word(over)
         is_cut = self._messages.is_in_message and over.end == "released"
         tracker.ended(self._tracked, "aborted" if is_cut else over.end)
@@ -95,6 +97,8 @@ class Conversation:
 
     def _answer_service(self, context_id: int, command: Command, context: AcceptedContext) -> None:
         data_set = self._messages.data_set()
+        # A service may ask what of a study is here.
+        self._store.write_late_rows(of_all_receivers=True)
         answered, content, answer = self._desk.reply(
             command, context, self._tracked.caller, data_set
         )

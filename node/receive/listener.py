@@ -30,6 +30,7 @@ from storage.database import Database
 from storage.errors import StorageError
 from storage.instance_files import InstanceFiles
 from storage.instance_recorder import InstanceRecorder
+from storage.receipts import Receipts
 
 _HOUSEKEEPING_INTERVAL_S = 0.5
 _SPARE_CONNECTIONS = 16
@@ -65,7 +66,7 @@ class Listener:
         self._stopping = threading.Event()
         self._book = RejectionBook(db)
         self._tracker = AssociationTracker(db, on_change, receiver)
-        self._recorder = InstanceRecorder(db, files)
+        self._recorder = InstanceRecorder(db, files, _receipts(settings))
         self._limits = limits or SharedFile()
         slots = AssociationSlots(settings.receive.max_associations, self._limits)
         senders = SenderPolicy(settings.receive, self._limits)
@@ -152,3 +153,9 @@ class Listener:
                 _log.debug("housekeeping_postponed", reason=type(error).__name__)
             except Exception:  # noqa: BLE001 -- the thread's edge; the next round tries again
                 _log.error("housekeeping_failed", exc_info=True)
+
+
+def _receipts(settings: Settings) -> Receipts | None:
+    """With `durability: fsync` a row is as quickly safe as a receipt."""
+    storage = settings.storage
+    return Receipts(settings.node.data_dir) if storage.durability == "os" else None

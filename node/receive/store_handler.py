@@ -31,7 +31,7 @@ from node.receive.instance_header import InstanceHeader
 from node.receive.negotiation import AcceptedContext
 from node.receive.slow_arrival import SlowArrival
 from storage.database import Database
-from storage.dicom_records import IncomingInstance, StoreOutcome
+from storage.dicom_records import IncomingInstance
 from storage.errors import ConflictReason, DatabaseUnavailable, OutOfSpace, Quarantined
 from storage.instance_files import IncomingFile, InstanceFiles, SpareFile, uid_tag
 from storage.instance_recorder import InstanceRecorder
@@ -104,7 +104,7 @@ class StoreHandler:
         """
         tracked = request.tracked
         try:
-            outcome = self._store(request)
+            self._store(request)
         except AssociationOver:
             raise
         except StoreRefused as refused:
@@ -115,11 +115,10 @@ class StoreHandler:
             _log.error("store_failed", exc_info=True)
             failure = StoreFailure.PROCESSING_FAILURE
         else:
-            tracked.outcomes[outcome.value] += 1
             return None
         for _ in request.data_set:
             pass
-        tracked.outcomes[failure.outcome] += 1
+        tracked.count(failure.outcome)
         _log.warning(
             f"instance_{failure.outcome}",
             reason=failure.code,
@@ -140,7 +139,17 @@ class StoreHandler:
             self._db, event="disk_full", outcome="failure", caller=tracked.caller, detail=detail
         )
 
-    def _store(self, request: StoreRequest) -> StoreOutcome:
+    def write_late_rows(self, *, of_all_receivers: bool = False) -> None:
+        """Write the rows that were put off, before anybody counts on them; never raises."""
+        try:
+            if of_all_receivers:
+                self._recorder.await_rows()
+            else:
+                self._recorder.write_late()
+        except Exception:  # noqa: BLE001 -- an association's edge; they are tried again
+            _log.error("late_rows_failed", exc_info=True)
+
+    def _store(self, request: StoreRequest) -> None:
         if self._files.is_low(self._disk_low_mib):
             raise StoreRefused(StoreFailure.DISK_LOW)
         _check_command(request)
@@ -149,7 +158,7 @@ class StoreHandler:
             header, digest = _receive(incoming, request, slow)
             association_id = self._association_id(request.tracked)
             received = _kept(incoming, header, digest, request.context.transfer_syntax)
-        return self._record(received, request.tracked, association_id)
+        self._record(received, request.tracked, association_id)
 
     def _association_id(self, tracked: TrackedAssociation) -> int:
         try:
@@ -167,10 +176,10 @@ class StoreHandler:
 
     def _record(
         self, received: _Received, tracked: TrackedAssociation, association_id: int
-    ) -> StoreOutcome:
+    ) -> None:
         incoming = _incoming_instance(received, tracked, association_id)
         try:
-            return self._recorder.record(incoming)
+            self._recorder.record(incoming, tracked.count)
         except Quarantined as kept:
             raise StoreRefused(_QUARANTINED[kept.reason]) from kept
         except DatabaseUnavailable as error:

@@ -1,0 +1,118 @@
+"""Rows that are written after the answer: what was acknowledged by a receipt (`durability: os`).
+
+They are written a moment after the first of them waits, or with whatever is recorded earlier. One
+that cannot be written is tried again, and until it has its row nothing more is acknowledged so:
+senders then hear that the database is away.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from storage.acknowledged import settled
+from storage.database import Database
+from storage.dicom_records import IncomingInstance, StoreOutcome
+from storage.errors import Quarantined, StorageError
+from storage.instance_files import InstanceFiles
+from storage.receipts import Page, Receipts
+
+GATHER_S = 0.05
+MOST_QUEUED = 256
+
+Told = Callable[[str], None]
+"""Hears what an instance came to: a `StoreOutcome`, or "quarantined"."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LateRow:
+    """An instance that was acknowledged, the page that holds its receipt, and who wants to know."""
+
+    incoming: IncomingInstance
+    page: Page
+    told: Told
+
+
+class LateRows:
+    """The late rows of one process; `acknowledged`, `turn` and `close` under its owner's lock.
+
+    `write` is called by a thread of its own when rows have waited long enough.
+    """
+
+    def __init__(
+        self, db: Database, files: InstanceFiles, receipts: Receipts, write: Callable[[], None]
+    ) -> None:
+        self._db = db
+        self._files = files
+        self._receipts = receipts
+        self._write = write
+        self._lock = threading.Lock()
+        self._queued = 0
+        self._not_written: list[LateRow] = []
+        self._is_waiting = threading.Event()
+        self._closing = threading.Event()
+        self._writer: threading.Thread | None = None
+
+    @property
+    def are_queued(self) -> bool:
+        """Whether any row waits for the next transaction."""
+        return self._queued > 0
+
+    def acknowledged(self, incoming: IncomingInstance, told: Told) -> LateRow | None:
+        """Give a receipt and return what is to be queued; None: the row has to come first."""
+        if self._not_written or self._queued >= MOST_QUEUED:
+            return None
+        try:
+            with self._lock:
+                page = self._receipts.add(incoming)
+                self._queued += 1
+        except OSError:
+            return None  # whatever it is, the long way meets it, and says so
+        if self._writer is None or not self._writer.is_alive():
+            self._writer = threading.Thread(target=self._run, name="late-rows", daemon=True)
+            self._writer.start()
+        self._is_waiting.set()
+        return LateRow(incoming, page, told)
+
+    def turn(self) -> None:
+        """Write later receipts to a new page: the one before can go with its last row."""
+        with self._lock:
+            self._receipts.turn()
+
+    def written(self, row: LateRow, result: StoreOutcome | Exception) -> None:
+        """A row was written, or could not be: then it will be tried again."""
+        try:
+            if not isinstance(result, StoreOutcome | StorageError):
+                raise StorageError("a row was not written")
+            outcome = settled(self._db, self._files, row.incoming, result)
+        except StorageError:
+            with self._lock:
+                self._queued -= 1
+                self._not_written.append(row)
+            return
+        with self._lock:
+            self._queued -= 1
+            self._receipts.settled(row.page)
+        row.told("quarantined" if isinstance(outcome, Quarantined) else outcome.value)
+
+    def to_try_again(self) -> list[LateRow]:
+        """Return the rows that could not be written, for the queue."""
+        with self._lock:
+            rows, self._not_written = self._not_written, []
+            self._queued += len(rows)
+        return rows
+
+    def close(self) -> None:
+        """Write no more: whoever starts next records what has no row yet."""
+        self._closing.set()
+        self._is_waiting.set()
+        with self._lock:
+            self._receipts.close()
+
+    def _run(self) -> None:
+        while not self._closing.is_set():
+            self._is_waiting.wait()
+            self._closing.wait(GATHER_S)
+            self._is_waiting.clear()
+            self._write()

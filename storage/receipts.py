@@ -1,0 +1,136 @@
+"""Receipts: what was acknowledged and has no row yet. They outlive the process that wrote them.
+
+    <data_dir>/receipts/<random>.receipts      a page: lines of `storage.receipt_text`
+
+With `durability: os` an instance is acknowledged when its file is at its place and its receipt is
+with the operating system; rows are written for many instances together, a moment later. A page is
+deleted when all of its instances have their rows. While its process lives, a lock (flock) is on
+it; a page without one is what a killed process left behind (`storage.abandoned_receipts`).
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from storage.dicom_records import IncomingInstance
+from storage.durable import file_errors, make_private_dir
+from storage.receipt_text import ReceiptWriter, read_receipts
+
+FOLDER = "receipts"
+SUFFIX = ".receipts"
+_LOOK_AGAIN_S = 0.005
+_NEW_PAGE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
+
+
+class Page:
+    """One file of receipts, locked by this process; `unsettled` counts those without a row."""
+
+    def __init__(self, folder: Path) -> None:
+        name = os.urandom(16).hex()
+        # Nobody looks at it under this name: it is never seen without its lock.
+        made = folder / f".{name}.part"
+        self._path = folder / f"{name}{SUFFIX}"
+        self._descriptor = os.open(made, _NEW_PAGE, 0o600)
+        self.unsettled = 0
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            made.rename(self._path)
+        except BaseException:
+            os.close(self._descriptor)
+            made.unlink(missing_ok=True)
+            raise
+
+    def write(self, line: bytes) -> None:
+        """Append a receipt; raises OSError, and then this page takes no more of them."""
+        if os.write(self._descriptor, line) != len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self.unsettled += 1
+
+    def close(self) -> None:
+        """Give the lock back; the file goes, unless somebody has to see to its receipts."""
+        try:
+            if not self.unsettled:
+                with suppress(OSError):  # then it is told once more what is known already
+                    self._path.unlink()
+        finally:
+            os.close(self._descriptor)
+
+
+class Receipts:
+    """The pages of one process; its owner sees to it that one thread at a time calls."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._folder = data_dir / FOLDER
+        self._writer = ReceiptWriter()
+        self._page: Page | None = None
+        self._turned: set[Page] = set()
+        with file_errors():
+            make_private_dir(self._folder, FOLDER)
+
+    def add(self, incoming: IncomingInstance) -> Page:
+        """Write a receipt, and return the page that has it; raises OSError, then there is none."""
+        line = self._writer.line(incoming)
+        page = self._page = self._page or Page(self._folder)
+        try:
+            page.write(line)
+        except OSError:
+            # It may end in half a line, to which nothing must be added.
+            self.turn()
+            raise
+        return page
+
+    def turn(self) -> None:
+        """Begin a new page with the next receipt."""
+        page, self._page = self._page, None
+        if page is None:
+            return
+        if page.unsettled:
+            self._turned.add(page)
+        else:
+            page.close()
+
+    def settled(self, page: Page) -> None:
+        """One instance of a page has its row."""
+        page.unsettled -= 1
+        if not page.unsettled:
+            self._turned.discard(page)
+            self._page = None if page is self._page else self._page
+            page.close()
+
+    def close(self) -> None:
+        """Write no more; what has no row is left to whoever looks for abandoned pages."""
+        self.turn()
+        while self._turned:
+            self._turned.pop().close()
+
+
+def pages(data_dir: Path) -> tuple[Path, ...]:
+    """Return the pages that are there, of all processes."""
+    return tuple(sorted((data_dir / FOLDER).glob(f"*{SUFFIX}")))
+
+
+def await_settled(data_dir: Path, timeout_s: float) -> None:
+    """Wait until what other processes have acknowledged by now has its rows; not for ever."""
+    deadline = time.monotonic() + timeout_s
+    waiting = set(pages(data_dir))
+    while waiting and time.monotonic() < deadline:
+        time.sleep(_LOOK_AGAIN_S)
+        waiting &= set(pages(data_dir))
+
+
+def paths_in_receipts(data_dir: Path) -> frozenset[str]:
+    """Return the paths of all instances that a receipt names: a row may still be missing."""
+    with file_errors():
+        return frozenset(str(one.path) for one in _all_receipts(data_dir))
+
+
+def _all_receipts(data_dir: Path) -> Iterator[IncomingInstance]:
+    for page in pages(data_dir):
+        with suppress(FileNotFoundError):  # settled in between
+            yield from read_receipts(page.read_bytes())
