@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +13,9 @@ from types import TracebackType
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _SAMPLE_INTERVAL_S = 0.02
 _RESET_PEAK_RSS = "5"
+
+_REST_WINDOW_S = 0.5
+_REST_CPU_SHARE = 0.05
 
 
 def tree(root_pids: tuple[int, ...]) -> tuple[int, ...]:
@@ -34,6 +38,19 @@ def cpu_s(root_pids: tuple[int, ...]) -> float:
         if fields := _stat(pid):
             ticks += sum(int(field) for field in fields[11:15])
     return ticks / _TICKS_PER_S
+
+
+def comes_to_rest(root_pids: tuple[int, ...], within_s: float) -> bool:
+    """Wait until the trees use under 5 % of one CPU for half a second; False if they do not."""
+    until = time.monotonic() + within_s
+    used_s = _REST_WINDOW_S
+    while used_s >= _REST_WINDOW_S * _REST_CPU_SHARE:
+        if time.monotonic() >= until:
+            return False
+        before_s = cpu_s(root_pids)
+        time.sleep(_REST_WINDOW_S)
+        used_s = cpu_s(root_pids) - before_s
+    return True
 
 
 def rss_bytes(root_pids: tuple[int, ...], key: str = "VmRSS") -> int:

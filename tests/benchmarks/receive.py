@@ -20,13 +20,14 @@ from shutil import rmtree
 from tests.benchmarks.ct_studies import MB, SentStudy, write_ct_study, write_large_object
 from tests.benchmarks.machine import command_line, machine_lines
 from tests.benchmarks.page import write_section
-from tests.benchmarks.process_tree import PeakMemory, cpu_s
+from tests.benchmarks.process_tree import PeakMemory, comes_to_rest, cpu_s
 from tests.benchmarks.receive_tables import Run, Times, case_lines, memory_lines
-from tests.benchmarks.receivers import Receiver, installed_receivers
-from tests.benchmarks.sending import send_side_by_side
+from tests.benchmarks.receivers import Receiver, Running, installed_receivers
+from tests.benchmarks.sending import check_received, send_side_by_side
 
 SECTION = "receive"
 _WARM_UP_SLICES = 12
+_REST_WITHIN_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +69,17 @@ class Bench:
             with receiver.start(self._fresh()) as running:
                 with PeakMemory(running.root_pids) as peak:
                     send_side_by_side(running, [large])
+                check_received(running, [large])
                 self.growth_bytes[receiver.name] = peak.growth_bytes
             _say(f"memory, {receiver.name}: {peak.growth_bytes / MB:.0f} MB")
 
     def _timed(self, receiver: Receiver, case: Case) -> Run:
         with receiver.start(self._fresh()) as running:
             send_side_by_side(running, self.warm_up.studies)
-            before_s = cpu_s(running.root_pids)
-            elapsed_s = send_side_by_side(running, case.studies, self.warm_up.studies)
-            used_s = cpu_s(running.root_pids) - before_s
+            before_s = _cpu_s_at_rest(receiver, running)
+            elapsed_s = send_side_by_side(running, case.studies)
+            used_s = _cpu_s_at_rest(receiver, running) - before_s
+            check_received(running, (*self.warm_up.studies, *case.studies))
         return Run(elapsed_s, case.size_bytes, used_s)
 
     def _fresh(self) -> Path:
@@ -87,6 +90,13 @@ class Bench:
         received.mkdir()
         os.sync()
         return received
+
+
+def _cpu_s_at_rest(receiver: Receiver, running: Running) -> float:
+    """CPU seconds so far, when nothing is left to do of what was started or sent."""
+    if not comes_to_rest(running.root_pids, _REST_WITHIN_S):
+        _say(f"{receiver.name} has not come to rest within {_REST_WITHIN_S:.0f} s")
+    return cpu_s(running.root_pids)
 
 
 def _say(text: str) -> None:

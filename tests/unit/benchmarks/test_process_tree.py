@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.benchmarks.process_tree import PeakMemory, cpu_s, rss_bytes, tree
+from tests.benchmarks.process_tree import PeakMemory, comes_to_rest, cpu_s, rss_bytes, tree
 
 _MIB = 1 << 20
 _CHILD_THAT_EATS = """
@@ -22,6 +23,10 @@ sys.stdin.readline()
 """
 _PARENT = (
     f"import subprocess, sys; subprocess.run([sys.executable, '-c', '''{_CHILD_THAT_EATS}'''])"
+)
+
+_PARENT_OF_A_CHILD_THAT_NEVER_RESTS = (
+    "import subprocess, sys; subprocess.run([sys.executable, '-c', 'while True: pass'])"
 )
 
 
@@ -65,3 +70,18 @@ def test_a_process_that_has_ended_counts_as_nothing() -> None:
     assert rss_bytes((ended.pid,)) == 0
     assert cpu_s((ended.pid,)) == 0
     assert rss_bytes((os.getpid(),)) > 0
+
+
+def test_a_family_that_waits_is_at_rest() -> None:
+    with _family() as parent:
+        assert comes_to_rest((parent.pid,), within_s=60)
+        _go_on(parent)
+
+
+def test_a_family_that_goes_on_working_does_not_come_to_rest() -> None:
+    command = [sys.executable, "-c", _PARENT_OF_A_CHILD_THAT_NEVER_RESTS]
+    with subprocess.Popen(command, start_new_session=True) as parent:
+        try:
+            assert not comes_to_rest((parent.pid,), within_s=0.3)
+        finally:
+            os.killpg(parent.pid, signal.SIGKILL)
