@@ -7,11 +7,12 @@ anything about that one, so it is passed over.
 from __future__ import annotations
 
 import json
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 from zlib import crc32
 
 from storage.dicom_records import (
@@ -23,24 +24,38 @@ from storage.dicom_records import (
 )
 
 _CHECK_DIGITS = 8
-_OF_SERIES = ("study", "series")
+_MOST_KNOWN = 64
+
+
+class _Known(NamedTuple):
+    """The text of two headers; as long as they are held here, nothing else has their identity."""
+
+    study: StudyHeader
+    series: SeriesHeader
+    text: str
 
 
 class ReceiptWriter:
     """Writes the lines of one process; slice after slice, study and series are the same."""
 
     def __init__(self) -> None:
-        self._headers: tuple[StudyHeader, SeriesHeader] | None = None
-        self._text = ""
+        self._known: OrderedDict[tuple[int, int], _Known] = OrderedDict()
 
     def line(self, incoming: IncomingInstance) -> bytes:
         """Return the receipt of an instance."""
-        known = self._headers
-        if known is None or known[0] is not incoming.study or known[1] is not incoming.series:
-            self._headers = incoming.study, incoming.series
-            self._text = json.dumps({name: asdict(getattr(incoming, name)) for name in _OF_SERIES})
-        content = f"{self._text[:-1]}, {json.dumps(_own(incoming))[1:]}".encode("ascii")
+        headers = self._headers(incoming.study, incoming.series)
+        content = f"{headers}, {json.dumps(_own(incoming))[1:]}".encode("ascii")
         return b"%08x %s\n" % (crc32(content), content)
+
+    def _headers(self, study: StudyHeader, series: SeriesHeader) -> str:
+        key = id(study), id(series)
+        known = self._known.get(key)
+        if known is None:
+            text = json.dumps({"study": asdict(study), "series": asdict(series)})[:-1]
+            known = self._known[key] = _Known(study, series, text)
+            if len(self._known) > _MOST_KNOWN:
+                self._known.popitem(last=False)
+        return known.text
 
 
 def read_receipts(content: bytes) -> Iterator[IncomingInstance]:
