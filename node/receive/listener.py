@@ -66,7 +66,7 @@ class Listener:
         self._stopping = threading.Event()
         self._book = RejectionBook(db)
         self._tracker = AssociationTracker(db, on_change, receiver)
-        self._recorder = InstanceRecorder(db, files, _receipts(settings))
+        self._recorder = InstanceRecorder(db, files, _receipts(settings, files))
         self._limits = limits or SharedFile()
         slots = AssociationSlots(settings.receive.max_associations, self._limits)
         senders = SenderPolicy(settings.receive, self._limits)
@@ -155,7 +155,6 @@ class Listener:
                 _log.error("housekeeping_failed", exc_info=True)
 
 
-def _receipts(settings: Settings) -> Receipts | None:
+def _receipts(settings: Settings, files: InstanceFiles) -> Receipts | None:
     """With `durability: fsync` a row is as quickly safe as a receipt."""
-    storage = settings.storage
-    return Receipts(settings.node.data_dir) if storage.durability == "os" else None
+    return Receipts(files.data_dir) if settings.storage.durability == "os" else None

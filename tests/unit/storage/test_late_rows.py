@@ -1,0 +1,266 @@
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+
+import storage.late_rows
+from storage.abandoned_receipts import Found, record_abandoned
+from storage.associations import open_association
+from storage.database import Database, open_database
+from storage.dicom_records import IncomingInstance, StoreOutcome
+from storage.errors import DatabaseUnavailable, StorageError
+from storage.instance_files import InstanceFiles
+from storage.instance_recorder import InstanceRecorder
+from storage.instances import instances_of_series, record_instance, record_instances
+from storage.migrate import migrate
+from storage.quarantine import quarantine_count
+from storage.receipts import Receipts, pages
+from storage.studies import get_study, open_studies
+from tests.peers.postgres import PostgresServer
+from tests.unit.storage.samples import NOW, PATIENT, SERIES, STUDY, incoming, make_ready
+from tests.unit.storage.test_receipts import kept
+
+
+class _Node:
+    """A recorder with receipts, one association, and what it was told."""
+
+    def __init__(self, db: Database, files: InstanceFiles) -> None:
+        self.db, self.files = db, files
+        self.recorder = InstanceRecorder(db, files, Receipts(files.data_dir))
+        self.told: Counter[str] = Counter()
+        self.association_id = open_association(
+            db, calling_ae_title="PACS", called_ae_title="RADNODE", address="", now=NOW
+        )
+
+    def tell(self, outcome: str) -> None:
+        self.told[outcome] += 1
+
+    def send(self, number: int) -> StoreOutcome:
+        one = kept(self.files, incoming(number, association_id=self.association_id))
+        return self.recorder.record(one, self.tell)
+
+    def record(self, number: int, content: str = "", **changed: object) -> IncomingInstance:
+        one = incoming(number, content=content, association_id=self.association_id)
+        one = kept(self.files, replace(one, **changed))  # type: ignore[arg-type]
+        assert self.recorder.record(one, self.tell) is StoreOutcome.STORED
+        return one
+
+    def numbers(self) -> list[int | None]:
+        return [one.instance_number for one in instances_of_series(self.db, SERIES)]
+
+
+@pytest.fixture
+def node(db: Database, files: InstanceFiles, monkeypatch: pytest.MonkeyPatch) -> Iterator[_Node]:
+    """Rows wait until somebody asks for them."""
+    monkeypatch.setattr(storage.late_rows, "GATHER_S", 600.0)
+    node = _Node(db, files)
+    yield node
+    node.recorder.close()
+
+
+def test_the_first_of_a_series_has_its_row_and_the_next_ones_have_receipts(node: _Node) -> None:
+    for number in (1, 2, 3):
+        node.record(number)
+    assert node.numbers() == [1]
+    assert len(pages(node.files.data_dir)) == 1
+    node.recorder.write_late()
+    assert node.numbers() == [1, 2, 3]
+    assert not pages(node.files.data_dir)
+    assert node.told == {"stored": 3}
+    assert open_studies(node.db)[0].running_associations == 1
+
+
+def test_rows_are_written_soon_when_nobody_asks(
+    node: _Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage.late_rows, "GATHER_S", 0.01)
+    node.record(1)
+    node.record(2)
+    node.recorder.await_rows()
+    node.record(3)
+    while pages(node.files.data_dir):
+        pass
+    assert node.numbers() == [1, 2, 3]
+
+
+def test_what_is_recorded_at_once_takes_the_waiting_ones_along(node: _Node) -> None:
+    node.record(1)
+    node.record(2)
+    other = replace(incoming().series, series_instance_uid="1.2.3.1.9")
+    node.record(1, series=other, sop_instance_uid="1.2.3.1.9.1")
+    assert node.numbers() == [1, 2]
+
+
+def test_an_association_that_is_new_to_the_study_is_tied_to_it_first(node: _Node) -> None:
+    node.record(1)
+    second = open_association(
+        node.db, calling_ae_title="PACS", called_ae_title="RADNODE", address="", now=NOW
+    )
+    node.record(2, association_id=second)
+    assert open_studies(node.db)[0].running_associations == 2
+
+
+def test_a_killed_process_loses_nothing_that_it_acknowledged(node: _Node) -> None:
+    sent = [node.record(number) for number in range(1, 6)]
+    # The process is gone with its queue; its locks are, too.
+    with node.recorder._lock:
+        node.recorder._queue.clear()
+    assert node.recorder._late is not None
+    node.recorder._late.close()
+    assert node.numbers() == [1]
+    assert record_abandoned(node.db, node.files) == Found(recorded=4)
+    assert [one.path for one in instances_of_series(node.db, SERIES)] == [one.path for one in sent]
+    node.recorder._late = None
+
+
+def test_the_same_again_is_told_as_a_duplicate_and_its_file_goes(node: _Node) -> None:
+    first = [node.record(number) for number in (1, 2)]
+    again = node.record(2)
+    node.recorder.write_late()
+    assert node.told == {"stored": 2, "duplicate": 1}
+    assert [one.path for one in instances_of_series(node.db, SERIES)] == [one.path for one in first]
+    assert not node.files.absolute(again.path).exists()
+
+
+def test_of_two_versions_the_one_that_came_last_is_kept(node: _Node) -> None:
+    node.record(1)
+    node.record(2, "older")
+    last = node.record(2, "newer")
+    node.recorder.write_late()
+    assert instances_of_series(node.db, SERIES)[-1].path == last.path
+    assert node.told == {"stored": 2, "replaced": 1}
+    assert get_study(node.db, STUDY).header.patient == PATIENT
+
+
+def test_a_study_that_became_complete_meanwhile_is_opened_again(node: _Node) -> None:
+    node.record(1)
+    node.record(2)
+    make_ready(node.db)
+    node.recorder.write_late()
+    assert get_study(node.db, STUDY).generation == 2
+    assert node.numbers() == [1, 2]
+
+
+def test_a_contradiction_that_came_to_light_later_is_kept_aside(node: _Node) -> None:
+    node.record(1)
+    stranger = node.record(2)
+    # Another process has the same instance in another study by now.
+    elsewhere = incoming(2, study="1.2.9", series="1.2.9.1")
+    record_instance(node.db, replace(elsewhere, sop_instance_uid=stranger.sop_instance_uid))
+    node.recorder.write_late()
+    assert node.told == {"stored": 1, "quarantined": 1}
+    assert quarantine_count(node.db) == 1
+    assert not pages(node.files.data_dir)
+
+
+def test_a_row_that_cannot_be_written_is_tried_again_and_senders_hear_of_it(
+    node: _Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node.record(1)
+    acknowledged = node.record(2)
+    with monkeypatch.context() as patch:
+
+        def away(_db: Database, batch: list[IncomingInstance], *_: object) -> list[StorageError]:
+            return [DatabaseUnavailable("the database is away") for _ in batch]
+
+        patch.setattr("storage.instance_recorder.record_instances", away)
+        node.recorder.write_late()
+        with pytest.raises(DatabaseUnavailable):
+            node.record(3)
+    assert node.files.absolute(acknowledged.path).exists()
+    assert len(pages(node.files.data_dir)) == 1
+    node.recorder.settle()
+    assert node.numbers() == [1, 2]
+    node.record(3)
+    assert node.numbers() == [1, 2]
+    assert len(pages(node.files.data_dir)) == 1
+
+
+def test_a_commit_whose_answer_was_lost_does_not_cost_the_file(
+    node: _Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node.record(1)
+    acknowledged = node.record(2)
+    with monkeypatch.context() as patch:
+
+        def cut_off(db: Database, batch: list[IncomingInstance], *_: object) -> list[StorageError]:
+            record_instances(db, batch)
+            return [DatabaseUnavailable("the connection broke") for _ in batch]
+
+        patch.setattr("storage.instance_recorder.record_instances", cut_off)
+        node.recorder.write_late()
+    node.recorder.settle()
+    assert instances_of_series(node.db, SERIES)[-1].path == acknowledged.path
+    assert node.files.absolute(acknowledged.path).exists()
+    assert not pages(node.files.data_dir)
+
+
+def test_an_unexpected_error_costs_no_late_row(
+    node: _Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node.record(1)
+    node.record(2)
+    with monkeypatch.context() as patch:
+        patch.setattr("storage.instance_recorder.record_instances", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            node.recorder.write_late()
+    node.recorder.settle()
+    assert node.numbers() == [1, 2]
+
+
+def test_no_receipt_is_given_when_none_can_be_written(
+    node: _Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node.record(1)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("storage.receipts.Page.write", full)
+    node.record(2)
+    assert node.numbers() == [1, 2]
+    assert not pages(node.files.data_dir)
+
+
+def test_only_so_many_wait(node: _Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage.late_rows, "MOST_QUEUED", 3)
+    for number in range(1, 6):
+        node.record(number)
+    assert len(node.numbers()) == 5
+
+
+def test_many_threads_lose_nothing_and_each_outcome_is_told_once(
+    db: Database, files: InstanceFiles
+) -> None:
+    node = _Node(db, files)
+    node.record(1)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(node.send, [number // 2 + 2 for number in range(80)]))
+    node.recorder.close()
+    assert node.numbers() == list(range(1, 42))
+    assert node.told == {"stored": 41, "duplicate": 40}
+    assert not pages(files.data_dir)
+    assert sum(path.is_file() for path in files.data_dir.rglob("*.dcm")) == 41
+
+
+@pytest.mark.peer("postgresql")
+def test_late_rows_come_when_postgresql_is_back(files: InstanceFiles) -> None:
+    with PostgresServer() as server:
+        db = open_database(server.new_database())
+        migrate(db)
+        node = _Node(db, files)
+        node.record(1)
+        server.stop()
+        node.record(2)
+        node.recorder.write_late()
+        with pytest.raises(DatabaseUnavailable):
+            node.record(3)
+        server.restart()
+        node.recorder.settle()
+        assert node.numbers() == [1, 2]
+        node.recorder.close()
+        db.close()

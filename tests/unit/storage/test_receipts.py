@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from storage.abandoned_receipts import Found, record_abandoned
+from storage.database import Database
+from storage.dicom_records import CodedConcept, IncomingInstance
+from storage.errors import DatabaseUnavailable
+from storage.instance_files import InstanceFiles
+from storage.instances import instances_of_series
+from storage.orphaned_files import sweep_orphans
+from storage.quarantine import quarantine_count
+from storage.receipt_text import ReceiptWriter, read_receipts
+from storage.receipts import Receipts, await_settled, pages, paths_in_receipts
+from storage.studies import get_study
+from tests.unit.storage.samples import PATIENT, SERIES, STUDY, incoming, receive
+
+
+@pytest.fixture
+def receipts(files: InstanceFiles) -> Iterator[Receipts]:
+    book = Receipts(files.data_dir)
+    yield book
+    book.close()
+
+
+def kept(files: InstanceFiles, one: IncomingInstance) -> IncomingInstance:
+    """The same instance, with a file at a place of its own."""
+    with files.open_incoming() as part:
+        part.write(b"x" * 100)
+        uids = (one.study.study_instance_uid, one.series.series_instance_uid)
+        place = part.keep(*uids, one.sop_instance_uid, one.dataset_digest)
+    return replace(one, path=place)
+
+
+def _abandon(files: InstanceFiles, *instances: IncomingInstance) -> None:
+    """Leave receipts behind, as a killed process does."""
+    book = Receipts(files.data_dir)
+    for one in instances:
+        book.add(one)
+    book.close()
+
+
+@given(
+    text=st.text(max_size=20),
+    number=st.none() | st.integers(-(2**31), 2**31),
+    code=st.none() | st.builds(CodedConcept, st.text(max_size=5), st.text(), st.text(max_size=9)),
+    path=st.text("0123456789./", min_size=1, max_size=30),
+)
+def test_a_receipt_says_all_that_a_row_needs(
+    text: str, number: int | None, code: CodedConcept | None, path: str
+) -> None:
+    plain = incoming()
+    study = replace(
+        plain.study,
+        study_description=text,
+        procedure_code=code,
+        patient=replace(PATIENT, patient_name=text),
+    )
+    series = replace(plain.series, series_number=number, series_description=text)
+    odd = replace(
+        plain, study=study, series=series, instance_number=number, path=PurePosixPath(path)
+    )
+    writer = ReceiptWriter()
+    lines = [writer.line(one) for one in (odd, plain, odd)]
+    assert list(read_receipts(b"".join(lines))) == [odd, plain, odd]
+
+
+def test_many_series_in_turn_keep_their_own_headers() -> None:
+    writer = ReceiptWriter()
+    sent = [incoming(number, series=f"1.2.{number % 100}") for number in range(300)]
+    assert list(read_receipts(b"".join(map(writer.line, sent)))) == sent
+
+
+@given(cut=st.integers(2, 400), number=st.integers(1, 3))
+def test_a_line_that_is_not_whole_is_passed_over(cut: int, number: int) -> None:
+    whole = [ReceiptWriter().line(incoming(each)) for each in range(1, number + 1)]
+    torn = b"".join(whole) + whole[0][:-cut]
+    assert len(list(read_receipts(torn))) == number
+
+
+def test_a_changed_byte_makes_a_line_worthless() -> None:
+    line = ReceiptWriter().line(incoming(1))
+    assert not list(read_receipts(line.replace(b"PID-1", b"PID-2")))
+
+
+def test_a_page_goes_with_the_last_row_that_it_stands_for(
+    files: InstanceFiles, receipts: Receipts
+) -> None:
+    first = receipts.add(incoming(1))
+    receipts.turn()
+    second, third = receipts.add(incoming(2)), receipts.add(incoming(3))
+    assert second is third
+    assert len(pages(files.data_dir)) == 2
+    receipts.settled(first)
+    receipts.settled(second)
+    (left,) = pages(files.data_dir)
+    assert left.stat().st_mode & 0o777 == 0o600
+    receipts.settled(third)
+    assert not pages(files.data_dir)
+    assert not list((files.data_dir / "receipts").iterdir())
+
+
+def test_nothing_is_written_behind_half_a_receipt(
+    files: InstanceFiles, receipts: Receipts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receipts.add(incoming(1))
+    write = os.write
+    with monkeypatch.context() as patch:
+        patch.setattr("os.write", lambda descriptor, line: write(descriptor, line[:50]))
+        with pytest.raises(OSError, match="No space"):
+            receipts.add(incoming(2))
+    receipts.add(incoming(3))
+    receipts.close()
+    assert paths_in_receipts(files.data_dir) == {str(incoming(n).path) for n in (1, 3)}
+
+
+def test_what_a_dead_process_acknowledged_gets_its_rows(db: Database, files: InstanceFiles) -> None:
+    receive(db)
+    sent = [kept(files, incoming(number, association_id=4711)) for number in (2, 3)]
+    _abandon(files, *sent)
+    assert record_abandoned(db, files) == Found(recorded=2)
+    assert {one.path for one in instances_of_series(db, SERIES)} >= {one.path for one in sent}
+    assert not pages(files.data_dir)
+    assert record_abandoned(db, files) == Found()
+
+
+def test_the_pages_of_a_process_that_lives_are_left_alone(
+    db: Database, files: InstanceFiles, receipts: Receipts
+) -> None:
+    receipts.add(kept(files, incoming(1)))
+    assert record_abandoned(db, files) == Found()
+    assert len(pages(files.data_dir)) == 1
+
+
+def test_what_has_its_row_already_is_not_recorded_again(db: Database, files: InstanceFiles) -> None:
+    known = kept(files, incoming(1))
+    receive(db, known)
+    older = kept(files, incoming(2))
+    receive(db, older)
+    newer = kept(files, incoming(2, content="newer"))
+    receive(db, newer)
+    discarded = kept(files, incoming(3))
+    files.discard(discarded.path)
+    _abandon(files, known, older, newer, discarded)
+    assert record_abandoned(db, files) == Found()
+    assert [one.path for one in instances_of_series(db, SERIES)] == [known.path, newer.path]
+    assert all(files.absolute(one.path).exists() for one in (known, older, newer))
+
+
+def test_a_duplicate_goes_and_a_contradiction_is_kept_aside(
+    db: Database, files: InstanceFiles
+) -> None:
+    known = kept(files, incoming(1))
+    receive(db, known)
+    again = kept(files, incoming(1))
+    stranger = kept(files, incoming(2, patient=replace(PATIENT, patient_id="PID-2")))
+    _abandon(files, again, stranger)
+    assert record_abandoned(db, files) == Found(recorded=2)
+    assert files.absolute(known.path).exists()
+    assert not files.absolute(again.path).exists()
+    assert quarantine_count(db) == 1
+
+
+def test_a_late_one_opens_its_study_again(db: Database, files: InstanceFiles) -> None:
+    receive(db)
+    before = get_study(db, STUDY).generation
+    _abandon(files, kept(files, incoming(2)))
+    record_abandoned(db, files)
+    assert get_study(db, STUDY).generation >= before
+
+
+def test_a_page_that_cannot_be_recorded_stays_and_its_files_too(
+    db: Database, files: InstanceFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receive(db, kept(files, incoming(1)))
+    sent = kept(files, incoming(2))
+    _abandon(files, sent)
+    with monkeypatch.context() as patch:
+        away = DatabaseUnavailable("the database is away")
+        patch.setattr("storage.abandoned_receipts.record_instances", lambda *_, **__: [away])
+        with pytest.raises(DatabaseUnavailable):
+            record_abandoned(db, files)
+    assert sweep_orphans(db, files, older_than=None) == 0
+    assert files.absolute(sent.path).exists()
+    assert record_abandoned(db, files) == Found(recorded=1)
+
+
+def test_who_waits_for_rows_does_not_wait_for_ever(
+    files: InstanceFiles, receipts: Receipts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = receipts.add(incoming(1))
+    await_settled(files.data_dir, 0.02)
+    monkeypatch.setattr("time.sleep", lambda _seconds: receipts.settled(page))
+    await_settled(files.data_dir, 600.0)
+    assert not pages(files.data_dir)
+
+
+def test_a_data_directory_without_receipts_has_none(tmp_path: Path) -> None:
+    assert not pages(tmp_path)
+    assert not paths_in_receipts(tmp_path)
