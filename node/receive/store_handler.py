@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import PurePosixPath
@@ -27,6 +27,7 @@ from node.receive.association_tracking import (
 from node.receive.command_set import Command
 from node.receive.dimse_status import StoreFailure, StoreRefused
 from node.receive.file_meta import file_head
+from node.receive.gathered_blocks import block_buffer, gathered
 from node.receive.instance_header import InstanceHeader
 from node.receive.negotiation import AcceptedContext
 from node.receive.slow_arrival import SlowArrival
@@ -54,7 +55,7 @@ class StoreRequest:
     """A C-STORE request, the context it came on, and the data set that is yet to come.
 
     `max_bytes` is the largest data set that is taken; None: any. `spare` is a file for it that is
-    made already.
+    made already, `buffer` the memory that its fragments are gathered in.
     """
 
     command: Command
@@ -63,6 +64,7 @@ class StoreRequest:
     tracked: TrackedAssociation
     max_bytes: int | None = None
     spare: SpareFile | None = None
+    buffer: memoryview = field(default_factory=block_buffer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,20 +197,26 @@ def _receive(
     command, transfer_syntax_uid = request.command, request.context.transfer_syntax
     head = file_head(command.sop_class_uid, command.sop_instance_uid, transfer_syntax_uid)
     arriving = ArrivingInstance(head, transfer_syntax_uid)
-    incoming.write(head)
-    received, most = 0, request.max_bytes
-    for fragment in request.data_set:
-        received += len(fragment)
-        if most is not None and received > most:
-            raise StoreRefused(StoreFailure.TOO_LARGE)
-        incoming.write(fragment)
-        arriving.take(fragment)
+    most = request.max_bytes
+    fragments = request.data_set if most is None else _limited(request.data_set, most)
+    for content, data_set in gathered(head, fragments, request.buffer, slow.is_due):
+        incoming.write(content)
+        arriving.take(data_set)
         slow.look(arriving)
         if most is not None and arriving.inflated_bytes > most:
             raise StoreRefused(StoreFailure.TOO_LARGE)
     header, digest = arriving.finish()
     _check_against_command(header, command)
     return header, digest
+
+
+def _limited(fragments: Iterator[memoryview], most: int) -> Iterator[memoryview]:
+    received = 0
+    for fragment in fragments:
+        received += len(fragment)
+        if received > most:
+            raise StoreRefused(StoreFailure.TOO_LARGE)
+        yield fragment
 
 
 def _kept(
