@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -146,26 +145,25 @@ class StoreHandler:
         if self._files.is_low(self._disk_low_mib):
             raise StoreRefused(StoreFailure.DISK_LOW)
         _check_command(request)
-        with self._incoming(request.spare) as incoming:
+        try:
+            received, association_id = self._taken_in(request)
+        except (OSError, OutOfSpace) as error:
+            raise StoreRefused(StoreFailure.DISK_FULL) from error
+        return self._record(received, request.tracked, association_id)
+
+    def _taken_in(self, request: StoreRequest) -> tuple[_Received, int]:
+        with self._files.open_incoming(request.spare) as incoming:
             slow = SlowArrival(partial(self._tracker.will_bring, request.tracked))
             header, digest = _receive(incoming, request, slow)
             association_id = self._association_id(request.tracked)
             received = _kept(incoming, header, digest, request.context.transfer_syntax)
-        return self._record(received, request.tracked, association_id)
+            return received, association_id
 
     def _association_id(self, tracked: TrackedAssociation) -> int:
         try:
             return self._tracker.row_of(tracked)
         except (DatabaseUnavailable, OutOfSpace) as error:
             raise StoreRefused(StoreFailure.DATABASE_UNAVAILABLE) from error
-
-    @contextmanager
-    def _incoming(self, spare: SpareFile | None) -> Iterator[IncomingFile]:
-        try:
-            with self._files.open_incoming(spare) as incoming:
-                yield incoming
-        except (OSError, OutOfSpace) as error:
-            raise StoreRefused(StoreFailure.DISK_FULL) from error
 
     def _record(
         self, received: _Received, tracked: TrackedAssociation, association_id: int
