@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from storage.durable import file_errors
 
@@ -25,12 +25,25 @@ class IncomingFile:
     Written without a buffer: what `write` has taken is with the operating system.
     """
 
+    __slots__ = ("_begun_bytes", "_files", "_is_kept", "_name", "_size_bytes", "descriptor")
+
     def __init__(self, files: InstanceFiles) -> None:
         self._name = f"{files.incoming_dir}/{os.urandom(16).hex()}.part"
         self.descriptor = os.open(self._name, _NEW_FILE, 0o600)
         self._files = files
         self._is_kept = False
         self._size_bytes = self._begun_bytes = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        with file_errors(only_full=True):
+            try:
+                if error is not None:
+                    raise error
+            finally:
+                self.close()
 
     @property
     def path(self) -> Path:

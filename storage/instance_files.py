@@ -19,9 +19,10 @@ import secrets
 import shutil
 import struct
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
+from contextlib import suppress
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 from config.setting_types import Durability
@@ -45,6 +46,7 @@ MAX_UID_LENGTH = 64
 UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 DIGEST_LENGTH = 16
 _LOOK_AGAIN_S = 0.1
+_REMEMBERED_SERIES = 128
 
 
 def uid_tag(uid: str) -> str:
@@ -63,6 +65,11 @@ def validated_uid(uid: str) -> str:
     return uid
 
 
+@lru_cache(maxsize=_REMEMBERED_SERIES)
+def _series_folder(study_uid: str, series_uid: str) -> PurePosixPath:
+    return PurePosixPath("instances") / validated_uid(study_uid) / validated_uid(series_uid)
+
+
 class InstanceFiles:
     """All files of one node under one data directory."""
 
@@ -77,19 +84,16 @@ class InstanceFiles:
             for name in ("incoming", "instances", "quarantine", "results"):
                 make_private_dir(self.data_dir / name, name)
 
-    @contextmanager
-    def open_incoming(self, spare: SpareFile | None = None) -> Iterator[IncomingFile]:
-        """A new private file, `spare` if it is there; leaving the block without `keep` deletes it.
+    def open_incoming(self, spare: SpareFile | None = None) -> IncomingFile:
+        """Return a new private file, `spare` if it is there, to be used in a `with` block.
+
+        Leaving the block without `keep` deletes it.
 
         Raises:
-            OutOfSpace: the disk is full, also when a write to `.file` in the block found that.
+            OutOfSpace: the disk is full, also when a write in the block found that.
         """
         with file_errors(only_full=True):
-            incoming = (spare and spare.taken()) or IncomingFile(self)
-            try:
-                yield incoming
-            finally:
-                incoming.close()
+            return (spare and spare.taken()) or IncomingFile(self)
 
     def absolute(self, relative: PurePosixPath | str) -> Path:
         """The file behind a path of the database.
@@ -110,13 +114,12 @@ class InstanceFiles:
         Raises:
             InvalidUid: a UID is none.
         """
-        study, series, sop = map(validated_uid, (study_uid, series_uid, sop_uid))
+        folder = _series_folder(study_uid, series_uid)
         try:
             content = digits(dataset_digest)[:DIGEST_LENGTH]
         except ValueError as error:
             raise StorageError(str(error)) from None
-        name = f"{sop}.{content}.{os.urandom(8).hex()}.dcm"
-        return PurePosixPath("instances") / study / series / name
+        return folder / f"{validated_uid(sop_uid)}.{content}.{os.urandom(8).hex()}.dcm"
 
     def former_digest(self, place: PurePosixPath) -> str:
         """Return the digest of a kept file's data set as earlier versions made it.

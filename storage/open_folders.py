@@ -38,7 +38,7 @@ class OpenFolders:
     def __init__(self, data_dir: Path) -> None:
         self._data_dir = data_dir
         self._lock = threading.Lock()
-        self._open: OrderedDict[PurePosixPath, _Folder] = OrderedDict()
+        self._open: OrderedDict[str, _Folder] = OrderedDict()
 
     def move_in(self, path: Path | str, place: PurePosixPath) -> None:
         """Move a file to its place; missing folders are made, private.
@@ -47,21 +47,21 @@ class OpenFolders:
             OSError: the file cannot be moved. StorageError: something that is no directory is in
                 the way.
         """
+        folder, _, name = str(place).rpartition("/")
         for tries_left in reversed(range(TRIES)):
-            folder = self._folder(place.parent)
             try:
-                os.rename(path, place.name, dst_dir_fd=folder.descriptor)
+                os.rename(path, name, dst_dir_fd=self._folder(folder).descriptor)
                 return
             except FileNotFoundError:
                 # A sweep has taken the empty folder away.
-                self._forget(place.parent)
+                self._forget(folder)
                 if not tries_left:
                     raise
 
     def sync(self, folders: Iterable[PurePosixPath]) -> None:
         """Bring the entries of these folders, and their own, to the disk."""
         for path in folders:
-            folder = self._folder(path)
+            folder = self._folder(str(path))
             if not folder.is_entered:
                 for parent in path.parents:
                     sync_dir(self._data_dir / parent)
@@ -73,18 +73,20 @@ class OpenFolders:
         with self._lock:
             self._open.clear()
 
-    def _folder(self, path: PurePosixPath) -> _Folder:
+    def _folder(self, path: str) -> _Folder:
         with self._lock:
-            if path not in self._open:
-                self._open[path] = self._opened(path)
+            folder = self._open.get(path)
+            if folder is None:
+                folder = self._open[path] = self._opened(path)
                 if len(self._open) > MOST_OPEN:
                     self._open.popitem(last=False)
-            self._open.move_to_end(path)
-            return self._open[path]
+            else:
+                self._open.move_to_end(path)
+            return folder
 
-    def _opened(self, path: PurePosixPath) -> _Folder:
+    def _opened(self, path: str) -> _Folder:
         for tries_left in reversed(range(TRIES)):
-            self._make(path)
+            self._make(PurePosixPath(path))
             try:
                 return _Folder(self._data_dir / path)
             except FileNotFoundError:
@@ -99,6 +101,6 @@ class OpenFolders:
             name = part if path.parent == self._data_dir else f"a folder below {folder.parts[0]}"
             make_private_dir(path, name, is_synced=False)
 
-    def _forget(self, path: PurePosixPath) -> None:
+    def _forget(self, path: str) -> None:
         with self._lock:
             self._open.pop(path, None)

@@ -14,6 +14,7 @@ from node.receive.association_ends import AssociationOver, NodeFailed
 from node.receive.association_tracking import AssociationTracker, TrackedAssociation
 from node.receive.command_set import RESPONSE, Command, CommandField, response
 from node.receive.dimse_status import SUCCESS
+from node.receive.gathered_blocks import block_buffer
 from node.receive.message_stream import MessageStream
 from node.receive.negotiation import AcceptedContext, Agreement
 from node.receive.pacing import Pace
@@ -45,6 +46,7 @@ class Conversation:
         self._desk = desk
         self._pace = pace
         self._spare = store.spare_file()
+        self._buffer = block_buffer()
 
     def run(self, tracker: AssociationTracker, agreement: Agreement) -> None:
         """Accept the association, serve it, and put its end on record.
@@ -84,7 +86,9 @@ class Conversation:
 
     def _answer_store(self, context_id: int, command: Command, context: AcceptedContext) -> None:
         data_set, most = self._pace.data_set(self._messages), self._pace.max_instance_bytes
-        request = StoreRequest(command, context, data_set, self._tracked, most, self._spare)
+        request = StoreRequest(
+            command, context, data_set, self._tracked, most, self._spare, self._buffer
+        )
         failure = self._store.handle(request)
         self._pace.before_answer(self._messages)
         if failure is None:

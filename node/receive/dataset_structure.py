@@ -119,28 +119,28 @@ class DataSetWalk:
 
         Most do. Where something else begins, the general way goes on; it would do the same here.
         """
-        size = len(fragment)
+        unpack, long_length = self._explicit.unpack_from, self._long_length.unpack_from
+        wanted, is_identified, size = self._wanted, self.is_identified, len(fragment)
         while at + 12 <= size:
-            group, element, vr, length = self._explicit.unpack_from(fragment, at)
-            value = at + 8
-            if vr in _LONG_VRS:
-                length, value = self._long_length.unpack_from(fragment, value)[0], at + 12
-            elif vr not in _SHORT_VRS:
-                break
+            group, element, vr, length = unpack(fragment, at)
+            begin = at + 8
+            if vr not in _SHORT_VRS:
+                if vr not in _LONG_VRS:
+                    break
+                length, begin = long_length(fragment, begin)[0], at + 12
             # An undefined length is larger than any fragment.
-            if group == 0 or length > size - value:
+            if group == 0 or length > size - begin:
                 break
-            at = value + length
-            if not self.is_identified:
-                self._note_whole(group << 16 | element, vr, fragment[value:at])
+            at = begin + length
+            if is_identified:
+                continue
+            tag = group << 16 | element
+            if tag in wanted:
+                _check_length(length)
+                self.elements[tag] = RawElement(vr, length, bytes(fragment[begin:at]))
+            elif tag > self._last_wanted:
+                self.is_identified = is_identified = True
         return at
-
-    def _note_whole(self, tag: int, vr: bytes, value: memoryview) -> None:
-        if tag > self._last_wanted:
-            self.is_identified = True
-        elif tag in self._wanted:
-            _check_length(len(value))
-            self.elements[tag] = RawElement(vr, len(value), bytes(value))
 
     def _through_header(self, fragment: memoryview, at: int) -> int:
         """Open the next element or item; return where its value begins, -1 where more is needed."""

@@ -97,7 +97,7 @@ def header_of(elements: Mapping[int, RawElement], transfer_syntax_uid: str) -> I
     """
     try:
         # Slice after slice, all but three elements are the same bytes.
-        shared = tuple(elements.get(tag) for tag in _OF_STUDY_AND_SERIES)
+        shared = tuple(map(elements.get, _OF_STUDY_AND_SERIES))
         study, series, manufacturer = _study_and_series(shared, transfer_syntax_uid)
         own = _Elements(
             {tag: elements[tag] for tag in _OF_ONE_INSTANCE if tag in elements},

@@ -23,8 +23,12 @@ class SlowArrival:
         self._tell = tell
         self._look_at_s = time.monotonic() + LONG_S
 
+    def is_due(self) -> bool:
+        """Whether it is time to look at what has come; asked for each fragment."""
+        return time.monotonic() >= self._look_at_s
+
     def look(self, arriving: ArrivingInstance) -> None:
-        """See whether it is time; called for each fragment."""
+        """Tell, if it is time and the study is known by now."""
         now_s = time.monotonic()
         if now_s < self._look_at_s:
             return

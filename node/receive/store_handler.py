@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import PurePosixPath
@@ -27,6 +26,7 @@ from node.receive.association_tracking import (
 from node.receive.command_set import Command
 from node.receive.dimse_status import StoreFailure, StoreRefused
 from node.receive.file_meta import file_head
+from node.receive.gathered_blocks import block_buffer, gathered
 from node.receive.instance_header import InstanceHeader
 from node.receive.negotiation import AcceptedContext
 from node.receive.slow_arrival import SlowArrival
@@ -54,7 +54,7 @@ class StoreRequest:
     """A C-STORE request, the context it came on, and the data set that is yet to come.
 
     `max_bytes` is the largest data set that is taken; None: any. `spare` is a file for it that is
-    made already.
+    made already, `buffer` the memory that its fragments are gathered in.
     """
 
     command: Command
@@ -63,6 +63,7 @@ class StoreRequest:
     tracked: TrackedAssociation
     max_bytes: int | None = None
     spare: SpareFile | None = None
+    buffer: memoryview = field(default_factory=block_buffer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,26 +154,25 @@ class StoreHandler:
         if self._files.is_low(self._disk_low_mib):
             raise StoreRefused(StoreFailure.DISK_LOW)
         _check_command(request)
-        with self._incoming(request.spare) as incoming:
+        try:
+            received, association_id = self._taken_in(request)
+        except (OSError, OutOfSpace) as error:
+            raise StoreRefused(StoreFailure.DISK_FULL) from error
+        self._record(received, request.tracked, association_id)
+
+    def _taken_in(self, request: StoreRequest) -> tuple[_Received, int]:
+        with self._files.open_incoming(request.spare) as incoming:
             slow = SlowArrival(partial(self._tracker.will_bring, request.tracked))
             header, digest = _receive(incoming, request, slow)
             association_id = self._association_id(request.tracked)
             received = _kept(incoming, header, digest, request.context.transfer_syntax)
-        self._record(received, request.tracked, association_id)
+            return received, association_id
 
     def _association_id(self, tracked: TrackedAssociation) -> int:
         try:
             return self._tracker.row_of(tracked)
         except (DatabaseUnavailable, OutOfSpace) as error:
             raise StoreRefused(StoreFailure.DATABASE_UNAVAILABLE) from error
-
-    @contextmanager
-    def _incoming(self, spare: SpareFile | None) -> Iterator[IncomingFile]:
-        try:
-            with self._files.open_incoming(spare) as incoming:
-                yield incoming
-        except (OSError, OutOfSpace) as error:
-            raise StoreRefused(StoreFailure.DISK_FULL) from error
 
     def _record(
         self, received: _Received, tracked: TrackedAssociation, association_id: int
@@ -204,20 +204,26 @@ def _receive(
     command, transfer_syntax_uid = request.command, request.context.transfer_syntax
     head = file_head(command.sop_class_uid, command.sop_instance_uid, transfer_syntax_uid)
     arriving = ArrivingInstance(head, transfer_syntax_uid)
-    incoming.write(head)
-    received, most = 0, request.max_bytes
-    for fragment in request.data_set:
-        received += len(fragment)
-        if most is not None and received > most:
-            raise StoreRefused(StoreFailure.TOO_LARGE)
-        incoming.write(fragment)
-        arriving.take(fragment)
+    most = request.max_bytes
+    fragments = request.data_set if most is None else _limited(request.data_set, most)
+    for content, data_set in gathered(head, fragments, request.buffer, slow.is_due):
+        incoming.write(content)
+        arriving.take(data_set)
         slow.look(arriving)
         if most is not None and arriving.inflated_bytes > most:
             raise StoreRefused(StoreFailure.TOO_LARGE)
     header, digest = arriving.finish()
     _check_against_command(header, command)
     return header, digest
+
+
+def _limited(fragments: Iterator[memoryview], most: int) -> Iterator[memoryview]:
+    received = 0
+    for fragment in fragments:
+        received += len(fragment)
+        if received > most:
+            raise StoreRefused(StoreFailure.TOO_LARGE)
+        yield fragment
 
 
 def _kept(

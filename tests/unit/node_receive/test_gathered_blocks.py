@@ -1,0 +1,65 @@
+"""Blocks hold what came, in order, however it was cut; and they end where pages end."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from node.receive.gathered_blocks import BLOCK_BYTES, block_buffer, gathered
+
+_PAGE = 4096
+_BUFFER = block_buffer()
+_LENGTHS = st.lists(
+    st.one_of(
+        st.integers(0, 9),
+        st.integers(BLOCK_BYTES - 600, BLOCK_BYTES + 600),
+        st.integers(0, 3 * BLOCK_BYTES),
+    ),
+    max_size=12,
+)
+
+
+def _fragments(lengths: list[int]) -> list[memoryview]:
+    at, cut = 0, []
+    source = memoryview(bytes(range(251)) * (sum(lengths) // 251 + 1))
+    for length in lengths:
+        cut.append(source[at : at + length])
+        at += length
+    return cut
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.binary(min_size=1, max_size=600), _LENGTHS)
+def test_blocks_are_the_file_and_all_but_the_last_end_at_a_page(
+    head: bytes, lengths: list[int]
+) -> None:
+    fragments = _fragments(lengths)
+    written, data_set, ends = b"", b"", []
+    for block in gathered(head, fragments, _BUFFER, lambda: False):
+        written += block.content
+        data_set += block.data_set
+        ends.append((len(written), len(block.data_set)))
+    assert data_set == b"".join(fragments)
+    assert written == head + data_set
+    assert all(end % _PAGE == 0 and length == BLOCK_BYTES for end, length in ends[:-1])
+
+
+@settings(max_examples=30, deadline=None)
+@given(_LENGTHS, st.sets(st.integers(0, 11)))
+def test_what_is_due_comes_at_once_and_nothing_is_lost(lengths: list[int], due: set[int]) -> None:
+    fragments = _fragments(lengths)
+    asked = iter(range(len(fragments)))
+    written, data_set, came = b"", b"", 0
+
+    def is_due() -> bool:
+        nonlocal came
+        number = next(asked)
+        came += len(fragments[number])
+        return number in due
+
+    for block in gathered(b"head", fragments, _BUFFER, is_due):
+        written += block.content
+        data_set += block.data_set
+        assert len(data_set) >= came - BLOCK_BYTES
+    assert data_set == b"".join(fragments)
+    assert written == b"head" + data_set
