@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import exists, select, update
+from sqlalchemy import bindparam, exists, select, update
 from sqlalchemy.orm import Session
 
 from storage.database import Database
@@ -20,6 +20,17 @@ from storage.evidence_records import CommitmentDue, IncomingList, ListedSop, Rep
 from storage.evidence_tables import CommitmentReport, InstanceList, ListedInstance
 from storage.instance_lists import add_list
 from storage.upsert import insert_new
+
+# Put together once: it is asked twice a second, and building it takes longest.
+_DUE = (
+    select(CommitmentReport, InstanceList.calling_ae_title)
+    .join(InstanceList, InstanceList.id == CommitmentReport.list_id)
+    .where(
+        CommitmentReport.state == ReportState.WAITING, CommitmentReport.due_at <= bindparam("by")
+    )
+    .order_by(CommitmentReport.due_at, CommitmentReport.list_id)
+    .limit(bindparam("most"))
+)
 
 
 class KeptInstance(NamedTuple):
@@ -55,14 +66,8 @@ def request_commitment(db: Database, incoming: IncomingList) -> bool:
 
 def due_commitments(db: Database, *, now: datetime, limit: int = 10) -> tuple[CommitmentDue, ...]:
     """The requests whose report is due, longest due first."""
-    statement = (
-        select(CommitmentReport, InstanceList.calling_ae_title)
-        .join(InstanceList, InstanceList.id == CommitmentReport.list_id)
-        .where(CommitmentReport.state == ReportState.WAITING, CommitmentReport.due_at <= now)
-        .order_by(CommitmentReport.due_at, CommitmentReport.list_id)
-    )
     with db.read() as session:
-        rows = session.execute(statement.limit(limit)).all()
+        rows = session.execute(_DUE, {"by": now, "most": limit}).all()
         return tuple(
             CommitmentDue(
                 list_id=report.list_id,

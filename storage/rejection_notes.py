@@ -34,6 +34,19 @@ IMAGES_EXPIRED: Final = "images_expired"
 _WITHDRAWING = tuple(code.value for code in RejectionCode if code.withdraws)
 _WAITING_STUDIES = (StudyState.READY, StudyState.ROUTED)
 
+# Put together once: it is asked several times a second, and building it takes longest.
+_UNSETTLED = (
+    select(RejectionNote)
+    .join(Study, Study.study_instance_uid == RejectionNote.study_instance_uid)
+    .where(
+        or_(
+            RejectionNote.state == NoteState.UNREAD,
+            and_(RejectionNote.state == NoteState.WAITING, Study.state.in_(_WAITING_STUDIES)),
+        )
+    )
+    .order_by(RejectionNote.id)
+)
+
 MayReject = Callable[[str, frozenset[str]], bool]
 """Whether a sender (AE title) may reject images that these senders sent."""
 
@@ -55,20 +68,10 @@ def note_received(session: Session, incoming: IncomingInstance) -> None:
 
 def unsettled_notes(db: Database) -> tuple[KeptNote, ...]:
     """The notes to be looked at, oldest first: new ones, and those whose images have come."""
-    is_due = or_(
-        RejectionNote.state == NoteState.UNREAD,
-        and_(RejectionNote.state == NoteState.WAITING, Study.state.in_(_WAITING_STUDIES)),
-    )
-    statement = (
-        select(RejectionNote)
-        .join(Study, Study.study_instance_uid == RejectionNote.study_instance_uid)
-        .where(is_due)
-        .order_by(RejectionNote.id)
-    )
     with db.read() as session:
         return tuple(
             KeptNote(row.id, row.study_instance_uid, PurePosixPath(row.path), row.calling_ae_title)
-            for row in session.scalars(statement)
+            for row in session.scalars(_UNSETTLED)
         )
 
 

@@ -39,6 +39,9 @@ __all__ = [
     "series_of_study",
 ]
 
+# Put together once: it is asked several times a second, and building it takes longest.
+_READY = select(Study).where(Study.state == StudyState.READY).order_by(Study.last_received_at)
+
 
 def get_study(db: Database, study_instance_uid: str) -> StudyRecord:
     """One study.
@@ -59,7 +62,8 @@ def list_studies(db: Database, limit: int) -> tuple[StudyRecord, ...]:
 
 def ready_studies(db: Database) -> tuple[StudyRecord, ...]:
     """The studies that are complete and wait for routing, oldest first."""
-    return _in_state(db, StudyState.READY)
+    with db.read() as session:
+        return tuple(study_record(row) for row in session.scalars(_READY))
 
 
 def series_of_study(db: Database, study_instance_uid: str) -> tuple[SeriesRecord, ...]:
@@ -204,12 +208,6 @@ def series_records(session: Session, study_instance_uid: str) -> tuple[SeriesRec
 def _order(record: SeriesRecord) -> tuple[bool, int, str]:
     number = record.header.series_number
     return number is None, number or 0, record.header.series_instance_uid
-
-
-def _in_state(db: Database, state: StudyState) -> tuple[StudyRecord, ...]:
-    statement = select(Study).where(Study.state == state).order_by(Study.last_received_at)
-    with db.read() as session:
-        return tuple(study_record(row) for row in session.scalars(statement))
 
 
 def _is_changed(result: Any) -> bool:

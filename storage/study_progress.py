@@ -42,9 +42,8 @@ class StudyProgress:
 
 def open_studies(db: Database) -> tuple[StudyProgress, ...]:
     """Every study that is being received, with the evidence so far."""
-    statement = select(Study).where(_IS_OPEN).order_by(Study.last_received_at)
     with db.read() as session:
-        rows = session.scalars(statement).all()
+        rows = session.scalars(_OPEN).all()
         if not rows:
             return ()
         seen = _Seen(_associations(session), _series_counts(session), has_lists(session))
@@ -76,25 +75,27 @@ class _Seen(NamedTuple):
 _IS_OPEN = Study.state == StudyState.RECEIVING
 _BROKE_OFF = Association.end != "released"
 
+# Put together once, as the two below: they are asked several times a second.
+_OPEN = select(Study).where(_IS_OPEN).order_by(Study.last_received_at)
+_ASSOCIATIONS = (
+    select(
+        AssociationStudy.study_instance_uid,
+        func.count(case((Association.ended_at.is_(None), 1))),
+        func.max(Association.ended_at),
+        func.max(case((_BROKE_OFF, Association.id))),
+        func.max(case((_BROKE_OFF, Association.ended_at))),
+    )
+    .select_from(Association)
+    .join(AssociationStudy, AssociationStudy.association_id == Association.id)
+    .join(Study, Study.study_instance_uid == AssociationStudy.study_instance_uid)
+    .where(_IS_OPEN)
+    .group_by(AssociationStudy.study_instance_uid)
+)
+
 
 def _associations(session: Session) -> dict[str, _Associations]:
     """Some modalities open one for each image, so that the database looks through them."""
-    study_uid = AssociationStudy.study_instance_uid
-    statement = (
-        select(
-            study_uid,
-            func.count(case((Association.ended_at.is_(None), 1))),
-            func.max(Association.ended_at),
-            func.max(case((_BROKE_OFF, Association.id))),
-            func.max(case((_BROKE_OFF, Association.ended_at))),
-        )
-        .select_from(Association)
-        .join(AssociationStudy, AssociationStudy.association_id == Association.id)
-        .join(Study, Study.study_instance_uid == study_uid)
-        .where(_IS_OPEN)
-        .group_by(study_uid)
-    )
-    return {uid: _Associations(*found) for uid, *found in session.execute(statement)}
+    return {uid: _Associations(*found) for uid, *found in session.execute(_ASSOCIATIONS)}
 
 
 def _decisive(session: Session, study_uid: str, seen: _Associations) -> _Ended | None:
@@ -177,10 +178,8 @@ def series_counts(session: Session, study_instance_uid: str) -> dict[str, int]:
 
 def _series_counts(session: Session) -> dict[str, dict[str, int]]:
     """The same of all open studies, by Study Instance UID."""
-    statement = _counted(Series.study_instance_uid, Instance.series_instance_uid)
-    statement = statement.join(Study, Study.study_instance_uid == Series.study_instance_uid)
     counts: dict[str, dict[str, int]] = {}
-    for study_uid, series_uid, count in session.execute(statement.where(_IS_OPEN)):
+    for study_uid, series_uid, count in session.execute(_SERIES_COUNTS):
         counts.setdefault(study_uid, {})[series_uid] = count
     return counts
 
@@ -189,3 +188,10 @@ def _counted(*by: Any) -> Select[Any]:
     counted: Select[Any] = select(*by, func.count())
     joined = counted.join(Series, Series.series_instance_uid == Instance.series_instance_uid)
     return joined.where(Instance.is_own_result.is_(False)).group_by(*by).order_by(*by)
+
+
+_SERIES_COUNTS = (
+    _counted(Series.study_instance_uid, Instance.series_instance_uid)
+    .join(Study, Study.study_instance_uid == Series.study_instance_uid)
+    .where(_IS_OPEN)
+)
