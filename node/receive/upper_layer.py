@@ -56,7 +56,7 @@ class UpperLayer:
         self._body = memoryview(b"")
         self._at = 0
         self._peer_max_pdu_bytes = 0
-        self._has_aborted = False
+        self._has_said_last_word = False
 
     def stop(self) -> None:
         """End what the association's thread waits for; called from another thread."""
@@ -91,7 +91,7 @@ class UpperLayer:
         """Return the next presentation data value (PS3.8 9.3.5.1); good until the next call.
 
         Raises:
-            AssociationOver: none came; a release is answered before.
+            AssociationOver: none came; `say_last_word` answers a release.
         """
         while self._at == len(self._body):
             self._next_p_data()
@@ -126,10 +126,14 @@ class UpperLayer:
             raise PeerVanished from None
 
     def say_last_word(self, over: AssociationOver) -> None:
-        """Send the A-ABORT that belongs to this end, if one does and has not been sent."""
-        if over.abort is not None and not self._has_aborted:
-            self._has_aborted = True
-            with contextlib.suppress(AssociationOver):
+        """Send the A-RELEASE-RP or A-ABORT of this end, if one belongs to it, and only once."""
+        if self._has_said_last_word:
+            return
+        self._has_said_last_word = True
+        with contextlib.suppress(AssociationOver):
+            if isinstance(over, PeerReleased):
+                self.send(_ANSWER.pack(PduType.A_RELEASE_RP, 4, 0, 0, 0))
+            elif over.abort is not None:
                 self._send_abort(*over.abort)
 
     def await_close(self, over: AssociationOver) -> None:
@@ -151,7 +155,6 @@ class UpperLayer:
         elif kind == PduType.P_DATA_TF:
             raise ProtocolViolation(AbortReason.INVALID_PDU_PARAMETER_VALUE)
         elif kind == PduType.A_RELEASE_RQ:
-            self.send(_ANSWER.pack(PduType.A_RELEASE_RP, 4, 0, 0, 0))
             raise PeerReleased
         elif kind == PduType.A_ABORT:
             raise PeerAborted

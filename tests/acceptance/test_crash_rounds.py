@@ -25,10 +25,12 @@ def _rounds(test: CrashTest) -> Summary:
     return test.finish()
 
 
+@pytest.mark.parametrize("durability", ["fsync", "os"])
 def test_nothing_acknowledged_is_lost_and_nothing_half_is_seen_when_processes_are_killed(
-    tmp_path: Path,
+    tmp_path: Path, durability: str
 ) -> None:
-    with closing(CrashTest(tmp_path, seed=4, senders=3)) as test:
+    storage = {"durability": durability}
+    with closing(CrashTest(tmp_path, seed=4, senders=3, storage=storage)) as test:
         summary = _rounds(test)
 
     assert summary.problems == []

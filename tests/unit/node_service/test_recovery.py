@@ -4,16 +4,21 @@ from node.recovery import recover, take_back_jobs
 from storage.database import Database
 from storage.deliveries import list_deliveries
 from storage.instance_files import InstanceFiles
+from storage.instances import instances_of_series
 from storage.jobs import get_job
+from storage.receipts import Receipts
 from storage.records import DeliveryState, JobState
 from tests.unit.storage.samples import (
+    SERIES,
     claim,
     claim_delivery,
+    incoming,
     make_deliveries,
     make_job,
     new_job,
     receive,
 )
+from tests.unit.storage.test_receipts import kept
 
 
 def test_a_new_start_takes_back_what_the_killed_process_held_without_waiting(
@@ -42,6 +47,21 @@ def test_a_new_start_deletes_what_the_killed_process_had_received_but_not_acknow
     recover(db, files, "radnode")
 
     assert [path for path in files.data_dir.rglob("*") if path.suffix in (".dcm", ".part")] == []
+
+
+def test_a_new_start_writes_the_rows_that_the_killed_process_owed(
+    db: Database, files: InstanceFiles
+) -> None:
+    receive(db)
+    acknowledged = kept(files, incoming(2))
+    book = Receipts(files.data_dir)
+    book.add(acknowledged)
+    book.close()
+
+    recover(db, files, "radnode")
+
+    assert instances_of_series(db, SERIES)[-1].path == acknowledged.path
+    assert files.absolute(acknowledged.path).exists()
 
 
 def test_what_another_node_holds_stays_there(db: Database) -> None:
