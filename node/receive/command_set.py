@@ -27,9 +27,10 @@ _AFFECTED_SOP_INSTANCE_UID = 0x1000
 _REQUESTED_SOP_INSTANCE_UID = 0x1001
 
 _ELEMENT = struct.Struct("<HHI")
+_HEADER_LENGTH = _ELEMENT.size
 _US = struct.Struct("<H")
 _UL_ELEMENT = struct.Struct("<HHII")
-_US_ELEMENT = struct.Struct("<HHIH")
+_FOUR_US_ELEMENTS = struct.Struct("<" + 4 * "HHIH")
 _LONGEST_UID = 64
 
 
@@ -87,10 +88,12 @@ def read_command(encoded: bytes) -> Command:
 
 def response(command: Command, status: int, comment: str = "") -> bytes:
     """Return the command set of the response to a request: no data set, and a comment if given."""
-    value = _US_ELEMENT.pack(0, _COMMAND_FIELD, 2, command.field | RESPONSE)
-    value += _US_ELEMENT.pack(0, _MESSAGE_ID_BEING_RESPONDED_TO, 2, command.message_id)
-    value += _US_ELEMENT.pack(0, _COMMAND_DATA_SET_TYPE, 2, NO_DATA_SET)
-    value += _US_ELEMENT.pack(0, _STATUS, 2, status)
+    value = _FOUR_US_ELEMENTS.pack(
+        *(0, _COMMAND_FIELD, 2, command.field | RESPONSE),
+        *(0, _MESSAGE_ID_BEING_RESPONDED_TO, 2, command.message_id),
+        *(0, _COMMAND_DATA_SET_TYPE, 2, NO_DATA_SET),
+        *(0, _STATUS, 2, status),
+    )
     if comment:
         value += _text_element(_ERROR_COMMENT, comment.encode("ascii"), b" ")
     value = _text_element(_AFFECTED_SOP_CLASS_UID, command.sop_class_uid, b"\0") + value
@@ -101,16 +104,16 @@ def response(command: Command, status: int, comment: str = "") -> bytes:
 def _elements(encoded: bytes) -> dict[int, bytes]:
     """Return the values of group 0000 by element number."""
     elements = {}
-    at, end = 0, len(encoded)
+    unpack, at, end = _ELEMENT.unpack_from, 0, len(encoded)
     while at < end:
-        if end - at < _ELEMENT.size:
+        begin = at + _HEADER_LENGTH
+        if begin > end:
             raise InvalidCommandSet("it ends in the middle of an element")
-        group, element, length = _ELEMENT.unpack_from(encoded, at)
-        at += _ELEMENT.size
-        if group != 0 or length > end - at:
+        group, element, length = unpack(encoded, at)
+        at = begin + length
+        if group != 0 or at > end:
             raise InvalidCommandSet("an element of another group, or longer than the rest")
-        elements[element] = encoded[at : at + length]
-        at += length
+        elements[element] = encoded[begin:at]
     return elements
 
 

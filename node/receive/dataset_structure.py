@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Set
+from collections.abc import Callable, Set
+from functools import partial
 from typing import NamedTuple
 
 from node.receive.dimse_status import StoreFailure, StoreRefused
@@ -28,6 +29,7 @@ _SHORT_VRS = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM U
 _DEEPEST_NESTING = 64
 _LONGEST_VALUE = 1 << 20
 _CHUNK = 1 << 16
+_WINDOW = 1 << 13
 _LARGEST_INFLATED = 1 << 33
 
 # A level is one open value of undefined length, or the data set itself at the bottom.
@@ -41,6 +43,10 @@ class RawElement(NamedTuple):
     vr: bytes
     length: int
     value: bytes
+
+
+_raw_element: Callable[[tuple[bytes, int, bytes]], RawElement] = partial(tuple.__new__, RawElement)
+"""Makes a `RawElement` in a third of the time that its own constructor takes."""
 
 
 class DataSetWalk:
@@ -119,28 +125,30 @@ class DataSetWalk:
 
         Most do. Where something else begins, the general way goes on; it would do the same here.
         """
+        # A copy of what is next, because bytes are read faster than a view is.
+        window = bytes(fragment[at : at + _WINDOW])
         unpack, long_length = self._explicit.unpack_from, self._long_length.unpack_from
-        wanted, is_identified, size = self._wanted, self.is_identified, len(fragment)
-        while at + 12 <= size:
-            group, element, vr, length = unpack(fragment, at)
-            begin = at + 8
+        wanted, is_identified, size = self._wanted, self.is_identified, len(window)
+        here = 0
+        while here + 12 <= size:
+            group, element, vr, length = unpack(window, here)
+            begin = here + 8
             if vr not in _SHORT_VRS:
                 if vr not in _LONG_VRS:
                     break
-                length, begin = long_length(fragment, begin)[0], at + 12
-            # An undefined length is larger than any fragment.
+                length, begin = long_length(window, begin)[0], here + 12
+            # An undefined length is larger than any window; so is a value too long to be kept.
             if group == 0 or length > size - begin:
                 break
-            at = begin + length
+            here = begin + length
             if is_identified:
                 continue
             tag = group << 16 | element
             if tag in wanted:
-                _check_length(length)
-                self.elements[tag] = RawElement(vr, length, bytes(fragment[begin:at]))
+                self.elements[tag] = _raw_element((vr, length, window[begin:here]))
             elif tag > self._last_wanted:
                 self.is_identified = is_identified = True
-        return at
+        return at + here
 
     def _through_header(self, fragment: memoryview, at: int) -> int:
         """Open the next element or item; return where its value begins, -1 where more is needed."""

@@ -28,19 +28,19 @@ class Pace:
         return self._policy.max_instance_bytes
 
     def data_set(self, messages: MessageStream) -> Iterator[memoryview]:
-        """Yield the fragments of a data set, not faster than they may come."""
-        if not self._policy.is_paced:
-            yield from messages.data_set()
-            return
-        for fragment in messages.data_set():
-            wait_s = self._policy.delay_after_bytes(len(fragment), time.monotonic())
-            yield fragment
-            self._wait(wait_s, messages)
+        """Return the fragments of a data set, not faster than they may come."""
+        return self._paced(messages) if self._policy.is_paced else messages.data_set()
 
     def before_answer(self, messages: MessageStream) -> None:
         """Wait until the instance that was received may be answered."""
         if self._policy.is_paced:
             self._wait(self._policy.delay_after_instance(time.monotonic()), messages)
+
+    def _paced(self, messages: MessageStream) -> Iterator[memoryview]:
+        for fragment in messages.data_set():
+            wait_s = self._policy.delay_after_bytes(len(fragment), time.monotonic())
+            yield fragment
+            self._wait(wait_s, messages)
 
     def _wait(self, wait_s: float, messages: MessageStream) -> None:
         # A debt too small to wait for is not lost: it adds to the next.

@@ -78,12 +78,13 @@ class PduStream:
         if self._end - self._start < HEADER_LENGTH:
             self._fill(HEADER_LENGTH)
         kind, length = _HEADER.unpack_from(self._buffer, self._start)
-        self._check(kind, length)
+        if length > self._longest.get(kind, -1):
+            self._check(kind, length)
         if self._end - self._start < HEADER_LENGTH + length:
             self._fill(HEADER_LENGTH + length)
         body = self._start + HEADER_LENGTH
-        self._start = body + length
-        return kind, self._buffer[body : body + length]
+        self._start = end = body + length
+        return kind, self._buffer[body:end]
 
     def drain(self, deadline: float) -> None:
         """Read and forget, until the peer closes or `deadline` (of `time.monotonic`) has come.
@@ -96,14 +97,14 @@ class PduStream:
             self._receive()
 
     def _check(self, kind: int, length: int) -> None:
+        """Judge a PDU that is not one of the longer types at a length that it may have."""
         if kind not in _KNOWN:
             raise ProtocolViolation(AbortReason.UNRECOGNISED_PDU)
         if kind in self._longest:
-            if length > self._longest[kind]:
-                raise ProtocolViolation(AbortReason.INVALID_PDU_PARAMETER_VALUE)
-        elif kind not in _SHORT:
+            raise ProtocolViolation(AbortReason.INVALID_PDU_PARAMETER_VALUE)
+        if kind not in _SHORT:
             raise ProtocolViolation(AbortReason.UNEXPECTED_PDU)
-        elif length != _SHORT_PDU_LENGTH:
+        if length != _SHORT_PDU_LENGTH:
             raise ProtocolViolation(AbortReason.INVALID_PDU_PARAMETER_VALUE)
 
     def _fill(self, needed: int) -> None:

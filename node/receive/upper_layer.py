@@ -32,6 +32,7 @@ _ARTIM_S = 2.0
 
 COMMAND = 0x01
 LAST = 0x02
+_P_DATA_TF = int(PduType.P_DATA_TF)
 _PDV_HEADER = struct.Struct(">IBB")
 _PDV_OVERHEAD = _PDV_HEADER.size
 _LENGTH_FIELD = 4
@@ -95,12 +96,12 @@ class UpperLayer:
         """
         while self._at == len(self._body):
             self._next_p_data()
-        body, at = self._body, self._at
-        if len(body) - at < _PDV_OVERHEAD:
+        body, at, size = self._body, self._at, len(self._body)
+        if size - at < _PDV_OVERHEAD:
             raise ProtocolViolation(AbortReason.INVALID_PDU_PARAMETER_VALUE)
         length, context_id, control = _PDV_HEADER.unpack_from(body, at)
         end = at + _LENGTH_FIELD + length
-        if length < 2 or end > len(body):
+        if length < 2 or end > size:
             raise ProtocolViolation(AbortReason.INVALID_PDU_PARAMETER_VALUE)
         self._at = end
         return context_id, control, body[at + _PDV_OVERHEAD : end]
@@ -150,9 +151,9 @@ class UpperLayer:
 
     def _next_p_data(self) -> None:
         kind, body = self._stream.read()
-        if kind == PduType.P_DATA_TF and len(body):
+        if kind == _P_DATA_TF and body:
             self._body, self._at = body, 0
-        elif kind == PduType.P_DATA_TF:
+        elif kind == _P_DATA_TF:
             raise ProtocolViolation(AbortReason.INVALID_PDU_PARAMETER_VALUE)
         elif kind == PduType.A_RELEASE_RQ:
             raise PeerReleased
@@ -168,13 +169,8 @@ class UpperLayer:
         for at in range(0, len(content) or 1, step):
             part = content[at : at + step]
             is_last = LAST if at + step >= len(content) else 0
-            yield _P_DATA_PDV.pack(
-                PduType.P_DATA_TF,
-                len(part) + _PDV_OVERHEAD,
-                len(part) + 2,
-                context_id,
-                control | is_last,
-            )
+            lengths = len(part) + _PDV_OVERHEAD, len(part) + 2
+            yield _P_DATA_PDV.pack(_P_DATA_TF, *lengths, context_id, control | is_last)
             yield part
 
     def _send_abort(self, source: int, reason: int) -> None:
