@@ -147,6 +147,12 @@ class Completeness:
         self._covered_pipeline = covered_pipeline
         self._covered: dict[str, tuple[datetime, str | None]] = {}
         self._look_again_s: float | None = None
+        self._open_count = 0
+
+    @property
+    def open_count(self) -> int:
+        """How many studies the last look found open, those included that it found complete."""
+        return self._open_count
 
     @property
     def look_again_s(self) -> float | None:
@@ -156,6 +162,7 @@ class Completeness:
     def check(self, moment: Moment) -> tuple[str, ...]:
         """Mark studies as ready and return their UIDs."""
         open_studies = studies.open_studies(self._db)
+        self._open_count = len(open_studies)
         self._look_again_s = None
         self._forget_all_but({_uid(progress) for progress in open_studies})
         return tuple(

@@ -10,7 +10,7 @@ import pytest
 
 from tests.acceptance.radnode_process import environment
 
-SMALL = "--rounds 1 --slices 4 --associations 2 --parallel-slices 2 --large-mb 2"
+SMALL = "--rounds 1 --slices 4 --associations 2 --parallel-slices 2 --large-mb 2 --rest-s 0"
 ROOT = Path(__file__).parents[2]
 
 

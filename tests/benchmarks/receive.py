@@ -27,7 +27,6 @@ from tests.benchmarks.sending import check_received, send_side_by_side
 
 SECTION = "receive"
 _WARM_UP_SLICES = 12
-_REST_WITHIN_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +50,7 @@ class Bench:
     receivers: Sequence[Receiver]
     cases: Sequence[Case]
     warm_up: Case
+    rest_s: float
     times: dict[str, Times] = field(default_factory=lambda: defaultdict(lambda: defaultdict(list)))
     growth_bytes: dict[str, int] = field(default_factory=dict)
 
@@ -76,11 +76,17 @@ class Bench:
     def _timed(self, receiver: Receiver, case: Case) -> Run:
         with receiver.start(self._fresh()) as running:
             send_side_by_side(running, self.warm_up.studies)
-            before_s = _cpu_s_at_rest(receiver, running)
+            before_s = self._cpu_s_at_rest(receiver, running)
             elapsed_s = send_side_by_side(running, case.studies)
-            used_s = _cpu_s_at_rest(receiver, running) - before_s
+            used_s = self._cpu_s_at_rest(receiver, running) - before_s
             check_received(running, (*self.warm_up.studies, *case.studies))
         return Run(elapsed_s, case.size_bytes, used_s)
+
+    def _cpu_s_at_rest(self, receiver: Receiver, running: Running) -> float:
+        """CPU seconds so far, when nothing is left to do of what was started or sent."""
+        if not comes_to_rest(running.root_pids, self.rest_s):
+            _say(f"{receiver.name} has not come to rest within {self.rest_s:g} s")
+        return cpu_s(running.root_pids)
 
     def _fresh(self) -> Path:
         """Return an empty folder, with nothing of the run before on its way to the disk."""
@@ -90,13 +96,6 @@ class Bench:
         received.mkdir()
         os.sync()
         return received
-
-
-def _cpu_s_at_rest(receiver: Receiver, running: Running) -> float:
-    """CPU seconds so far, when nothing is left to do of what was started or sent."""
-    if not comes_to_rest(running.root_pids, _REST_WITHIN_S):
-        _say(f"{receiver.name} has not come to rest within {_REST_WITHIN_S:.0f} s")
-    return cpu_s(running.root_pids)
 
 
 def _say(text: str) -> None:
@@ -110,6 +109,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--associations", type=int, default=4, help="of the parallel case")
     parser.add_argument("--parallel-slices", type=int, default=150, help="of each of these")
     parser.add_argument("--large-mb", type=int, default=1000, help="of the large object; 0: none")
+    parser.add_argument("--rest-s", type=float, default=5, help="to wait at most for a rest")
     parser.add_argument("--quick", action="store_true", help="one small round, to try it")
     parser.add_argument("--only", nargs="*", help="receivers whose name begins so")
     parser.add_argument("--folder", type=Path, help="on the disk to measure; default: temporary")
@@ -161,7 +161,7 @@ def _page(bench: Bench, rounds: int) -> list[str]:
 def _run(folder: Path, given: argparse.Namespace) -> list[str]:
     _say(f"writing the studies to {folder}")
     cases = _cases(folder, given)
-    bench = Bench(folder, _chosen(given.only), cases, _warm_up(folder, given))
+    bench = Bench(folder, _chosen(given.only), cases, _warm_up(folder, given), given.rest_s)
     # Whatever makes temporary folders of its own shall make them on the disk that is measured.
     tempfile.tempdir = str(folder)
     bench.speed(given.rounds)
