@@ -180,3 +180,20 @@ def test_a_deflated_stream_must_end() -> None:
     assert _failure(content + b"\0", DEFLATED) is None
     assert _failure(content[:-3], DEFLATED) is StoreFailure.TRUNCATED
     assert _failure(b"\xff" * 100, DEFLATED) is StoreFailure.UNREADABLE
+
+
+@pytest.mark.parametrize("transfer_syntax", [IMPLICIT, EXPLICIT])
+def test_an_identity_is_found_wherever_it_lies(transfer_syntax: str) -> None:
+    """Long headers are followed in pieces; an element may lie across the end of one."""
+    for length in range(8100, 8240, 2):
+        dataset = Dataset()
+        dataset.add_new(0x00090010, "LT", "x" * length)
+        dataset.PatientID = "P1"
+        dataset.PatientComments = "y" * 9000
+        target = DicomBytesIO()
+        target.is_implicit_VR, target.is_little_endian = transfer_syntax == IMPLICIT, True
+        write_dataset(target, dataset)
+        walk = DataSetWalk(transfer_syntax, frozenset({0x00100020}))
+        walk.take(memoryview(target.getvalue()))
+        walk.finish()
+        assert walk.elements[0x00100020].value == b"P1"
