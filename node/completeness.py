@@ -26,6 +26,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 import structlog
 
@@ -161,7 +162,7 @@ class Completeness:
 
     def check(self, moment: Moment) -> tuple[str, ...]:
         """Mark studies as ready and return their UIDs."""
-        open_studies = studies.open_studies(self._db)
+        open_studies = studies.open_studies(self._db, partial(self._wants_counts, moment))
         self._open_count = len(open_studies)
         self._look_again_s = None
         self._forget_all_but({_uid(progress) for progress in open_studies})
@@ -177,6 +178,11 @@ class Completeness:
     def close(self) -> None:
         """Ask nobody any more."""
         self._inquiries.close()
+
+    def _wants_counts(self, moment: Moment, study: StudyRecord) -> bool:
+        uid, last = study.header.study_instance_uid, study.last_received_at
+        quiet_s = self._clock.elapsed_s(uid, "instance", last, moment)
+        return self._inquiries.wants_counts(study, quiet_s)
 
     def _mark_if_complete(self, progress: StudyProgress, moment: Moment) -> bool:
         quiet = self._quiet(progress, moment)

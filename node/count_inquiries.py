@@ -17,6 +17,7 @@ import structlog
 from config.settings import SenderSettings, Settings
 from node.errors import CountsUnavailable
 from node.find_counts import PacsCounts
+from storage.dicom_records import StudyRecord
 from storage.studies import StudyProgress
 
 # A PACS that routes while it still receives has, between two instances, just what we have.
@@ -72,6 +73,12 @@ class CountInquiries:
     def under_way(self) -> int:
         """How many questions have no answer yet."""
         return sum(not inquiry.answer.done() for inquiry in tuple(self._inquiries.values()))
+
+    def wants_counts(self, study: StudyRecord, quiet_s: float) -> bool:
+        """Whether `counts` or `ask` compares with what has come of a study."""
+        if study.header.study_instance_uid in self._inquiries:
+            return True
+        return quiet_s >= SETTLE_TIME_S and self._provider(study.calling_ae_title) is not None
 
     def counts(self, progress: StudyProgress) -> PacsCounts | None:
         """Return the answer about just what has come, or None while there is none."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Select, case, func, select
+from sqlalchemy import Select, bindparam, case, func, select
 from sqlalchemy.orm import Session
 
 from storage.database import Database
@@ -26,7 +26,8 @@ class StudyProgress:
     `last_association_end` ("released", "aborted" or "lost") is of the association that ended
     last among those that touched the study; one that broke off counts until a later one was
     opened and released. `series_counts` maps Series Instance UIDs to
-    numbers of instances, without our own results. `lists` is what lists of instances say.
+    numbers of instances, without our own results; it is empty where nobody wants it. `lists` is
+    what lists of instances say.
     `is_resent`: since the study was last complete, an instance came with another content, and
     not all the others have come anew; then the presence of every instance proves nothing.
     """
@@ -40,14 +41,21 @@ class StudyProgress:
     is_resent: bool = False
 
 
-def open_studies(db: Database) -> tuple[StudyProgress, ...]:
-    """Every study that is being received, with the evidence so far."""
+def open_studies(
+    db: Database, wants_counts: Callable[[StudyRecord], bool] = lambda _: True
+) -> tuple[StudyProgress, ...]:
+    """Every study that is being received, with the evidence so far.
+
+    Instances are counted where `wants_counts` says so: the more there are, the longer it takes.
+    """
     with db.read() as session:
-        rows = session.scalars(_OPEN).all()
-        if not rows:
+        found = [(row, study_record(row)) for row in session.scalars(_OPEN)]
+        if not found:
             return ()
-        seen = _Seen(_associations(session), _series_counts(session), has_lists(session))
-        return tuple(_progress(session, row, seen) for row in rows)
+        wanted = [_uid(study) for _, study in found if wants_counts(study)]
+        counts = _series_counts(session, wanted) if wanted else {}
+        seen = _Seen(_associations(session), counts, has_lists(session))
+        return tuple(_progress(session, row, study, seen) for row, study in found)
 
 
 class _Ended(NamedTuple):
@@ -140,18 +148,22 @@ def _of_study(*columns: Any, study_uid: str) -> Select[Any]:
     return joined.where(AssociationStudy.study_instance_uid == study_uid)
 
 
-def _progress(session: Session, study: Study, seen: _Seen) -> StudyProgress:
-    uid = study.study_instance_uid
+def _uid(study: StudyRecord) -> str:
+    return study.header.study_instance_uid
+
+
+def _progress(session: Session, row: Study, study: StudyRecord, seen: _Seen) -> StudyProgress:
+    uid = _uid(study)
     associations = seen.associations.get(uid, _Associations())
     last = _decisive(session, uid, associations)
     return StudyProgress(
-        study=study_record(study),
+        study=study,
         running_associations=associations.running,
         last_association_end=last.end if last else None,
         last_association_ended_at=last.ended_at if last else None,
         series_counts=seen.series_counts.get(uid, {}),
         lists=list_evidence(session, uid) if seen.has_lists else NO_LISTS,
-        is_resent=_is_resent(session, study),
+        is_resent=_is_resent(session, row),
     )
 
 
@@ -176,10 +188,10 @@ def series_counts(session: Session, study_instance_uid: str) -> dict[str, int]:
     return dict(session.execute(statement).all())
 
 
-def _series_counts(session: Session) -> dict[str, dict[str, int]]:
-    """The same of all open studies, by Study Instance UID."""
+def _series_counts(session: Session, study_uids: Sequence[str]) -> dict[str, dict[str, int]]:
+    """The same of several studies, by Study Instance UID."""
     counts: dict[str, dict[str, int]] = {}
-    for study_uid, series_uid, count in session.execute(_SERIES_COUNTS):
+    for study_uid, series_uid, count in session.execute(_SERIES_COUNTS, {"wanted": study_uids}):
         counts.setdefault(study_uid, {})[series_uid] = count
     return counts
 
@@ -190,8 +202,6 @@ def _counted(*by: Any) -> Select[Any]:
     return joined.where(Instance.is_own_result.is_(False)).group_by(*by).order_by(*by)
 
 
-_SERIES_COUNTS = (
-    _counted(Series.study_instance_uid, Instance.series_instance_uid)
-    .join(Study, Study.study_instance_uid == Series.study_instance_uid)
-    .where(_IS_OPEN)
+_SERIES_COUNTS = _counted(Series.study_instance_uid, Instance.series_instance_uid).where(
+    Series.study_instance_uid.in_(bindparam("wanted", expanding=True))
 )

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +95,17 @@ def test_an_open_study_is_looked_at_though_nothing_is_committed(
 
     assert then
     assert get_study(db, STUDY).state is StudyState.RECEIVING
+
+
+def test_instances_are_not_counted_where_no_pacs_can_be_asked_for_its_own_count(
+    start_look: StartLook, db: Database
+) -> None:
+    look = start_look(3600)
+    receive(db, incoming(received_at=datetime.now(UTC) - timedelta(seconds=60)))
+    with _statements() as then:
+        look()
+
+    assert not [statement for statement in then if "FROM instance " in statement]
 
 
 def test_a_look_that_failed_is_taken_again(

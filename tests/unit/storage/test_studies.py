@@ -77,6 +77,16 @@ def test_progress_counts_the_instances_of_each_series(db: Database) -> None:
     assert progress.last_association_end is None
 
 
+def test_only_the_instances_that_somebody_wants_to_know_of_are_counted(db: Database) -> None:
+    for study in ("1.2.1", "1.2.2"):
+        receive(db, incoming(study=study, series=f"{study}.1"))
+
+    found = open_studies(db, lambda study: study.header.study_instance_uid == "1.2.2")
+
+    assert [dict(each.series_counts) for each in found] == [{}, {"1.2.2.1": 1}]
+    assert [each.study for each in found] == [each.study for each in open_studies(db)]
+
+
 def test_a_complete_study_is_ready_with_its_evidence(db: Database) -> None:
     receive(db)
     make_ready(db, now=after(1))
