@@ -202,6 +202,16 @@ def test_who_waits_for_rows_does_not_wait_for_ever(
     assert not pages(files.data_dir)
 
 
+def test_nobody_waits_for_receipts_that_have_waited_long(
+    files: InstanceFiles, receipts: Receipts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receipts.add(incoming(1))
+    (page,) = pages(files.data_dir)
+    os.utime(page, (1_000_000_000, 1_000_000_000))
+    monkeypatch.setattr("time.sleep", lambda _seconds: pytest.fail("waited"))
+    await_settled(files.data_dir, 600.0)
+
+
 def test_a_data_directory_without_receipts_has_none(tmp_path: Path) -> None:
     assert not pages(tmp_path)
     assert not paths_in_receipts(tmp_path)
