@@ -106,10 +106,8 @@ class InstanceRecorder:
         Raises:
             DatabaseUnavailable: still no answer; the rest stays remembered.
         """
-        if self._late is not None:
-            with self._lock:
-                self._queue.extendleft(reversed(self._late.to_try_again()))
-            self.write_late()
+        if self._late is not None and self._late.are_owed:
+            self._result(_Call(None))
         self._unsettled.settle()
 
     def close(self) -> None:
@@ -131,8 +129,13 @@ class InstanceRecorder:
         return row is not None
 
     def _result(self, call: _Call) -> StoreOutcome | Exception:
-        """Queue a call and wait for its turn, or take the lead."""
+        """Queue a call and wait for its turn, or take the lead.
+
+        What could not be written comes first: it may be an older version of what comes now.
+        """
         with self._lock:
+            if self._late is not None:
+                self._queue.extendleft(reversed(self._late.to_try_again()))
             self._queue.append(call)
             has_lead, self._is_led = not self._is_led, True
         if not has_lead:

@@ -59,6 +59,11 @@ class LateRows:
         """Whether any row waits for the next transaction."""
         return self._queued > 0
 
+    @property
+    def are_owed(self) -> bool:
+        """Whether any row waits, be it for another try."""
+        return self.are_queued or bool(self._not_written)
+
     def acknowledged(self, incoming: IncomingInstance, told: Told) -> LateRow | None:
         """Give a receipt and return what is to be queued; None: the row has to come first."""
         if self._not_written or self._queued >= MOST_QUEUED:

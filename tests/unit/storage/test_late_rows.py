@@ -180,6 +180,23 @@ def test_a_row_that_cannot_be_written_is_tried_again_and_senders_hear_of_it(
     assert len(pages(node.files.data_dir)) == 1
 
 
+def test_an_older_version_that_had_to_wait_does_not_replace_a_newer_one(
+    node: _Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node.record(1)
+    node.record(2, "older")
+    with monkeypatch.context() as patch:
+        away = DatabaseUnavailable("the database is away")
+        patch.setattr(
+            "storage.instance_recorder.record_instances", lambda _, all_, *__: [away] * len(all_)
+        )
+        node.recorder.write_late()
+    newer = kept(node.files, incoming(2, content="newer", association_id=node.association_id))
+    assert node.recorder.record(newer, node.tell) is StoreOutcome.REPLACED
+    node.recorder.settle()
+    assert instances_of_series(node.db, SERIES)[-1].path == newer.path
+
+
 def test_a_commit_whose_answer_was_lost_does_not_cost_the_file(
     node: _Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
