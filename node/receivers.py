@@ -10,6 +10,7 @@ import os
 import secrets
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -54,6 +55,7 @@ class Receivers:
         # Process ids come back, in a container with every start.
         self._run_id = f"{settings.node.name}/{secrets.token_hex(4)}"
         self._supervisors: list[Supervisor] = []
+        self._settling = threading.Lock()
         self._sockets: ListeningSockets | None = None
         self._wake: WakePipe | None = None
         self._limits = NONE
@@ -117,6 +119,10 @@ class Receivers:
         Raises:
             DatabaseUnavailable: try again later.
         """
+        with self._settling:
+            self._settle()
+
+    def _settle(self) -> None:
         # First: what they brought belongs to the studies that their associations held open.
         record_receipts(self._db, self._files)
         serving = serving_receivers(self._db)

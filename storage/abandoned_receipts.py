@@ -9,16 +9,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sqlalchemy import exists, select
-
 from storage.acknowledged import settled
 from storage.database import Database
 from storage.dicom_records import IncomingInstance
-from storage.dicom_tables import Instance, ReplacedInstance
 from storage.durable import file_errors
 from storage.errors import DatabaseUnavailable, OutOfSpace, StorageError
 from storage.instance_files import InstanceFiles
-from storage.instances import record_instances
+from storage.instances import is_kept, record_instances
 from storage.receipt_text import read_receipts
 from storage.receipts import pages
 
@@ -44,9 +41,15 @@ def record_abandoned(db: Database, files: InstanceFiles) -> Found:
     """
     found = Found()
     for page in pages(files.data_dir):
-        with file_errors(), _taken(page) as content:
-            if content is not None:
-                found += _record(db, files, page, content)
+        try:
+            with file_errors(), _taken(page) as content:
+                if content is not None:
+                    found += _record(db, files, page, content)
+        except (DatabaseUnavailable, OutOfSpace):
+            raise
+        except StorageError:
+            # It cannot be read: a person has to see to it, and the others do not wait for that.
+            found += Found(left=1)
     return found
 
 
@@ -79,17 +82,12 @@ def _record(db: Database, files: InstanceFiles, page: Path, content: bytes) -> F
 
 def _is_missing(db: Database, files: InstanceFiles, incoming: IncomingInstance) -> bool:
     """Whether the file lies at its place, and no row names it."""
-    if not files.absolute(incoming.path).exists():
-        return False
-    path = str(incoming.path)
-    named = exists().where(Instance.path == path), exists().where(ReplacedInstance.path == path)
-    with db.read() as session:
-        return not session.scalar(select(named[0] | named[1]))
+    return files.absolute(incoming.path).exists() and not is_kept(db, incoming.path)
 
 
 def _recorded(db: Database, files: InstanceFiles, incoming: IncomingInstance) -> Found:
     # Its association is over; that it brought something of the study is on record since it began.
-    alone = replace(incoming, association_id=None)
+    alone = replace(incoming, association_id=None, is_late=True)
     (result,) = record_instances(db, [alone], former_digest=files.former_digest)
     try:
         settled(db, files, alone, result)

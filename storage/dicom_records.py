@@ -79,7 +79,10 @@ class SeriesHeader:
 
 @dataclass(frozen=True, slots=True)
 class IncomingInstance:
-    """One instance whose file is already durable at `path`; not yet in the database."""
+    """One instance whose file is already durable at `path`; not yet in the database.
+
+    `is_late`: it was acknowledged before, so a newer version may have its row already.
+    """
 
     study: StudyHeader
     series: SeriesHeader
@@ -94,6 +97,7 @@ class IncomingInstance:
     association_id: int | None
     is_own_result: bool
     received_at: datetime
+    is_late: bool = False
 
 
 @dataclass(frozen=True, slots=True)

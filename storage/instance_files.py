@@ -188,14 +188,16 @@ class InstanceFiles:
         self._folders.close()
 
     def set_aside(self, place: PurePosixPath) -> PurePosixPath:
-        """Move a kept file into the quarantine, durably; its place there.
+        """Give a kept file a second place in the quarantine, durably, and return it.
+
+        It is discarded at its first place only when a row names the second one.
 
         Raises:
-            StorageError: the file cannot be moved.
+            StorageError: the file is gone, or other failures.
         """
         aside = PurePosixPath("quarantine") / f"{secrets.token_hex(16)}.dcm"
         with file_errors():
-            self.move_in(self.absolute(place), aside)
+            os.link(self.absolute(place), self.absolute(aside))
         self.sync_folders((aside,))
         return aside
 

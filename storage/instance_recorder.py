@@ -13,6 +13,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 
 from storage.database import Database
 from storage.dicom_records import IncomingInstance, StoreOutcome
@@ -90,9 +91,15 @@ class InstanceRecorder:
         raise self._refusal(incoming, result)
 
     def write_late(self) -> None:
-        """Write the rows of all that is acknowledged by now; what has none then is tried again."""
-        if self._late is not None and self._late.are_queued:
-            self._result(_Call(None))
+        """Write the rows of all that is acknowledged by now; what has none then is tried again.
+
+        Raises:
+            StorageError: of a kind that was not expected.
+        """
+        if self._late is not None and self._late.are_owed:
+            result = self._result(_Call(None))
+            if isinstance(result, Exception):
+                raise result
 
     def await_rows(self) -> None:
         """Wait, for a moment at most, for the rows of all that any receiver has acknowledged."""
@@ -106,14 +113,13 @@ class InstanceRecorder:
         Raises:
             DatabaseUnavailable: still no answer; the rest stays remembered.
         """
-        if self._late is not None and self._late.are_owed:
-            self._result(_Call(None))
         self._unsettled.settle()
 
     def close(self) -> None:
         """Give back what is held open, when nothing more comes in."""
         if self._late is not None:
-            self.write_late()
+            with suppress(StorageError):  # receipts stay for whoever starts next
+                self.write_late()
             with self._lock:
                 self._late.close()
         self._files.close()
@@ -160,20 +166,31 @@ class InstanceRecorder:
         return error
 
     def _lead(self) -> None:
-        """Record the front of the queue, and hand the lead on: perhaps to the own call."""
+        """Record the front of the queue, and hand the lead on: perhaps to the own call.
+
+        Never raises, for that call may still be queued: its caller has to stay until its end.
+        """
         with self._lock:
-            batch = self._next_batch()
             if self._late is not None:
                 self._late.turn()
+            batch = self._next_batch()
+        results: Sequence[StoreOutcome | Exception]
         try:
-            results: Sequence[StoreOutcome | Exception] = self._recorded(batch)
-        except BaseException as error:
-            # Also for what is no Exception: nobody may wait for ever.
-            text = f"recording failed: {type(error).__name__}"
-            results = [StorageError(text) for _ in batch]
-            raise
+            results = self._recorded(batch)
+        except BaseException as error:  # noqa: BLE001 -- each caller gets it; nobody waits for ever
+            results = [_unexpected(error)] * len(batch)
+        try:
+            self._write_down(batch, results)
         finally:
             self._hand_on(batch, results)
+
+    def _write_down(
+        self, batch: Sequence[_Queued], results: Sequence[StoreOutcome | Exception]
+    ) -> None:
+        # Before the calls end: whoever waits for late rows may count on them.
+        for row, result in zip(batch, results, strict=True):
+            if isinstance(row, LateRow) and self._late is not None:
+                self._late.written(row, result)
 
     def _next_batch(self) -> list[_Queued]:
         """Take calls off the queue; what came later under the same UID waits for the next batch."""
@@ -191,17 +208,12 @@ class InstanceRecorder:
     def _hand_on(
         self, batch: Sequence[_Queued], results: Sequence[StoreOutcome | Exception]
     ) -> None:
-        done = list(zip(batch, results, strict=True))
-        # Before the calls: whoever waits for late rows may count on them.
-        for row, result in done:
-            if isinstance(row, LateRow) and self._late is not None:
-                self._late.written(row, result)
         with self._lock:
             following = next((one for one in self._queue if isinstance(one, _Call)), None)
             self._is_led = following is not None
         if following is not None:
             following.waiting.release()
-        for call, result in done:
+        for call, result in zip(batch, results, strict=True):
             if isinstance(call, _Call):
                 call.result = result
                 call.waiting.release()
@@ -219,3 +231,9 @@ class InstanceRecorder:
         except StorageError as error:
             return [error] * len(incoming)
         return record_instances(self._db, incoming, self._known, self._files.former_digest)
+
+
+def _unexpected(error: BaseException) -> StorageError:
+    unexpected = StorageError(f"recording failed: {type(error).__name__}")
+    unexpected.__cause__ = error
+    return unexpected

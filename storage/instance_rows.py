@@ -120,6 +120,9 @@ def _record(
     _check_study(session, known, incoming)
     if known.dataset_digest == incoming.dataset_digest:
         return StoreOutcome.DUPLICATE
+    if incoming.is_late and known.received_at > incoming.received_at:
+        _keep_older(session, study, known, incoming)
+        return StoreOutcome.DUPLICATE
     if not is_own:
         _keep_aside(session, study, known, incoming)
     for name, value in columns.items():
@@ -144,24 +147,45 @@ def _keep_aside(
 ) -> None:
     """Name the file that the row will point to no more, and tell it in the audit trail."""
     was_complete = study.state in (StudyState.READY, StudyState.ROUTED)
+    _replaced(session, study, known, incoming, study.generation + was_complete)
+
+
+def _keep_older(
+    session: Session, study: Study, known: Instance, incoming: IncomingInstance
+) -> None:
+    """The same for a version that got its turn only after a newer one."""
+    is_named = exists().where(ReplacedInstance.path == str(incoming.path))
+    if not session.scalar(select(is_named)):
+        _replaced(session, study, incoming, known, study.generation)
+
+
+def _replaced(
+    session: Session,
+    study: Study,
+    older: Instance | IncomingInstance,
+    newer: Instance | IncomingInstance,
+    generation: int,
+) -> None:
     replaced = ReplacedInstance(
         study_instance_uid=study.study_instance_uid,
-        sop_instance_uid=known.sop_instance_uid,
-        path=known.path,
-        dataset_digest=known.dataset_digest,
-        generation=study.generation + was_complete,
-        replaced_at=incoming.received_at,
+        sop_instance_uid=older.sop_instance_uid,
+        path=str(older.path),
+        dataset_digest=older.dataset_digest,
+        generation=generation,
+        replaced_at=newer.received_at,
     )
     session.add(replaced)
+    incoming = newer if isinstance(newer, IncomingInstance) else older
+    assert isinstance(incoming, IncomingInstance)
     detail = {
         "study": uid_tag(study.study_instance_uid),
         "series": uid_tag(incoming.series.series_instance_uid),
-        "instance": uid_tag(known.sop_instance_uid),
-        "before": known.dataset_digest[:DIGEST_SHOWN],
-        "after": incoming.dataset_digest[:DIGEST_SHOWN],
+        "instance": uid_tag(older.sop_instance_uid),
+        "before": older.dataset_digest[:DIGEST_SHOWN],
+        "after": newer.dataset_digest[:DIGEST_SHOWN],
     }
     told = {"event": "instance_replaced", "outcome": "success", "detail": detail}
-    session.add(Audit(at=incoming.received_at, actor=incoming.calling_ae_title, **told))
+    session.add(Audit(at=newer.received_at, actor=incoming.calling_ae_title, **told))
 
 
 def _check_study(session: Session, known: Instance, incoming: IncomingInstance) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from storage.database import Database
 from storage.dicom_records import IncomingInstance, InstanceRecord, StoreOutcome
-from storage.dicom_tables import Instance, Series
+from storage.dicom_tables import Instance, ReplacedInstance, Series
 from storage.errors import (
     Contended,
     DatabaseUnavailable,
@@ -189,9 +189,11 @@ def instances_of_series(db: Database, series_instance_uid: str) -> tuple[Instanc
 
 
 def is_kept(db: Database, path: PurePosixPath) -> bool:
-    """Whether an instance, received or our own result, has its dataset in this very file."""
+    """Whether an instance, received or our own result, has or had its dataset in this very file."""
+    has = exists().where(Instance.path == str(path))
+    had = exists().where(ReplacedInstance.path == str(path))
     with db.read() as session:
-        return bool(session.scalar(select(exists().where(Instance.path == str(path)))))
+        return bool(session.scalar(select(has | had)))
 
 
 def is_own_sop_instance(db: Database, sop_instance_uid: str) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from storage.acknowledged import settled
 from storage.database import Database
@@ -19,7 +19,9 @@ from storage.instance_files import InstanceFiles
 from storage.receipts import Page, Receipts
 
 GATHER_S = 0.05
-MOST_QUEUED = 256
+MOST_QUEUED = 63
+
+"""With the call that has to wait they make one batch of the recorder."""
 
 Told = Callable[[str], None]
 """Hears what an instance came to: a `StoreOutcome`, or "quarantined"."""
@@ -49,6 +51,7 @@ class LateRows:
         self._write = write
         self._lock = threading.Lock()
         self._queued = 0
+        self._is_behind = False
         self._not_written: list[LateRow] = []
         self._is_waiting = threading.Event()
         self._closing = threading.Event()
@@ -66,17 +69,16 @@ class LateRows:
 
     def acknowledged(self, incoming: IncomingInstance, told: Told) -> LateRow | None:
         """Give a receipt and return what is to be queued; None: the row has to come first."""
-        if self._not_written or self._queued >= MOST_QUEUED:
+        if self._is_behind or self._queued >= MOST_QUEUED or self._closing.is_set():
             return None
+        incoming = replace(incoming, is_late=True)
         try:
+            self._begin_writing()
             with self._lock:
                 page = self._receipts.add(incoming)
                 self._queued += 1
-        except OSError:
+        except (OSError, RuntimeError):
             return None  # whatever it is, the long way meets it, and says so
-        if self._writer is None or not self._writer.is_alive():
-            self._writer = threading.Thread(target=self._run, name="late-rows", daemon=True)
-            self._writer.start()
         self._is_waiting.set()
         return LateRow(incoming, page, told)
 
@@ -91,14 +93,16 @@ class LateRows:
             if not isinstance(result, StoreOutcome | StorageError):
                 raise StorageError("a row was not written")
             outcome = settled(self._db, self._files, row.incoming, result)
-        except StorageError:
+        except Exception:  # noqa: BLE001 -- whatever it is, what was acknowledged is not let go
             with self._lock:
                 self._queued -= 1
                 self._not_written.append(row)
+                self._is_behind = True
             return
         with self._lock:
             self._queued -= 1
             self._receipts.settled(row.page)
+            self._is_behind = self._is_behind and bool(self._queued or self._not_written)
         row.told("quarantined" if isinstance(outcome, Quarantined) else outcome.value)
 
     def to_try_again(self) -> list[LateRow]:
@@ -114,6 +118,12 @@ class LateRows:
         self._is_waiting.set()
         with self._lock:
             self._receipts.close()
+
+    def _begin_writing(self) -> None:
+        """Start the writing thread; raises RuntimeError, where there can be no more threads."""
+        if self._writer is None or not self._writer.is_alive():
+            self._writer = threading.Thread(target=self._run, name="late-rows", daemon=True)
+            self._writer.start()
 
     def _run(self) -> None:
         while not self._closing.is_set():

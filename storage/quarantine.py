@@ -67,7 +67,11 @@ def quarantine(
         added = insert_new(session, QuarantinedInstance, values)
         if added is not None:
             session.add(audit_line(added, "instance_quarantined", incoming.calling_ae_title))
-            return Quarantined(added.id, conflict)
+            session.flush()
+    # Not before the commit: killed in between, an acknowledged file would be nobody's.
+    files.discard(incoming.path)
+    if added is not None:
+        return Quarantined(added.id, conflict)
     # Another association was first with the same content: its file is the one.
     files.discard(aside)
     return Quarantined(_id_of(db, incoming) or 0, conflict)

@@ -22,6 +22,7 @@ from storage.dicom_records import (
     SeriesHeader,
     StudyHeader,
 )
+from storage.errors import StorageError
 
 _CHECK_DIGITS = 8
 _MOST_KNOWN = 64
@@ -59,11 +60,29 @@ class ReceiptWriter:
 
 
 def read_receipts(content: bytes) -> Iterator[IncomingInstance]:
-    """Yield the instances of the lines that are whole."""
+    """Yield the instances of the lines that are whole.
+
+    Raises:
+        StorageError: a line is whole, and not of this version.
+    """
+    for given in _whole(content):
+        try:
+            yield _incoming(given)
+        except (KeyError, TypeError, ValueError):
+            raise StorageError("a receipt of another version") from None
+
+
+def receipt_paths(content: bytes) -> Iterator[str]:
+    """Yield the paths of the files that the lines stand for, whichever version wrote them."""
+    for given in _whole(content):
+        yield str(given.get("path", ""))
+
+
+def _whole(content: bytes) -> Iterator[Mapping[str, Any]]:
     for line in content.split(b"\n"):
         check, _, text = line.partition(b" ")
         if len(check) == _CHECK_DIGITS and check == b"%08x" % crc32(text):
-            yield _incoming(json.loads(text))
+            yield json.loads(text)
 
 
 def _own(incoming: IncomingInstance) -> dict[str, Any]:
@@ -79,6 +98,7 @@ def _own(incoming: IncomingInstance) -> dict[str, Any]:
         "association_id": incoming.association_id,
         "is_own_result": incoming.is_own_result,
         "received_at": incoming.received_at.isoformat(),
+        "is_late": incoming.is_late,
     }
 
 

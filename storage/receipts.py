@@ -20,10 +20,11 @@ from pathlib import Path
 
 from storage.dicom_records import IncomingInstance
 from storage.durable import file_errors, make_private_dir
-from storage.receipt_text import ReceiptWriter, read_receipts
+from storage.receipt_text import ReceiptWriter, receipt_paths
 
 FOLDER = "receipts"
 SUFFIX = ".receipts"
+_CLOSED = -1
 _LOOK_AGAIN_S = 0.005
 _FRESH_S = 5.0
 _NEW_PAGE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
@@ -55,12 +56,14 @@ class Page:
 
     def close(self) -> None:
         """Give the lock back; the file goes, unless somebody has to see to its receipts."""
-        try:
+        descriptor, self._descriptor = self._descriptor, _CLOSED
+        if descriptor == _CLOSED:
+            return
+        with suppress(OSError):  # what stays says once more what is known already
             if not self.unsettled:
-                with suppress(OSError):  # then it is told once more what is known already
-                    self._path.unlink()
-        finally:
-            os.close(self._descriptor)
+                self._path.unlink()
+        with suppress(OSError):
+            os.close(descriptor)
 
 
 class Receipts:
@@ -137,10 +140,10 @@ def _is_fresh(page: Path) -> bool:
 def paths_in_receipts(data_dir: Path) -> frozenset[str]:
     """Return the paths of all instances that a receipt names: a row may still be missing."""
     with file_errors():
-        return frozenset(str(one.path) for one in _all_receipts(data_dir))
+        return frozenset(_all_paths(data_dir))
 
 
-def _all_receipts(data_dir: Path) -> Iterator[IncomingInstance]:
+def _all_paths(data_dir: Path) -> Iterator[str]:
     for page in pages(data_dir):
         with suppress(FileNotFoundError):  # settled in between
-            yield from read_receipts(page.read_bytes())
+            yield from receipt_paths(page.read_bytes())

@@ -38,6 +38,11 @@ class TrackedAssociation:
     met_full_disk: bool = False
     _counting: threading.Lock = field(default_factory=threading.Lock)
 
+    def counted(self) -> dict[str, int]:
+        """How many came to what, so far."""
+        with self._counting:
+            return dict(self.outcomes)
+
     def count(self, outcome: str) -> None:
         """One more instance came to this; from any thread."""
         with self._counting:
@@ -111,7 +116,7 @@ class AssociationTracker:
             calling_ae_title=tracked.caller.calling_ae_title,
             address=tracked.caller.address,
             end=end,
-            instances=dict(tracked.outcomes),
+            instances=tracked.counted(),
         )
         if tracked.association_id is not None:
             pending = _PendingEnd(tracked, tracked.association_id, end, datetime.now(UTC))
@@ -149,7 +154,7 @@ class AssociationTracker:
 
     def _audit(self, pending: _PendingEnd) -> None:
         detail = {"association_id": str(pending.association_id), "end": pending.end}
-        detail |= {name: str(number) for name, number in pending.tracked.outcomes.items()}
+        detail |= {name: str(number) for name, number in pending.tracked.counted().items()}
         record_audit(
             self._db,
             event="dicom_instances_transferred",

@@ -67,6 +67,7 @@ class Listener:
         self._book = RejectionBook(db)
         self._tracker = AssociationTracker(db, on_change, receiver)
         self._recorder = InstanceRecorder(db, files, _receipts(settings, files))
+        self._store = StoreHandler(settings, db, files, self._tracker, self._recorder)
         self._limits = limits or SharedFile()
         slots = AssociationSlots(settings.receive.max_associations, self._limits)
         senders = SenderPolicy(settings.receive, self._limits)
@@ -75,7 +76,7 @@ class Listener:
             receive=settings.receive,
             gate=AdmissionGate(settings, self._book, files, served, slots, senders),
             tracker=self._tracker,
-            store=StoreHandler(settings, db, files, self._tracker, self._recorder),
+            store=self._store,
             desk=ServiceDesk(served),
             agreements=Agreements(),
             pause=self._stopping.wait,
@@ -123,6 +124,8 @@ class Listener:
             acceptor.stop_serving(_LAST_INSTANCE_S)
         self._stop.set()
         self._housekeeping.join()
+        # Rows before the ends of the associations that brought them.
+        self._store.write_late_rows()
         self._tracker.tick()
         self._recorder.close()
         self._write_rejections()
@@ -146,6 +149,7 @@ class Listener:
     def _keep_house(self) -> None:
         while not self._stop.wait(self._housekeeping_s):
             try:
+                self._store.write_late_rows()
                 self._tracker.tick()
                 self._recorder.settle()
                 self._book.write()

@@ -32,7 +32,7 @@ from tests.peers.ports import wait_until
 def running(start_listener: StartListener, monkeypatch: pytest.MonkeyPatch) -> Running:
     """A listener that puts rows off until somebody asks."""
     monkeypatch.setattr(storage.late_rows, "GATHER_S", 600.0)
-    monkeypatch.setattr("storage.instance_recorder.InstanceRecorder.settle", lambda _self: None)
+    monkeypatch.setattr("node.receive.listener.Listener._keep_house", lambda _self: None)
     return start_listener(_settings())
 
 

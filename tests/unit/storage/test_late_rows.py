@@ -173,7 +173,7 @@ def test_a_row_that_cannot_be_written_is_tried_again_and_senders_hear_of_it(
             node.record(3)
     assert node.files.absolute(acknowledged.path).exists()
     assert len(pages(node.files.data_dir)) == 1
-    node.recorder.settle()
+    node.recorder.write_late()
     assert node.numbers() == [1, 2]
     node.record(3)
     assert node.numbers() == [1, 2]
@@ -193,7 +193,7 @@ def test_an_older_version_that_had_to_wait_does_not_replace_a_newer_one(
         node.recorder.write_late()
     newer = kept(node.files, incoming(2, content="newer", association_id=node.association_id))
     assert node.recorder.record(newer, node.tell) is StoreOutcome.REPLACED
-    node.recorder.settle()
+    node.recorder.write_late()
     assert instances_of_series(node.db, SERIES)[-1].path == newer.path
 
 
@@ -210,7 +210,7 @@ def test_a_commit_whose_answer_was_lost_does_not_cost_the_file(
 
         patch.setattr("storage.instance_recorder.record_instances", cut_off)
         node.recorder.write_late()
-    node.recorder.settle()
+    node.recorder.write_late()
     assert instances_of_series(node.db, SERIES)[-1].path == acknowledged.path
     assert node.files.absolute(acknowledged.path).exists()
     assert not pages(node.files.data_dir)
@@ -223,9 +223,9 @@ def test_an_unexpected_error_costs_no_late_row(
     node.record(2)
     with monkeypatch.context() as patch:
         patch.setattr("storage.instance_recorder.record_instances", lambda *_: 1 / 0)
-        with pytest.raises(ZeroDivisionError):
+        with pytest.raises(StorageError, match="ZeroDivisionError"):
             node.recorder.write_late()
-    node.recorder.settle()
+    node.recorder.write_late()
     assert node.numbers() == [1, 2]
 
 
@@ -277,7 +277,76 @@ def test_late_rows_come_when_postgresql_is_back(files: InstanceFiles) -> None:
         with pytest.raises(DatabaseUnavailable):
             node.record(3)
         server.restart()
-        node.recorder.settle()
+        node.recorder.write_late()
         assert node.numbers() == [1, 2]
         node.recorder.close()
         db.close()
+
+
+def test_a_contradiction_is_not_lost_when_the_database_goes_away_in_between(
+    node: _Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node.record(1)
+    stranger = node.record(2)
+    elsewhere = incoming(2, study="1.2.9", series="1.2.9.1")
+    record_instance(node.db, replace(elsewhere, sop_instance_uid=stranger.sop_instance_uid))
+    with monkeypatch.context() as patch:
+        away = DatabaseUnavailable("the database is away")
+        patch.setattr("storage.quarantine.insert_new", lambda *_: (_ for _ in ()).throw(away))
+        node.recorder.write_late()
+    assert node.files.absolute(stranger.path).exists()
+    assert pages(node.files.data_dir)
+    node.recorder.write_late()
+    assert quarantine_count(node.db) == 1
+    assert not node.files.absolute(stranger.path).exists()
+    assert not pages(node.files.data_dir)
+
+
+def test_more_rows_than_one_batch_holds_and_an_unexpected_error_leave_the_lead_free(
+    node: _Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage.late_rows, "MOST_QUEUED", 200)
+    for number in range(1, 151):
+        node.record(number)
+    with monkeypatch.context() as patch:
+        patch.setattr("storage.instance_recorder.record_instances", lambda *_: 1 / 0)
+        with pytest.raises(StorageError):
+            node.recorder.record(kept(node.files, incoming(1, study="1.2.8", series="1.2.8.1")))
+    node.recorder.write_late()
+    assert node.numbers() == list(range(1, 151))
+    assert node.told == {"stored": 150}
+
+
+def test_an_error_while_a_row_is_seen_to_leaves_the_lead_free_and_the_row_owed(
+    node: _Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node.record(1)
+    node.record(2)
+    with monkeypatch.context() as patch:
+        patch.setattr("storage.late_rows.settled", lambda *_: 1 / 0)
+        node.recorder.write_late()
+    assert node.told == {"stored": 1}
+    node.recorder.write_late()
+    assert node.numbers() == [1, 2]
+    assert not pages(node.files.data_dir)
+
+
+def test_a_closed_recorder_acknowledges_nothing_by_a_receipt(node: _Node) -> None:
+    node.record(1)
+    node.recorder.close()
+    node.record(2)
+    assert node.numbers() == [1, 2]
+    assert not pages(node.files.data_dir)
+
+
+def test_where_no_thread_can_be_started_rows_come_first(
+    node: _Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_left(_self: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    node.record(1)
+    monkeypatch.setattr("threading.Thread.start", none_left)
+    node.record(2)
+    assert node.numbers() == [1, 2]
+    assert not pages(node.files.data_dir)

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
+from zlib import crc32
 
 import pytest
 from hypothesis import given
@@ -20,7 +21,7 @@ from storage.quarantine import quarantine_count
 from storage.receipt_text import ReceiptWriter, read_receipts
 from storage.receipts import Receipts, await_settled, pages, paths_in_receipts
 from storage.studies import get_study
-from tests.unit.storage.samples import PATIENT, SERIES, STUDY, incoming, receive
+from tests.unit.storage.samples import PATIENT, SERIES, STUDY, after, incoming, receive
 
 
 @pytest.fixture
@@ -152,6 +153,51 @@ def test_what_has_its_row_already_is_not_recorded_again(db: Database, files: Ins
     assert record_abandoned(db, files) == Found()
     assert [one.path for one in instances_of_series(db, SERIES)] == [known.path, newer.path]
     assert all(files.absolute(one.path).exists() for one in (known, older, newer))
+
+
+def test_a_receipt_of_an_older_version_does_not_take_the_row_from_a_newer_one(
+    db: Database, files: InstanceFiles
+) -> None:
+    receive(db, kept(files, incoming(1)))
+    older = kept(files, incoming(2, content="older", received_at=after(1)))
+    newer = kept(files, incoming(2, content="newer", received_at=after(2)))
+    receive(db, newer)
+    _abandon(files, older)
+    record_abandoned(db, files)
+    assert instances_of_series(db, SERIES)[-1].path == newer.path
+    assert files.absolute(older.path).exists()
+    assert sweep_orphans(db, files, older_than=None) == 0
+    _abandon(files, older)
+    assert record_abandoned(db, files) == Found()
+
+
+def test_in_whatever_order_pages_are_found_the_newest_version_has_the_row(
+    db: Database, files: InstanceFiles
+) -> None:
+    receive(db, kept(files, incoming(1)))
+    versions = [
+        kept(files, incoming(2, content=str(second), received_at=after(second)))
+        for second in range(8)
+    ]
+    for one in versions:
+        _abandon(files, one)
+    assert record_abandoned(db, files) == Found(recorded=8)
+    assert instances_of_series(db, SERIES)[-1].path == versions[-1].path
+    assert all(files.absolute(one.path).exists() for one in versions)
+
+
+def test_a_receipt_of_another_version_stays_and_holds_no_other(
+    db: Database, files: InstanceFiles
+) -> None:
+    receive(db, kept(files, incoming(1)))
+    sent = kept(files, incoming(2))
+    _abandon(files, sent)
+    strange = b'{"path": "instances/1.2/3.dcm", "colour": "blue"}'
+    page = files.data_dir / "receipts" / "0.receipts"
+    page.write_bytes(b"%08x %s\n" % (crc32(strange), strange))
+    assert record_abandoned(db, files) == Found(recorded=1, left=1)
+    assert pages(files.data_dir) == (page,)
+    assert paths_in_receipts(files.data_dir) == {"instances/1.2/3.dcm"}
 
 
 def test_a_duplicate_goes_and_a_contradiction_is_kept_aside(
