@@ -65,7 +65,7 @@ class InstanceRecorder:
         self._lock = threading.Lock()
         self._queue: deque[_Queued] = deque()
         self._is_led = False
-        self._late = None if receipts is None else LateRows(db, files, receipts, self.write_late)
+        self._late = None if receipts is None else LateRows(db, files, receipts, self._write_owed)
 
     def record(self, incoming: IncomingInstance, told: Told = _untold) -> StoreOutcome:
         """Record one instance that lies at its place (`IncomingFile.keep`); wait until it is safe.
@@ -94,12 +94,17 @@ class InstanceRecorder:
         """Write the rows of all that is acknowledged by now; what has none then is tried again.
 
         Raises:
-            StorageError: of a kind that was not expected.
+            StorageError: why some have none, once for each reason; a database away is told to
+                senders.
         """
+        self._write_owed()
+        failure = None if self._late is None else self._late.new_failure()
+        if failure is not None:
+            raise failure
+
+    def _write_owed(self) -> None:
         if self._late is not None and self._late.are_owed:
-            result = self._result(_Call(None))
-            if isinstance(result, Exception):
-                raise result
+            self._result(_Call(None))
 
     def await_rows(self) -> None:
         """Wait, for a moment at most, for the rows of all that any receiver has acknowledged."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from storage.acknowledged import settled
 from storage.database import Database
 from storage.dicom_records import IncomingInstance, StoreOutcome
-from storage.errors import Quarantined, StorageError
+from storage.errors import DatabaseUnavailable, OutOfSpace, Quarantined, StorageError
 from storage.instance_files import InstanceFiles
 from storage.receipts import Page, Receipts
 
@@ -52,6 +52,8 @@ class LateRows:
         self._lock = threading.Lock()
         self._queued = 0
         self._is_behind = False
+        self._failure: StorageError | None = None
+        self._last_told = ""
         self._not_written: list[LateRow] = []
         self._is_waiting = threading.Event()
         self._closing = threading.Event()
@@ -93,17 +95,20 @@ class LateRows:
             if not isinstance(result, StoreOutcome | StorageError):
                 raise StorageError("a row was not written")
             outcome = settled(self._db, self._files, row.incoming, result)
-        except Exception:  # noqa: BLE001 -- whatever it is, what was acknowledged is not let go
-            with self._lock:
-                self._queued -= 1
-                self._not_written.append(row)
-                self._is_behind = True
+        except Exception as error:  # noqa: BLE001 -- what was acknowledged is not let go
+            self._owe(row, error)
             return
         with self._lock:
             self._queued -= 1
             self._receipts.settled(row.page)
             self._is_behind = self._is_behind and bool(self._queued or self._not_written)
         row.told("quarantined" if isinstance(outcome, Quarantined) else outcome.value)
+
+    def new_failure(self) -> StorageError | None:
+        """Return why rows could not be written, once for each reason; a database away is none."""
+        with self._lock:
+            failure, self._failure = self._failure, None
+        return failure
 
     def to_try_again(self) -> list[LateRow]:
         """Return the rows that could not be written, for the queue."""
@@ -118,6 +123,19 @@ class LateRows:
         self._is_waiting.set()
         with self._lock:
             self._receipts.close()
+
+    def _owe(self, row: LateRow, error: Exception) -> None:
+        with self._lock:
+            self._queued -= 1
+            self._not_written.append(row)
+            self._is_behind = True
+            # Only texts of ours are known to hold no patient data.
+            reason = str(error) if isinstance(error, StorageError) else type(error).__name__
+            text = f"a late row was not written: {reason}"
+            if not isinstance(error, DatabaseUnavailable | OutOfSpace) and text != self._last_told:
+                self._last_told = text
+                self._failure = StorageError(text)
+                self._failure.__cause__ = error
 
     def _begin_writing(self) -> None:
         """Start the writing thread; raises RuntimeError, where there can be no more threads."""
