@@ -14,6 +14,7 @@ import threading
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 from storage.database import Database
 from storage.dicom_records import IncomingInstance, StoreOutcome
@@ -224,9 +225,9 @@ class InstanceRecorder:
                 call.waiting.release()
 
     def _recorded(self, batch: Sequence[_Queued]) -> Sequence[StoreOutcome | Exception]:
-        incoming = [one.incoming for one in batch if one.incoming is not None]
-        found = iter(self._of(incoming))
-        return [StoreOutcome.STORED if one.incoming is None else next(found) for one in batch]
+        given = [_given(one) for one in batch]
+        found = iter(self._of([one for one in given if one is not None]))
+        return [StoreOutcome.STORED if one is None else next(found) for one in given]
 
     def _of(self, incoming: list[IncomingInstance]) -> Sequence[StoreOutcome | Exception]:
         if not incoming:
@@ -236,6 +237,11 @@ class InstanceRecorder:
         except StorageError as error:
             return [error] * len(incoming)
         return record_instances(self._db, incoming, self._known, self._files.former_digest)
+
+
+def _given(one: _Queued) -> IncomingInstance | None:
+    # Here, and not where it is acknowledged: the sender waits there.
+    return replace(one.incoming, is_late=True) if isinstance(one, LateRow) else one.incoming
 
 
 def _unexpected(error: BaseException) -> StorageError:

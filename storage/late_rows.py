@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from storage.acknowledged import settled
 from storage.database import Database
@@ -73,7 +73,6 @@ class LateRows:
         """Give a receipt and return what is to be queued; None: the row has to come first."""
         if self._is_behind or self._queued >= MOST_QUEUED or self._closing.is_set():
             return None
-        incoming = replace(incoming, is_late=True)
         try:
             self._begin_writing()
             with self._lock:

@@ -28,6 +28,9 @@ _CHECK_DIGITS = 8
 _MOST_KNOWN = 64
 
 
+_Key = tuple[int, int, str, str, str, int | None, bool]
+
+
 class _Known(NamedTuple):
     """The text of two headers; as long as they are held here, nothing else has their identity."""
 
@@ -37,23 +40,30 @@ class _Known(NamedTuple):
 
 
 class ReceiptWriter:
-    """Writes the lines of one process; slice after slice, study and series are the same."""
+    """Writes the lines of one process; slice after slice, most of the text is the same."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[tuple[int, int], _Known] = OrderedDict()
+        self._known: OrderedDict[_Key, _Known] = OrderedDict()
 
     def line(self, incoming: IncomingInstance) -> bytes:
         """Return the receipt of an instance."""
-        headers = self._headers(incoming.study, incoming.series)
-        content = f"{headers}, {json.dumps(_own(incoming))[1:]}".encode("ascii")
+        content = f"{self._shared(incoming)}, {_own(incoming)}}}".encode("ascii")
         return b"%08x %s\n" % (crc32(content), content)
 
-    def _headers(self, study: StudyHeader, series: SeriesHeader) -> str:
-        key = id(study), id(series)
+    def _shared(self, incoming: IncomingInstance) -> str:
+        key = (
+            id(incoming.study),
+            id(incoming.series),
+            incoming.sop_class_uid,
+            incoming.transfer_syntax_uid,
+            incoming.calling_ae_title,
+            incoming.association_id,
+            incoming.is_own_result,
+        )
         known = self._known.get(key)
         if known is None:
-            text = json.dumps({"study": asdict(study), "series": asdict(series)})[:-1]
-            known = self._known[key] = _Known(study, series, text)
+            text = _shared_text(incoming)
+            known = self._known[key] = _Known(incoming.study, incoming.series, text)
             if len(self._known) > _MOST_KNOWN:
                 self._known.popitem(last=False)
         return known.text
@@ -85,21 +95,31 @@ def _whole(content: bytes) -> Iterator[Mapping[str, Any]]:
             yield json.loads(text)
 
 
-def _own(incoming: IncomingInstance) -> dict[str, Any]:
-    return {
-        "sop_instance_uid": incoming.sop_instance_uid,
+def _shared_text(incoming: IncomingInstance) -> str:
+    """Return what all instances have in common that a series gets over one association."""
+    shared = {
+        "study": asdict(incoming.study),
+        "series": asdict(incoming.series),
         "sop_class_uid": incoming.sop_class_uid,
         "transfer_syntax_uid": incoming.transfer_syntax_uid,
-        "instance_number": incoming.instance_number,
-        "path": str(incoming.path),
-        "size_bytes": incoming.size_bytes,
-        "dataset_digest": incoming.dataset_digest,
         "calling_ae_title": incoming.calling_ae_title,
         "association_id": incoming.association_id,
         "is_own_result": incoming.is_own_result,
-        "received_at": incoming.received_at.isoformat(),
-        "is_late": incoming.is_late,
     }
+    return json.dumps(shared)[:-1]
+
+
+def _own(incoming: IncomingInstance) -> str:
+    """Return what is of the one instance alone; made without a mapping, for it is made often."""
+    number = incoming.instance_number
+    return (
+        f'"sop_instance_uid": {json.dumps(incoming.sop_instance_uid)}, '
+        f'"instance_number": {"null" if number is None else number}, '
+        f'"path": {json.dumps(str(incoming.path))}, '
+        f'"size_bytes": {incoming.size_bytes}, '
+        f'"dataset_digest": {json.dumps(incoming.dataset_digest)}, '
+        f'"received_at": {json.dumps(incoming.received_at.isoformat())}'
+    )
 
 
 def _incoming(given: Mapping[str, Any]) -> IncomingInstance:

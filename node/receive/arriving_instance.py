@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 from node.receive.dataset_structure import DeflatedWalk, walk_over
@@ -42,6 +43,7 @@ class ArrivingInstance:
         self._data_set = DatasetDigest()
         self._walk = walk_over(transfer_syntax_uid, IDENTITY_TAGS)
         self._first = b""
+        self._header: InstanceHeader | None = None
 
     @property
     def inflated_bytes(self) -> int:
@@ -70,6 +72,10 @@ class ArrivingInstance:
         self._walk.take(fragment)
         self._data_set.take(fragment)
         self._size += len(fragment)
+        if self._header is None and self._walk.is_identified:
+            # While the rest comes; what is wrong is told when all has come.
+            with suppress(StoreRefused):
+                self._header = self._read_header()
 
     def finish(self) -> tuple[InstanceHeader, ContentDigest]:
         """Return whose instance this is, and its digest.
@@ -80,6 +86,9 @@ class ArrivingInstance:
         if self._first == _GROUP_2:
             raise StoreRefused(StoreFailure.UNREADABLE)
         self._walk.finish()
-        header = header_of(self._walk.elements, self._transfer_syntax_uid)
+        header = self._header or self._read_header()
         digest = ContentDigest(self._size, self._data_set.text())
         return header, digest
+
+    def _read_header(self) -> InstanceHeader:
+        return header_of(self._walk.elements, self._transfer_syntax_uid)

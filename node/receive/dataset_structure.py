@@ -251,6 +251,11 @@ class DeflatedWalk:
         """The wanted elements that have come."""
         return self._walk.elements
 
+    @property
+    def is_identified(self) -> bool:
+        """Whether all of them have come that will come."""
+        return self._walk.is_identified
+
     def take(self, fragment: memoryview) -> None:
         """Follow the next bytes; raises `StoreRefused` where they are no deflated data set."""
         data: bytes | memoryview = fragment

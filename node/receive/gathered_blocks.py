@@ -1,8 +1,9 @@
 """The fragments of a data set, gathered into blocks: what is done to a byte is done per block.
 
 Fragments are as large as the sender likes, and they begin and end anywhere. A block ends where a
-page of the file ends, so that no page is written twice, and its part of the data set is a power
-of two long, which BLAKE3 takes fastest. That saves more than the copy costs.
+page of the file ends, so that no page is written twice, and its part of the data set is whole
+steps long, which BLAKE3 takes fastest. That saves more than the copy costs. What has come is not
+held back until a block is full: when the last fragment is here, the sender waits for the answer.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
+STEP_BYTES = 1 << 14
 BLOCK_BYTES = 1 << 17
+_WORTH_A_BLOCK_BYTES = 1 << 16
 LONGEST_HEAD = 1 << 12
 
 
@@ -34,21 +37,21 @@ def gathered(
     `content` lags behind `data_set` by the length of the head, but for the last block. As soon as
     `is_due`, what is here is a block, however little it is.
     """
-    first, last = len(head), len(head) + BLOCK_BYTES
+    first = at = len(head)
     buffer[:first] = head
-    at = first
     for fragment in fragments:
-        while at + len(fragment) >= last:
-            room = last - at
-            buffer[at:last] = fragment[:room]
-            yield Block(buffer[:BLOCK_BYTES], buffer[first:last])
-            fragment = fragment[room:]
-            buffer[:first] = buffer[BLOCK_BYTES:last]
-            at = first
-        end = at + len(fragment)
-        buffer[at:end] = fragment
-        at = end
+        while fragment:
+            taken = min(len(fragment), len(buffer) - at)
+            buffer[at : at + taken] = fragment[:taken]
+            at, fragment = at + taken, fragment[taken:]
+            if at - first < _WORTH_A_BLOCK_BYTES:
+                continue
+            length = (at - first) // STEP_BYTES * STEP_BYTES
+            yield Block(buffer[:length], buffer[first : first + length])
+            left = at - length
+            buffer[:left] = buffer[length:at]
+            at = left
         if is_due():
             yield Block(buffer[:at], buffer[first:at])
-            at, first, last = 0, 0, BLOCK_BYTES
+            at = first = 0
     yield Block(buffer[:at], buffer[first:at])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from node.receive.gathered_blocks import BLOCK_BYTES, block_buffer, gathered
+from node.receive.gathered_blocks import BLOCK_BYTES, STEP_BYTES, block_buffer, gathered
 
 _PAGE = 4096
 _BUFFER = block_buffer()
@@ -41,7 +41,15 @@ def test_blocks_are_the_file_and_all_but_the_last_end_at_a_page(
         ends.append((len(written), len(block.data_set)))
     assert data_set == b"".join(fragments)
     assert written == head + data_set
-    assert all(end % _PAGE == 0 and length == BLOCK_BYTES for end, length in ends[:-1])
+    assert all(end % _PAGE == 0 and length % STEP_BYTES == 0 for end, length in ends[:-1])
+    assert all(0 < length <= BLOCK_BYTES for _, length in ends[:-1])
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(1 << 16, 2 * BLOCK_BYTES), min_size=1, max_size=6))
+def test_of_large_fragments_little_is_left_for_the_end(lengths: list[int]) -> None:
+    *_, last = gathered(b"head", _fragments(lengths), _BUFFER, lambda: False)
+    assert len(last.data_set) < 1 << 16
 
 
 @settings(max_examples=30, deadline=None)
