@@ -15,8 +15,8 @@ from typing import Protocol
 import structlog
 
 _NO_DESCRIPTOR_PAUSE_S = 0.1
-_POLITENESS_S = 0.001
-_LONGEST_POLITENESS_S = 0.01
+_POLITENESS_S = 0.005
+_LONGEST_POLITENESS_S = 0.025
 _AT_WORST = 2
 _TELL_EVERY_S = 60.0
 

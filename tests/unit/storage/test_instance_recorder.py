@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import storage.instance_recorder
+import storage.instances
 from storage.associations import open_association
 from storage.database import Database, open_database
 from storage.dicom_records import IncomingInstance, StoreOutcome
@@ -117,9 +118,7 @@ def test_one_that_contradicts_does_not_hold_its_neighbours(db: Database) -> None
 
 
 def test_the_short_way_leaves_the_same_rows_and_links(db: Database) -> None:
-    association = open_association(
-        db, calling_ae_title="PACS", called_ae_title="RADNODE", address="", now=NOW
-    )
+    association = _association(db)
     known = KnownSeries()
     for number in range(1, 4):
         one = incoming(number, association_id=association, received_at=after(number))
@@ -170,6 +169,68 @@ def test_what_fills_an_empty_attribute_goes_the_long_way(db: Database) -> None:
     fuller = replace(incoming(2), study=replace(incoming().study, study_description="head"))
     record_instances(db, [fuller], known)
     assert get_study(db, STUDY).header.study_description == "head"
+
+
+def _association(db: Database) -> int:
+    return open_association(
+        db, calling_ae_title="PACS", called_ae_title="RADNODE", address="", now=NOW
+    )
+
+
+def test_a_new_series_of_a_known_study_goes_the_short_way(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = KnownSeries()
+    first, second = _association(db), _association(db)
+    record_instances(db, [incoming(1, association_id=first)], known)
+    monkeypatch.setattr(storage.instances, "_together", None)
+    localizer = replace(
+        incoming(7, series="1.2.3.4.9", association_id=second).series,
+        series_description="localizer",
+        series_number=None,
+    )
+    new = [
+        replace(
+            incoming(number, association_id=second, received_at=after(number)), series=localizer
+        )
+        for number in (7, 8)
+    ]
+    assert not known.expects(new[0])
+    assert record_instances(db, new, known) == [StoreOutcome.STORED] * 2
+    assert known.expects(replace(new[0], sop_instance_uid="1.2.3.9"))
+    told = {one.header.series_instance_uid: one for one in series_of_study(db, STUDY)}
+    assert told[localizer.series_instance_uid].header == localizer
+    assert told[localizer.series_instance_uid].instance_count == 2
+    (progress,) = open_studies(db)
+    assert (progress.running_associations, progress.study.last_received_at) == (2, after(8))
+
+
+def test_a_series_that_another_process_has_met_goes_the_long_way(db: Database, db_url: str) -> None:
+    known = KnownSeries()
+    record_instances(db, [incoming(1)], known)
+    other = open_database(db_url)
+    record_instance(other, incoming(5, series="1.2.3.4.9"))
+    record_instance(other, incoming(6, study="1.2.7", series="1.2.7.1"))
+    other.close()
+    met = incoming(7, series="1.2.3.4.9")
+    elsewhere = incoming(8, series="1.2.7.1")
+    assert record_instances(db, [met], known) == [StoreOutcome.STORED]
+    (conflict,) = record_instances(db, [elsewhere], known)
+    assert isinstance(conflict, IdentityConflict)
+
+
+def test_of_a_new_series_all_must_say_the_same(db: Database) -> None:
+    known = KnownSeries()
+    record_instances(db, [incoming(1)], known)
+    silent = replace(incoming().series, series_instance_uid="1.2.3.4.9", series_description="")
+    plain = replace(incoming(2, series="1.2.3.4.9"), series=silent)
+    fuller = replace(
+        incoming(3, series="1.2.3.4.9"),
+        series=replace(silent, series_description="portal venous"),
+    )
+    assert record_instances(db, [plain, fuller], known) == [StoreOutcome.STORED] * 2
+    told = {one.header.series_instance_uid: one.header for one in series_of_study(db, STUDY)}
+    assert told["1.2.3.4.9"].series_description == "portal venous"
 
 
 def test_threads_share_transactions_and_each_gets_its_own_outcome(
