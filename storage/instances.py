@@ -164,6 +164,8 @@ def _in_savepoint(
 def _learn(
     known: KnownSeries, incoming: IncomingInstance, result: Recorded | IdentityConflict
 ) -> None:
+    if incoming.sop_class_uid == KEY_OBJECT_SELECTION:
+        return  # it ties no association to the study, and never takes the short way
     if isinstance(result, Recorded) and result.outcome is StoreOutcome.STORED:
         known.learn(result.study, result.series, incoming)
     else:

@@ -15,17 +15,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from sqlalchemy import bindparam, case, exists, select, update
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.engine import Dialect
-from sqlalchemy.sql import ClauseElement
-
 from storage.database import Database, DriverTransaction
-from storage.dicom_records import IncomingInstance, SeriesHeader, StudyHeader, StudyState
-from storage.dicom_tables import AssociationStudy, Instance, Series, Study
-from storage.job_tables import ResultObjectRow
-from storage.prepared import Prepared
+from storage.dicom_records import IncomingInstance, SeriesHeader, StudyHeader
+from storage.dicom_tables import Series, Study
 from storage.rejection_records import KEY_OBJECT_SELECTION
+from storage.short_statements import ADD, ADD_SERIES, LINK, LINK_NAMES, TOUCH
 from storage.study_rows import (
     instance_columns,
     is_same_patient,
@@ -61,9 +55,13 @@ class _KnownStudy:
 
 @dataclass(slots=True)
 class _KnownSeries:
-    """A series; `agreed` are the headers that agreed last: slice after slice has the very same."""
+    """A series; `agreed` are the headers that agreed last: slice after slice has the very same.
+
+    Its study is the one that was first received then: it may be deleted, and come again.
+    """
 
     study_instance_uid: str
+    first_received_at: datetime
     empty: frozenset[str]
     agreed: tuple[_KnownStudy, StudyHeader, SeriesHeader] | None = None
 
@@ -74,7 +72,8 @@ class _KnownSeries:
             if agreed is study and of_study is incoming.study and of_series is incoming.series:
                 return True
         is_of_study = incoming.study.study_instance_uid == self.study_instance_uid
-        if not is_of_study or not study.agrees(incoming.study):
+        is_as_then = study.first_received_at == self.first_received_at
+        if not is_of_study or not is_as_then or not study.agrees(incoming.study):
             return False
         if not _fills_none(self.empty, series_columns(incoming.series)):
             return False
@@ -106,7 +105,7 @@ class KnownSeries:
         )
         _remember(self._studies, uid, known)
         columns = {name: getattr(series, name) for name in series_columns(incoming.series)}
-        _remember(self._series, series.series_instance_uid, _KnownSeries(uid, _empty(columns)))
+        self._know(series.series_instance_uid, uid, columns)
 
     def covers(self, incoming: IncomingInstance) -> bool:
         """Whether the short way may be tried."""
@@ -142,8 +141,8 @@ class KnownSeries:
             self.forget(batch)
             return False
         for one in new:
-            known = _KnownSeries(one.study.study_instance_uid, _empty(series_columns(one.series)))
-            _remember(self._series, one.series.series_instance_uid, known)
+            study_uid = one.study.study_instance_uid
+            self._know(one.series.series_instance_uid, study_uid, series_columns(one.series))
         for incoming in batch:
             if incoming.association_id is not None:
                 self._of(incoming).associations.add(incoming.association_id)
@@ -154,6 +153,11 @@ class KnownSeries:
         for incoming in batch:
             self._series.pop(incoming.series.series_instance_uid, None)
             self._studies.pop(incoming.study.study_instance_uid, None)
+
+    def _know(self, series_uid: str, study_uid: str, columns: Mapping[str, Any]) -> None:
+        first_received_at = self._studies[study_uid].first_received_at
+        known = _KnownSeries(study_uid, first_received_at, _empty(columns))
+        _remember(self._series, series_uid, known)
 
     def _of(self, incoming: IncomingInstance) -> _KnownStudy:
         return self._studies[incoming.study.study_instance_uid]
@@ -176,12 +180,12 @@ class KnownSeries:
         # Studies first and in order: transactions side by side then never wait in a circle.
         studies = {one.study.study_instance_uid: one for one in batch}
         for uid in sorted(studies):
-            if _TOUCH.run(driver, [self._touched(studies[uid])]) != 1:
+            if TOUCH.run(driver, [self._touched(studies[uid])]) != 1:
                 raise _NotAsKnown
-        if new and _ADD_SERIES.run(driver, [_series_row(one) for one in new]) != len(new):
+        if new and ADD_SERIES.run(driver, [_series_row(one) for one in new]) != len(new):
             raise _NotAsKnown
         rows = sorted((_row(one) for one in batch), key=lambda row: str(row["sop_instance_uid"]))
-        if _ADD.run(driver, rows) != len(rows):
+        if ADD.run(driver, rows) != len(rows):
             raise _NotAsKnown
         links = {
             (one.association_id, one.study.study_instance_uid)
@@ -189,7 +193,7 @@ class KnownSeries:
             if one.association_id not in {None, *self._of(one).associations}
         }
         if links:
-            _LINK.run(driver, [dict(zip(_LINK_NAMES, link, strict=True)) for link in links])
+            LINK.run(driver, [dict(zip(LINK_NAMES, link, strict=True)) for link in links])
 
     def _touched(self, incoming: IncomingInstance) -> dict[str, Any]:
         known = self._of(incoming)
@@ -231,62 +235,3 @@ def _row(incoming: IncomingInstance) -> dict[str, Any]:
 def _series_row(incoming: IncomingInstance) -> dict[str, Any]:
     of_study = {"study_instance_uid": incoming.study.study_instance_uid}
     return series_columns(incoming.series) | of_study
-
-
-def _insert(dialect: Dialect, table: type[Instance | Series | AssociationStudy]) -> Any:
-    return (postgresql if dialect.name == "postgresql" else sqlite).insert(table)
-
-
-def _touch(_dialect: Dialect) -> ClauseElement:
-    """Note that something came: at another time than the last, for `mark_ready` must see it."""
-    came_at = bindparam("came_at", type_=Study.last_received_at.type)
-    came_later = bindparam("came_later", type_=Study.last_received_at.type)
-    return (
-        update(Study)
-        .where(
-            Study.study_instance_uid == bindparam("known_study"),
-            Study.state == StudyState.RECEIVING,
-            Study.generation == bindparam("known_generation"),
-            Study.patient_id == bindparam("known_patient"),
-            Study.issuer_of_patient_id == bindparam("known_issuer"),
-            Study.first_received_at == bindparam("known_first"),
-        )
-        .values(
-            calling_ae_title=bindparam("came_from"),
-            last_received_at=case((Study.last_received_at == came_at, came_later), else_=came_at),
-        )
-    )
-
-
-def _add(dialect: Dialect) -> ClauseElement:
-    table = Instance.__table__
-    values = {column.name: bindparam(column.name, type_=column.type) for column in table.columns}
-    in_study = exists().where(
-        Series.series_instance_uid == values["series_instance_uid"],
-        Series.study_instance_uid == bindparam("of_study", type_=Series.study_instance_uid.type),
-    )
-    is_own = exists().where(ResultObjectRow.sop_instance_uid == values["sop_instance_uid"])
-    row = select(*values.values()).where(in_study, ~is_own)
-    return _insert(dialect, Instance).from_select(list(values), row).on_conflict_do_nothing()  # type: ignore[no-any-return]
-
-
-def _add_series(dialect: Dialect) -> ClauseElement:
-    table = Series.__table__
-    values = {column.name: bindparam(column.name, type_=column.type) for column in table.columns}
-    return _insert(dialect, Series).values(values).on_conflict_do_nothing()  # type: ignore[no-any-return]
-
-
-_LINK_NAMES = ("link_association", "link_study")
-
-
-def _link(dialect: Dialect) -> ClauseElement:
-    values: dict[str, Any] = dict(
-        zip(("association_id", "study_instance_uid"), map(bindparam, _LINK_NAMES), strict=True)
-    )
-    return _insert(dialect, AssociationStudy).values(values).on_conflict_do_nothing()  # type: ignore[no-any-return]
-
-
-_TOUCH = Prepared(_touch)
-_ADD_SERIES = Prepared(_add_series)
-_ADD = Prepared(_add)
-_LINK = Prepared(_link)

@@ -44,6 +44,7 @@ class ArrivingInstance:
         self._walk = walk_over(transfer_syntax_uid, IDENTITY_TAGS)
         self._first = b""
         self._header: InstanceHeader | None = None
+        self._has_looked = False
 
     @property
     def inflated_bytes(self) -> int:
@@ -72,8 +73,9 @@ class ArrivingInstance:
         self._walk.take(fragment)
         self._data_set.take(fragment)
         self._size += len(fragment)
-        if self._header is None and self._walk.is_identified:
+        if not self._has_looked and self._walk.is_identified:
             # While the rest comes; what is wrong is told when all has come.
+            self._has_looked = True
             with suppress(StoreRefused):
                 self._header = self._read_header()
 

@@ -37,6 +37,8 @@ def gathered(
     `content` lags behind `data_set` by the length of the head, but for the last block. As soon as
     `is_due`, what is here is a block, however little it is.
     """
+    if len(head) > LONGEST_HEAD:
+        raise ValueError("the head of a file is longer than any that is written")
     first = at = len(head)
     buffer[:first] = head
     for fragment in fragments:

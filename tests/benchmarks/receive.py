@@ -12,9 +12,11 @@ import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from shutil import rmtree
 
 from tests.benchmarks.ct_studies import MB, SentStudy, write_ct_study, write_large_object
 from tests.benchmarks.machine import command_line, machine_lines
@@ -25,6 +27,8 @@ from tests.benchmarks.receivers import Receiver, Running, installed_receivers
 from tests.benchmarks.sending import check_received, send_side_by_side
 
 SECTION = "receive"
+RECEIVED = "received"
+HELD = "held"
 _WARM_UP_SLICES = 12
 
 
@@ -79,6 +83,7 @@ class Bench:
             elapsed_s = send_side_by_side(running, case.studies)
             used_s = self._cpu_s_at_rest(receiver, running) - before_s
             check_received(running, (*self.warm_up.studies, *case.studies))
+            self._hold()
         return Run(elapsed_s, case.size_bytes, used_s)
 
     def _cpu_s_at_rest(self, receiver: Receiver, running: Running) -> float:
@@ -89,24 +94,32 @@ class Bench:
 
     def _fresh(self) -> Path:
         """Return an empty folder, with nothing of the run before on its way to the disk."""
-        received = self.folder / "received"
+        received = self.folder / RECEIVED
         if received.exists():
-            _empty(received)
-            received.rename(self.folder / f"done{len(list(self.folder.glob('done*')))}")
+            rmtree(received)
         received.mkdir()
+        for path in (self.folder / HELD).glob("*/*"):
+            os.truncate(path, 0)
         os.sync()
         return received
 
+    def _hold(self) -> None:
+        """Keep the inodes of all that a receiver has written, until the end of the benchmark.
 
-def _empty(folder: Path) -> None:
-    """Give the space of all files back, and leave them there, empty, until the end.
-
-    Without a journal ext4 gives no inode away that was deleted in the last minutes, and looks at
-    each of them whenever a file is made: what one receiver has left would slow the next one.
-    """
-    for path in folder.rglob("*"):
-        if path.is_file() and not path.is_symlink():
-            os.truncate(path, 0)
+        Without a journal ext4 gives no inode away that was deleted in the last minutes, and looks
+        at each of them whenever a file is made: what one receiver leaves would slow the next one.
+        """
+        held = self.folder / HELD / str(len(list((self.folder / HELD).glob("*"))))
+        held.mkdir(parents=True)
+        made = [
+            self.folder / RECEIVED,
+            *self.folder.glob("orthanc-*"),
+            *self.folder.glob("radnode-*"),
+        ]
+        files = [path for folder in made for path in folder.rglob("*") if path.is_file()]
+        for number, path in enumerate(files):
+            with suppress(FileNotFoundError):
+                os.link(path, held / str(number), follow_symlinks=False)
 
 
 def _say(text: str) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
 from io import BytesIO
 
 import pytest
@@ -9,9 +10,12 @@ from hypothesis import strategies as st
 from pydicom import dcmread
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 
+from node.receive import arriving_instance
 from node.receive.arriving_instance import ArrivingInstance, ContentDigest
+from node.receive.dataset_structure import RawElement
 from node.receive.dimse_status import StoreFailure, StoreRefused
 from node.receive.file_meta import file_head
+from node.receive.instance_header import InstanceHeader, header_of
 from tests.integration.node_receive.mr_study import SERIES, mr_instance
 from tests.integration.node_receive.sender import encoded
 
@@ -68,3 +72,25 @@ def test_a_data_set_that_is_cut_has_no_identity() -> None:
         arriving.finish()
 
     assert caught.value.failure is StoreFailure.TRUNCATED
+
+
+def test_a_header_that_says_too_little_is_read_twice_and_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    nameless = mr_instance(1)
+    del nameless.SeriesInstanceUID
+    content, read = encoded(nameless), []
+
+    def counted(elements: Mapping[int, RawElement], syntax: str) -> InstanceHeader:
+        read.append(len(elements))
+        return header_of(elements, syntax)
+
+    monkeypatch.setattr(arriving_instance, "header_of", counted)
+    arriving = ArrivingInstance(HEAD, ExplicitVRLittleEndian)
+    for at in range(0, len(content), 100):
+        arriving.take(memoryview(content)[at : at + 100])
+    with pytest.raises(StoreRefused) as caught:
+        arriving.finish()
+
+    assert caught.value.failure is StoreFailure.MISSING_UID
+    assert len(read) == 2

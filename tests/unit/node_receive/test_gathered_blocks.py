@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from node.receive.gathered_blocks import BLOCK_BYTES, STEP_BYTES, block_buffer, gathered
+from node.receive.gathered_blocks import (
+    BLOCK_BYTES,
+    LONGEST_HEAD,
+    STEP_BYTES,
+    block_buffer,
+    gathered,
+)
 
 _PAGE = 4096
 _BUFFER = block_buffer()
@@ -71,3 +78,8 @@ def test_what_is_due_comes_at_once_and_nothing_is_lost(lengths: list[int], due: 
         assert len(data_set) >= came - BLOCK_BYTES
     assert data_set == b"".join(fragments)
     assert written == b"head" + data_set
+
+
+def test_a_head_without_end_is_refused() -> None:
+    with pytest.raises(ValueError, match="longer than any"):
+        next(gathered(bytes(LONGEST_HEAD + 1), [], _BUFFER, lambda: False))

@@ -13,12 +13,14 @@ import storage.instances
 from storage.associations import open_association
 from storage.database import Database, open_database
 from storage.dicom_records import IncomingInstance, StoreOutcome
+from storage.dicom_tables import Study
 from storage.errors import IdentityConflict, OutOfSpace, StorageError
 from storage.instance_files import InstanceFiles
 from storage.instance_recorder import InstanceRecorder
 from storage.instance_rows import FormerDigest
 from storage.instances import instances_of_series, record_instance, record_instances
 from storage.known_series import KnownSeries
+from storage.rejection_records import KEY_OBJECT_SELECTION
 from storage.studies import get_study, mark_ready, open_studies, series_of_study
 from tests.unit.storage.samples import NOW, PATIENT, SERIES, STUDY, after, incoming, make_ready
 
@@ -217,6 +219,40 @@ def test_a_series_that_another_process_has_met_goes_the_long_way(db: Database, d
     assert record_instances(db, [met], known) == [StoreOutcome.STORED]
     (conflict,) = record_instances(db, [elsewhere], known)
     assert isinstance(conflict, IdentityConflict)
+
+
+def test_a_note_on_images_ties_no_association_to_a_study(db: Database) -> None:
+    known = KnownSeries()
+    first, second = _association(db), _association(db)
+    record_instances(db, [incoming(1, association_id=first)], known)
+    note = replace(
+        incoming(9, series="1.2.3.4.9", association_id=second), sop_class_uid=KEY_OBJECT_SELECTION
+    )
+    record_instances(db, [note], known)
+    image = incoming(2, association_id=second)
+    assert not known.expects(image)
+    record_instances(db, [image], known)
+    (progress,) = open_studies(db)
+    assert progress.running_associations == 2
+
+
+def test_a_series_of_a_study_that_was_deleted_and_came_again_is_looked_at_anew(
+    db: Database, db_url: str
+) -> None:
+    known = KnownSeries()
+    record_instances(db, [incoming(1), incoming(2, series="1.2.3.4.9")], known)
+    with db.begin() as session:
+        session.delete(session.get_one(Study, STUDY))
+    other = open_database(db_url)
+    bare = replace(incoming().series, series_instance_uid="1.2.3.4.9", series_description="")
+    record_instance(
+        other, replace(incoming(3, series="1.2.3.4.9", received_at=after(9)), series=bare)
+    )
+    other.close()
+    for one in (incoming(4, received_at=after(10)), incoming(5, series="1.2.3.4.9")):
+        assert record_instances(db, [one], known) == [StoreOutcome.STORED]
+    told = {one.header.series_instance_uid: one.header for one in series_of_study(db, STUDY)}
+    assert told["1.2.3.4.9"].series_description == "T1"
 
 
 def test_of_a_new_series_all_must_say_the_same(db: Database) -> None:
