@@ -151,8 +151,10 @@ def retry_after_s(value: str | None, now: datetime | None = None) -> float | Non
     """Seconds from a Retry-After header (RFC 9110 10.2.3: seconds or a date); None if unusable."""
     if value is None:
         return None
-    if value.strip().isascii() and value.strip().isdigit():
-        seconds = float(value)
+    # A field's own blanks alone (RFC 9110 5.6.3): what Python strips, float() does not always.
+    given = value.strip(" \t")
+    if given.isascii() and given.isdigit():
+        seconds = float(given)
         return seconds if math.isfinite(seconds) else None
     try:
         moment = parsedate_to_datetime(value)

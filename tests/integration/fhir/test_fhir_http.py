@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fhir.client import FhirClient
@@ -218,6 +218,7 @@ def test_retry_after_is_seconds_or_a_date(header: str | None, seconds: float | N
 
 
 @given(st.text(max_size=40))
+@example("0\x1f")
 def test_any_retry_after_is_read_or_passed_over(header: str) -> None:
     seconds = retry_after_s(header)
     assert seconds is None or seconds >= 0
