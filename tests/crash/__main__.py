@@ -87,6 +87,8 @@ def _say_round(number: int, took_s: float, so_far: Summary) -> None:
 def main() -> int:
     """Run the rounds, print the summary, and return the exit status."""
     given = _arguments()
+    if given.folder is not None:
+        given.folder.mkdir(parents=True, exist_ok=True)
     with (
         tempfile.TemporaryDirectory(prefix="crash-test-", dir=given.folder) as folder,
         _storage(given) as storage,
