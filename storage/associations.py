@@ -5,14 +5,51 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal
 
-from sqlalchemy import CursorResult, insert, select, update
+from sqlalchemy import CursorResult, bindparam, insert, select, update
+from sqlalchemy.engine import Dialect
+from sqlalchemy.sql import ClauseElement
 
+from storage.audit import record_in
 from storage.database import Database
 from storage.dicom_tables import Association, AssociationStudy, Study
 from storage.errors import NotFound
+from storage.event_records import AuditRecord
+from storage.prepared import Prepared
 from storage.upsert import insert_new
 
 AssociationEnd = Literal["released", "aborted", "lost"]
+
+_GIVEN_AT_FIRST = ("calling_ae_title", "called_ae_title", "address", "opened_at", "receiver")
+
+
+def _open(_dialect: Dialect) -> ClauseElement:
+    columns = Association.__table__.columns
+    values = {name: bindparam(name, type_=columns[name].type) for name in _GIVEN_AT_FIRST}
+    return insert(Association).values(values).returning(Association.id)
+
+
+def _end(_dialect: Dialect) -> ClauseElement:
+    is_running = Association.ended_at.is_(None)
+    return (
+        update(Association)
+        .where(Association.id == bindparam("its_id"), is_running)
+        .values(
+            end=bindparam("its_end", type_=Association.end.type),
+            ended_at=bindparam("ended_then", type_=Association.ended_at.type),
+        )
+    )
+
+
+def _touched(_dialect: Dialect) -> ClauseElement:
+    """One row a study; one without a study, where there is none."""
+    is_its = AssociationStudy.association_id == Association.id
+    studies = select(AssociationStudy.study_instance_uid).select_from(Association)
+    return studies.outerjoin(AssociationStudy, is_its).where(Association.id == bindparam("its_id"))
+
+
+_OPEN = Prepared(_open)
+_END = Prepared(_end)
+_TOUCHED = Prepared(_touched)
 
 
 def open_association(
@@ -32,9 +69,9 @@ def open_association(
         "opened_at": now,
         "receiver": receiver,
     }
-    with db.begin() as session:
-        statement = insert(Association).values(**values).returning(Association.id)
-        return session.scalars(statement).one()
+    with db.drive() as driver:
+        ((association_id,),) = _OPEN.rows(driver, values)
+        return int(association_id)
 
 
 def link_study(db: Database, association_id: int, study_instance_uid: str) -> bool:
@@ -48,25 +85,29 @@ def link_study(db: Database, association_id: int, study_instance_uid: str) -> bo
 
 
 def end_association(
-    db: Database, association_id: int, *, end: AssociationEnd, now: datetime
+    db: Database,
+    association_id: int,
+    *,
+    end: AssociationEnd,
+    now: datetime,
+    audited: AuditRecord | None = None,
 ) -> tuple[str, ...]:
     """Record how an association ended and return the UIDs of the studies it touched.
 
-    The first end counts: ending it again changes nothing.
+    The first end counts: ending it again changes nothing. `audited` is added to the audit trail
+    in the same transaction.
 
     Raises:
         NotFound: there is no such association.
     """
-    with db.begin() as session:
-        association = session.get(Association, association_id, with_for_update=True)
-        if association is None:
+    with db.drive() as driver:
+        _END.run(driver, [{"its_id": association_id, "its_end": end, "ended_then": now}])
+        touched = _TOUCHED.rows(driver, {"its_id": association_id})
+        if not touched:
             raise NotFound(f"there is no association {association_id}")
-        if association.ended_at is None:
-            association.end, association.ended_at = end, now
-        touched = select(AssociationStudy.study_instance_uid).where(
-            AssociationStudy.association_id == association_id
-        )
-        return tuple(sorted(session.scalars(touched)))
+        if audited is not None:
+            record_in(driver, audited)
+    return tuple(sorted(uid for (uid,) in touched if uid is not None))
 
 
 def serving_receivers(db: Database) -> frozenset[str | None]:

@@ -4,18 +4,36 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import bindparam, delete, insert, select
+from sqlalchemy.engine import Dialect
+from sqlalchemy.sql import ClauseElement
 
-from storage.database import Database
+from storage.database import Database, DriverTransaction
 from storage.event_records import AuditRecord
 from storage.job_tables import Audit
+from storage.prepared import Prepared
 
 _PRUNED_AT_ONCE = 500
 """Short transactions: receiving must not wait for housekeeping."""
 
 
+def _add(_dialect: Dialect) -> ClauseElement:
+    columns = [column for column in Audit.__table__.columns if column.name != "id"]
+    values = {column.name: bindparam(column.name, type_=column.type) for column in columns}
+    return insert(Audit).values(values)
+
+
+_ADD = Prepared(_add)
+
+
 def record(db: Database, entry: AuditRecord) -> None:
     """Add one entry."""
+    with db.drive() as driver:
+        record_in(driver, entry)
+
+
+def record_in(driver: DriverTransaction, entry: AuditRecord) -> None:
+    """Add one entry in a transaction that goes on."""
     values = {
         "at": entry.at,
         "event": entry.event,
@@ -23,8 +41,7 @@ def record(db: Database, entry: AuditRecord) -> None:
         "actor": entry.actor,
         "detail": dict(entry.detail),
     }
-    with db.begin() as session:
-        session.execute(insert(Audit).values(**values))
+    _ADD.run(driver, [values])
 
 
 def prune_audit(db: Database, *, older_than: datetime) -> int:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from storage.instance_files import InstanceFiles
 
 _SPARE_LASTS_S = 5.0
-_WORTH_BEGINNING_BYTES = 1 << 16
+_WORTH_BEGINNING_BYTES = 1 << 18
 _NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
 

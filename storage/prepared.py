@@ -1,7 +1,7 @@
-"""Statements compiled once: what a receiver runs for every instance, at the driver's speed.
+"""Statements compiled once: what a receiver runs for every instance and association.
 
-The mapper spends more time on such a statement than the database does. Values are converted by
-the columns' own types, so that a row looks the same whichever way it came.
+At the driver's speed: the mapper spends more time on such a statement than the database does.
+Values are converted by the columns' own types, so that a row looks the same whichever way it came.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 
 from sqlalchemy.engine import Dialect
+from sqlalchemy.exc import StatementError
 from sqlalchemy.sql import ClauseElement
 
 from storage.database import DriverTransaction
@@ -33,7 +34,7 @@ class Prepared:
     def run(self, driver: DriverTransaction, rows: Sequence[Row]) -> int:
         """Run it once for each of the rows of values and return how many rows it touched in all."""
         compiled = self._for(driver.dialect)
-        values = [compiled.convert(row) for row in rows]
+        values = [_converted(compiled, row) for row in rows]
         cursor = driver.cursor
         if len(values) == 1:
             cursor.execute(compiled.text, values[0])
@@ -41,10 +42,24 @@ class Prepared:
             cursor.executemany(compiled.text, values)
         return int(cursor.rowcount)
 
+    def rows(self, driver: DriverTransaction, row: Row) -> list[tuple[Any, ...]]:
+        """Run it once and return what it returns, as the driver gives it."""
+        compiled = self._for(driver.dialect)
+        driver.cursor.execute(compiled.text, _converted(compiled, row))
+        return list(driver.cursor.fetchall())
+
     def _for(self, dialect: Dialect) -> _Compiled:
         if dialect.name not in self._compiled:
             self._compiled[dialect.name] = _compiled(self._build(dialect), dialect)
         return self._compiled[dialect.name]
+
+
+def _converted(compiled: _Compiled, row: Row) -> Any:
+    """The values for the driver; one that a column refuses is told as the mapper tells it."""
+    try:
+        return compiled.convert(row)
+    except ValueError as error:
+        raise StatementError("a column refuses a value", None, None, error) from None
 
 
 def _compiled(statement: ClauseElement, dialect: Dialect) -> _Compiled:

@@ -136,7 +136,11 @@ class AssociationTracker:
         while pending := self._next_pending():
             try:
                 associations.end_association(
-                    self._db, pending.association_id, end=pending.end, now=pending.at
+                    self._db,
+                    pending.association_id,
+                    end=pending.end,
+                    now=pending.at,
+                    audited=_transferred(pending),
                 )
             except (DatabaseUnavailable, OutOfSpace):
                 with self._lock:
@@ -145,37 +149,43 @@ class AssociationTracker:
             except StorageError as error:
                 _log.error("association_end_not_written", reason=type(error).__name__)
                 continue
-            self._audit(pending)
             self._on_change()
 
     def _next_pending(self) -> _PendingEnd | None:
         with self._lock:
             return self._pending_ends.pop(0) if self._pending_ends else None
 
-    def _audit(self, pending: _PendingEnd) -> None:
-        detail = {"association_id": str(pending.association_id), "end": pending.end}
-        detail |= {name: str(number) for name, number in pending.tracked.counted().items()}
-        record_audit(
-            self._db,
-            event="dicom_instances_transferred",
-            outcome="success" if pending.end == "released" else "failure",
-            caller=pending.tracked.caller,
-            detail=detail,
-        )
+
+def _transferred(ended: _PendingEnd) -> AuditRecord:
+    """What the audit trail says of an association's instances (PS3.15 A.5.3.7)."""
+    detail = {"association_id": str(ended.association_id), "end": ended.end}
+    detail |= {name: str(number) for name, number in ended.tracked.counted().items()}
+    return _audit_record(
+        event="dicom_instances_transferred",
+        outcome="success" if ended.end == "released" else "failure",
+        caller=ended.tracked.caller,
+        detail=detail,
+    )
 
 
 def record_audit(
     db: Database, *, event: str, outcome: str, caller: Caller, detail: dict[str, str]
 ) -> None:
     """Write one line of the audit trail (PS3.15 A.5); a database that is down only costs it."""
-    entry = AuditRecord(
+    entry = _audit_record(event=event, outcome=outcome, caller=caller, detail=detail)
+    try:
+        record(db, entry)
+    except StorageError as error:
+        _log.error("audit_not_written", audit_event=event, reason=type(error).__name__)
+
+
+def _audit_record(
+    *, event: str, outcome: str, caller: Caller, detail: dict[str, str]
+) -> AuditRecord:
+    return AuditRecord(
         at=datetime.now(UTC),
         event=event,
         outcome=outcome,
         actor=caller.calling_ae_title,
         detail={"address": caller.address, "called_ae_title": caller.called_ae_title, **detail},
     )
-    try:
-        record(db, entry)
-    except StorageError as error:
-        _log.error("audit_not_written", audit_event=event, reason=type(error).__name__)

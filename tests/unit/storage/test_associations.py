@@ -9,8 +9,10 @@ from storage.associations import (
     open_association,
     serving_receivers,
 )
+from storage.audit import list_audit
 from storage.database import Database
 from storage.errors import NotFound
+from storage.event_records import AuditRecord
 from storage.studies import StudyProgress, open_studies
 from tests.unit.storage.samples import NOW, STUDY, after, incoming, receive
 
@@ -46,6 +48,24 @@ def test_ending_names_the_studies_that_the_association_touched(db: Database) -> 
 
 def test_an_association_that_brought_nothing_touched_nothing(db: Database) -> None:
     assert end_association(db, _open(db), end="aborted", now=NOW) == ()
+
+
+def test_what_is_audited_of_an_end_is_kept_with_it(db: Database) -> None:
+    entry = AuditRecord(after(1), "dicom_instances_transferred", "success", "PACS", {"stored": "2"})
+    end_association(db, _open(db), end="released", now=after(1), audited=entry)
+    assert list_audit(db, limit=10) == (entry,)
+
+
+def test_nothing_is_audited_of_an_association_that_is_not_there(db: Database) -> None:
+    entry = AuditRecord(NOW, "dicom_instances_transferred", "success", "PACS", {})
+    with pytest.raises(NotFound):
+        end_association(db, 4711, end="released", now=NOW, audited=entry)
+    assert list_audit(db, limit=10) == ()
+
+
+def test_numbers_of_associations_are_never_given_twice(db: Database) -> None:
+    first, second = _open(db), _open(db)
+    assert second > first
 
 
 def test_the_first_end_counts(db: Database) -> None:
