@@ -40,16 +40,13 @@ def _end(_dialect: Dialect) -> ClauseElement:
     )
 
 
-def _touched(_dialect: Dialect) -> ClauseElement:
-    """One row a study; one without a study, where there is none."""
-    is_its = AssociationStudy.association_id == Association.id
-    studies = select(AssociationStudy.study_instance_uid).select_from(Association)
-    return studies.outerjoin(AssociationStudy, is_its).where(Association.id == bindparam("its_id"))
+def _known(_dialect: Dialect) -> ClauseElement:
+    return select(Association.id).where(Association.id == bindparam("its_id"))
 
 
 _OPEN = Prepared(_open)
 _END = Prepared(_end)
-_TOUCHED = Prepared(_touched)
+_KNOWN = Prepared(_known)
 
 
 def open_association(
@@ -91,23 +88,23 @@ def end_association(
     end: AssociationEnd,
     now: datetime,
     audited: AuditRecord | None = None,
-) -> tuple[str, ...]:
-    """Record how an association ended and return the UIDs of the studies it touched.
+) -> bool:
+    """Record how an association ended; False, and nothing changes, where it had ended before.
 
-    The first end counts: ending it again changes nothing. `audited` is added to the audit trail
-    in the same transaction.
+    `audited` is added to the audit trail in the same transaction, with the end that counts: also
+    where that is told again, because nobody knows whether the database has heard it.
 
     Raises:
         NotFound: there is no such association.
     """
     with db.drive() as driver:
-        _END.run(driver, [{"its_id": association_id, "its_end": end, "ended_then": now}])
-        touched = _TOUCHED.rows(driver, {"its_id": association_id})
-        if not touched:
+        its = {"its_id": association_id}
+        ends_now = _END.run(driver, [{**its, "its_end": end, "ended_then": now}]) == 1
+        if not ends_now and not _KNOWN.rows(driver, its):
             raise NotFound(f"there is no association {association_id}")
-        if audited is not None:
+        if ends_now and audited is not None:
             record_in(driver, audited)
-    return tuple(sorted(uid for (uid,) in touched if uid is not None))
+        return ends_now
 
 
 def serving_receivers(db: Database) -> frozenset[str | None]:

@@ -118,6 +118,10 @@ class Database:
                 yield DriverTransaction(cursor, self.dialect)
                 connection.commit()
             except self._dbapi.Error as error:
+                if not self.is_postgresql:
+                    # Closed alone it would keep its lock, as long as the error's traceback lives.
+                    with suppress(self._dbapi.Error):
+                        connection.rollback()
                 # It may be broken: the next transaction gets another one.
                 connection.invalidate(error)
                 raise

@@ -17,6 +17,7 @@ from sqlalchemy.sql import ClauseElement
 from storage.database import DriverTransaction
 
 Row = Mapping[str, Any]
+_REFUSALS = (ValueError, TypeError, AttributeError, OverflowError)
 
 
 class _Compiled(NamedTuple):
@@ -58,7 +59,7 @@ def _converted(compiled: _Compiled, row: Row) -> Any:
     """The values for the driver; one that a column refuses is told as the mapper tells it."""
     try:
         return compiled.convert(row)
-    except ValueError as error:
+    except _REFUSALS as error:
         raise StatementError("a column refuses a value", None, None, error) from None
 
 

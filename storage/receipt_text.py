@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from datetime import datetime
+from json.encoder import encode_basestring_ascii as quoted
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 from zlib import crc32
@@ -113,12 +114,12 @@ def _own(incoming: IncomingInstance) -> str:
     """Return what is of the one instance alone; made without a mapping, for it is made often."""
     number = incoming.instance_number
     return (
-        f'"sop_instance_uid": {json.dumps(incoming.sop_instance_uid)}, '
+        f'"sop_instance_uid": {quoted(incoming.sop_instance_uid)}, '
         f'"instance_number": {"null" if number is None else number}, '
-        f'"path": {json.dumps(str(incoming.path))}, '
+        f'"path": {quoted(str(incoming.path))}, '
         f'"size_bytes": {incoming.size_bytes}, '
-        f'"dataset_digest": {json.dumps(incoming.dataset_digest)}, '
-        f'"received_at": {json.dumps(incoming.received_at.isoformat())}'
+        f'"dataset_digest": {quoted(incoming.dataset_digest)}, '
+        f'"received_at": {quoted(incoming.received_at.isoformat())}'
     )
 
 

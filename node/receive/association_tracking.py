@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 
 import structlog
 
@@ -22,7 +23,7 @@ from storage import associations
 from storage.associations import AssociationEnd
 from storage.audit import record
 from storage.database import Database
-from storage.errors import DatabaseUnavailable, OutOfSpace, StorageError
+from storage.errors import DatabaseUnavailable, NotFound, OutOfSpace, StorageError
 from storage.event_records import AuditRecord
 
 _log = structlog.get_logger()
@@ -135,13 +136,7 @@ class AssociationTracker:
     def _settle(self) -> None:
         while pending := self._next_pending():
             try:
-                associations.end_association(
-                    self._db,
-                    pending.association_id,
-                    end=pending.end,
-                    now=pending.at,
-                    audited=_transferred(pending),
-                )
+                self._write_end(pending)
             except (DatabaseUnavailable, OutOfSpace):
                 with self._lock:
                     self._pending_ends.append(pending)
@@ -150,6 +145,24 @@ class AssociationTracker:
                 _log.error("association_end_not_written", reason=type(error).__name__)
                 continue
             self._on_change()
+
+    def _write_end(self, pending: _PendingEnd) -> None:
+        """Write an end together with its line of the audit trail, or else the end: studies wait."""
+        write = partial(
+            associations.end_association,
+            self._db,
+            pending.association_id,
+            end=pending.end,
+            now=pending.at,
+        )
+        entry = _transferred(pending)
+        try:
+            write(audited=entry)
+        except (DatabaseUnavailable, NotFound):
+            raise
+        except StorageError:
+            if write():
+                _add(self._db, entry)
 
     def _next_pending(self) -> _PendingEnd | None:
         with self._lock:
@@ -172,11 +185,14 @@ def record_audit(
     db: Database, *, event: str, outcome: str, caller: Caller, detail: dict[str, str]
 ) -> None:
     """Write one line of the audit trail (PS3.15 A.5); a database that is down only costs it."""
-    entry = _audit_record(event=event, outcome=outcome, caller=caller, detail=detail)
+    _add(db, _audit_record(event=event, outcome=outcome, caller=caller, detail=detail))
+
+
+def _add(db: Database, entry: AuditRecord) -> None:
     try:
         record(db, entry)
     except StorageError as error:
-        _log.error("audit_not_written", audit_event=event, reason=type(error).__name__)
+        _log.error("audit_not_written", audit_event=entry.event, reason=type(error).__name__)
 
 
 def _audit_record(

@@ -9,7 +9,6 @@ held back until a block is full: when the last fragment is here, the sender wait
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
 
 STEP_BYTES = 1 << 14
 BLOCK_BYTES = 1 << 17
@@ -17,11 +16,8 @@ _WORTH_A_BLOCK_BYTES = 1 << 16
 LONGEST_HEAD = 1 << 12
 
 
-class Block(NamedTuple):
-    """What comes next in the file, and what comes next of the data set; see `gathered`."""
-
-    content: memoryview
-    data_set: memoryview
+Block = tuple[memoryview, memoryview]
+"""What comes next in the file, and what comes next of the data set; see `gathered`."""
 
 
 def block_buffer() -> memoryview:
@@ -34,7 +30,7 @@ def gathered(
 ) -> Iterator[Block]:
     """Yield a file in blocks, its head at most `LONGEST_HEAD` long; each is good until the next.
 
-    `content` lags behind `data_set` by the length of the head, but for the last block. As soon as
+    The file lags behind the data set by the length of the head, but for the last block. As soon as
     `is_due`, what is here is a block, however little it is.
     """
     if len(head) > LONGEST_HEAD:
@@ -49,11 +45,11 @@ def gathered(
             if at - first < _WORTH_A_BLOCK_BYTES:
                 continue
             length = (at - first) // STEP_BYTES * STEP_BYTES
-            yield Block(buffer[:length], buffer[first : first + length])
+            yield buffer[:length], buffer[first : first + length]
             left = at - length
             buffer[:left] = buffer[length:at]
             at = left
         if is_due():
-            yield Block(buffer[:at], buffer[first:at])
+            yield buffer[:at], buffer[first:at]
             at = first = 0
-    yield Block(buffer[:at], buffer[first:at])
+    yield buffer[:at], buffer[first:at]

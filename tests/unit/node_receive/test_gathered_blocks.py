@@ -42,10 +42,10 @@ def test_blocks_are_the_file_and_all_but_the_last_end_at_a_page(
 ) -> None:
     fragments = _fragments(lengths)
     written, data_set, ends = b"", b"", []
-    for block in gathered(head, fragments, _BUFFER, lambda: False):
-        written += block.content
-        data_set += block.data_set
-        ends.append((len(written), len(block.data_set)))
+    for of_file, of_data_set in gathered(head, fragments, _BUFFER, lambda: False):
+        written += of_file
+        data_set += of_data_set
+        ends.append((len(written), len(of_data_set)))
     assert data_set == b"".join(fragments)
     assert written == head + data_set
     assert all(end % _PAGE == 0 and length % STEP_BYTES == 0 for end, length in ends[:-1])
@@ -55,8 +55,8 @@ def test_blocks_are_the_file_and_all_but_the_last_end_at_a_page(
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.integers(1 << 16, 2 * BLOCK_BYTES), min_size=1, max_size=6))
 def test_of_large_fragments_little_is_left_for_the_end(lengths: list[int]) -> None:
-    *_, last = gathered(b"head", _fragments(lengths), _BUFFER, lambda: False)
-    assert len(last.data_set) < 1 << 16
+    *_, (_, of_data_set) = gathered(b"head", _fragments(lengths), _BUFFER, lambda: False)
+    assert len(of_data_set) < 1 << 16
 
 
 @settings(max_examples=30, deadline=None)
@@ -72,9 +72,9 @@ def test_what_is_due_comes_at_once_and_nothing_is_lost(lengths: list[int], due: 
         came += len(fragments[number])
         return number in due
 
-    for block in gathered(b"head", fragments, _BUFFER, is_due):
-        written += block.content
-        data_set += block.data_set
+    for of_file, of_data_set in gathered(b"head", fragments, _BUFFER, is_due):
+        written += of_file
+        data_set += of_data_set
         assert len(data_set) >= came - BLOCK_BYTES
     assert data_set == b"".join(fragments)
     assert written == b"head" + data_set

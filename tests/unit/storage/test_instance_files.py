@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from config.setting_types import Durability
 from storage.errors import InvalidUid, OutOfSpace, StorageError
 from storage.instance_files import InstanceFiles, SpareFile, uid_tag, validated_uid
 
@@ -53,6 +54,26 @@ def test_a_kept_file_has_its_content_at_its_place(files: InstanceFiles) -> None:
     assert re.fullmatch(rf"1\.2\.3\.4\.5\.{DIGEST[:16]}\.[0-9a-f]{{16}}\.dcm", place.name)
     assert files.absolute(place).read_bytes() == CONTENT
     assert _below(files, "incoming") == []
+
+
+@pytest.mark.parametrize(
+    ("durability", "begun_at"), [("fsync", [0, 5 << 16]), ("os", [])], ids=["fsync", "os"]
+)
+def test_the_disk_begins_with_what_is_large_while_the_rest_comes(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    durability: Durability,
+    begun_at: list[int],
+) -> None:
+    """Not with each piece: the disk is told of each by a call that takes as long as the write."""
+    begun: list[int] = []
+    monkeypatch.setattr(os, "posix_fadvise", lambda _file, start, *_rest: begun.append(start))
+    with InstanceFiles(tmp_path / "data", durability).open_incoming() as incoming:
+        incoming.write(bytes(1 << 16))
+        incoming.write(bytes(1 << 18))
+        for _ in range(4):
+            incoming.write(bytes(1 << 16))
+    assert begun == begun_at
 
 
 def test_a_kept_file_is_never_overwritten(files: InstanceFiles) -> None:
