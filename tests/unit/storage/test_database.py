@@ -86,10 +86,16 @@ def test_a_time_without_a_zone_is_refused(db: Database) -> None:
     assert _associations(db) == []
 
 
+def _change_and_be_refused(db: Database) -> None:
+    with db.drive() as driver:
+        driver.cursor.execute("UPDATE association SET address = ''")
+        driver.cursor.execute("INSERT INTO association (address) VALUES (NULL)")
+
+
 def test_a_refused_statement_leaves_no_lock_behind(db: Database) -> None:
     """Also while the error is still being dealt with: its traceback holds the driver's cursor."""
-    with pytest.raises(StorageError) as held, db.drive() as driver:
-        driver.cursor.execute("INSERT INTO association (address) VALUES (NULL)")
+    with pytest.raises(StorageError) as held:
+        _change_and_be_refused(db)
     assert _open(db)
     assert "refused a statement" in str(held.value)
 
