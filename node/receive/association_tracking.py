@@ -134,17 +134,21 @@ class AssociationTracker:
         return len(self._running)
 
     def _settle(self) -> None:
+        again = []
         while pending := self._next_pending():
             try:
                 self._write_end(pending)
-            except (DatabaseUnavailable, OutOfSpace):
-                with self._lock:
-                    self._pending_ends.append(pending)
-                return
+            except NotFound:
+                _log.error("association_end_not_written", reason="NotFound")
             except StorageError as error:
+                again.append(pending)
+                if isinstance(error, DatabaseUnavailable | OutOfSpace):
+                    break
                 _log.error("association_end_not_written", reason=type(error).__name__)
-                continue
-            self._on_change()
+            else:
+                self._on_change()
+        with self._lock:
+            self._pending_ends += again
 
     def _write_end(self, pending: _PendingEnd) -> None:
         """Write an end together with its line of the audit trail, or else the end: studies wait."""

@@ -109,7 +109,9 @@ def test_an_end_whose_commit_was_not_heard_of_is_told_again_and_audited_once(
     assert len(list_audit(db, limit=10)) == 1
 
 
-@pytest.mark.parametrize("error", [DatabaseUnavailable("away"), OutOfSpace("full")])
+@pytest.mark.parametrize(
+    "error", [DatabaseUnavailable("away"), OutOfSpace("full"), StorageError("refused")]
+)
 def test_an_end_that_cannot_be_written_is_written_later(
     db: Database,
     tracker: AssociationTracker,
@@ -126,6 +128,39 @@ def test_an_end_that_cannot_be_written_is_written_later(
     tracker.tick()
     assert (serving_receivers(db), looks.count) == (frozenset(), 1)
     assert [entry.outcome for entry in list_audit(db, limit=10)] == ["failure"]
+
+
+def test_an_end_that_is_refused_holds_no_other(
+    db: Database, tracker: AssociationTracker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused, other = _with_one_instance(tracker), _with_one_instance(tracker)
+    really = associations.end_association
+
+    def end(db: Database, association_id: int, **options: Any) -> bool:
+        if association_id == refused.association_id:
+            raise StorageError("refused")
+        return really(db, association_id, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(associations, "end_association", end)
+        tracker.ended(refused, "released")
+        tracker.ended(other, "released")
+    assert [entry.detail["association_id"] for entry in list_audit(db, limit=10)] == [
+        str(other.association_id)
+    ]
+    tracker.tick()
+    assert serving_receivers(db) == frozenset()
+
+
+def test_the_end_of_an_association_that_was_deleted_is_told_once(
+    db: Database, tracker: AssociationTracker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tracked = _with_one_instance(tracker)
+    with db.connect() as connection:
+        connection.execute(text("DELETE FROM association"))
+    tracker.ended(tracked, "released")
+    tracker.tick()
+    assert capsys.readouterr().out.count("association_end_not_written") == 1
 
 
 def _after_each_call(patch: pytest.MonkeyPatch, error: StorageError) -> None:

@@ -86,6 +86,12 @@ def test_a_time_without_a_zone_is_refused(db: Database) -> None:
     assert _associations(db) == []
 
 
+def test_a_value_that_no_column_takes_is_told_as_an_error_of_storage(db: Database) -> None:
+    with pytest.raises(StorageError):
+        _open(db, address=5)  # type: ignore[arg-type]
+    assert _associations(db) == []
+
+
 def _change_and_be_refused(db: Database) -> None:
     with db.drive() as driver:
         driver.cursor.execute("UPDATE association SET address = ''")
