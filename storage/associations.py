@@ -14,7 +14,7 @@ from storage.database import Database
 from storage.dicom_tables import Association, AssociationStudy, Study
 from storage.errors import NotFound
 from storage.event_records import AuditRecord
-from storage.prepared import Prepared
+from storage.prepared import Prepared, bound
 from storage.upsert import insert_new
 
 AssociationEnd = Literal["released", "aborted", "lost"]
@@ -23,9 +23,8 @@ _GIVEN_AT_FIRST = ("calling_ae_title", "called_ae_title", "address", "opened_at"
 
 
 def _open(_dialect: Dialect) -> ClauseElement:
-    columns = Association.__table__.columns
-    values = {name: bindparam(name, type_=columns[name].type) for name in _GIVEN_AT_FIRST}
-    return insert(Association).values(values).returning(Association.id)
+    columns = [Association.__table__.columns[name] for name in _GIVEN_AT_FIRST]
+    return insert(Association).values(bound(columns)).returning(Association.id)
 
 
 def _end(_dialect: Dialect) -> ClauseElement:
@@ -91,8 +90,8 @@ def end_association(
 ) -> bool:
     """Record how an association ended; False, and nothing changes, where it had ended before.
 
-    `audited` is added to the audit trail in the same transaction, with the end that counts: also
-    where that is told again, because nobody knows whether the database has heard it.
+    `audited` is added to the audit trail in the same transaction, and only with the end that
+    counts: whoever does not know whether the database has heard of an end may tell it again.
 
     Raises:
         NotFound: there is no such association.

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import bindparam, delete, insert, select
+from sqlalchemy import delete, insert, select
 from sqlalchemy.engine import Dialect
 from sqlalchemy.sql import ClauseElement
 
 from storage.database import Database, DriverTransaction
 from storage.event_records import AuditRecord
 from storage.job_tables import Audit
-from storage.prepared import Prepared
+from storage.prepared import Prepared, bound
 
 _PRUNED_AT_ONCE = 500
 """Short transactions: receiving must not wait for housekeeping."""
 
 
 def _add(_dialect: Dialect) -> ClauseElement:
-    columns = [column for column in Audit.__table__.columns if column.name != "id"]
-    values = {column.name: bindparam(column.name, type_=column.type) for column in columns}
-    return insert(Audit).values(values)
+    columns = [column for column in Audit.__table__.columns if column.key != "id"]
+    return insert(Audit).values(bound(columns))
 
 
 _ADD = Prepared(_add)

@@ -6,13 +6,15 @@ Values are converted by the columns' own types, so that a row looks the same whi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, NamedTuple
 
+from sqlalchemy import BindParameter, bindparam
 from sqlalchemy.engine import Dialect
 from sqlalchemy.exc import StatementError
 from sqlalchemy.sql import ClauseElement
+from sqlalchemy.sql.elements import KeyedColumnElement
 
 from storage.database import DriverTransaction
 
@@ -53,6 +55,13 @@ class Prepared:
         if dialect.name not in self._compiled:
             self._compiled[dialect.name] = _compiled(self._build(dialect), dialect)
         return self._compiled[dialect.name]
+
+
+def bound(columns: Iterable[KeyedColumnElement[Any]]) -> dict[str, BindParameter[Any]]:
+    """A parameter for each of these columns of a table, of its name and type."""
+    return {
+        column.key: bindparam(column.key, type_=column.type) for column in columns if column.key
+    }
 
 
 def _converted(compiled: _Compiled, row: Row) -> Any:

@@ -12,7 +12,7 @@ from sqlalchemy.sql import ClauseElement
 from storage.dicom_records import StudyState
 from storage.dicom_tables import AssociationStudy, Instance, Series, Study
 from storage.job_tables import ResultObjectRow
-from storage.prepared import Prepared
+from storage.prepared import Prepared, bound
 
 
 def _insert(dialect: Dialect, table: type[Instance | Series | AssociationStudy]) -> Any:
@@ -42,7 +42,7 @@ def _touch(_dialect: Dialect) -> ClauseElement:
 
 def _add(dialect: Dialect) -> ClauseElement:
     table = Instance.__table__
-    values = {column.name: bindparam(column.name, type_=column.type) for column in table.columns}
+    values = bound(table.columns)
     in_study = exists().where(
         Series.series_instance_uid == values["series_instance_uid"],
         Series.study_instance_uid == bindparam("of_study", type_=Series.study_instance_uid.type),
@@ -54,7 +54,7 @@ def _add(dialect: Dialect) -> ClauseElement:
 
 def _add_series(dialect: Dialect) -> ClauseElement:
     table = Series.__table__
-    values = {column.name: bindparam(column.name, type_=column.type) for column in table.columns}
+    values = bound(table.columns)
     return _insert(dialect, Series).values(values).on_conflict_do_nothing()  # type: ignore[no-any-return]
 
 
