@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from storage.acknowledged import settled
+from storage.acknowledged import acknowledged, settled
 from storage.database import Database
 from storage.dicom_records import IncomingInstance
 from storage.durable import file_errors
@@ -87,10 +87,11 @@ def _is_missing(db: Database, files: InstanceFiles, incoming: IncomingInstance) 
 
 def _recorded(db: Database, files: InstanceFiles, incoming: IncomingInstance) -> Found:
     # Its association is over; that it brought something of the study is on record since it began.
-    alone = replace(incoming, association_id=None, is_late=True)
-    (result,) = record_instances(db, [alone], former_digest=files.former_digest)
+    alone = replace(incoming, association_id=None)
     try:
-        settled(db, files, alone, result)
+        known = acknowledged(files, alone, alone.dataset_digest)
+        (result,) = record_instances(db, [known], former_digest=files.former_digest)
+        settled(db, files, known, result)
     except (DatabaseUnavailable, OutOfSpace):
         raise
     except StorageError:

@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from storage.database import Database
 from storage.dicom_records import IncomingInstance, StoreOutcome
 from storage.errors import IdentityConflict, Quarantined, StorageError
 from storage.instance_files import InstanceFiles
 from storage.instances import is_kept
 from storage.quarantine import quarantine
+
+
+def acknowledged(
+    files: InstanceFiles, incoming: IncomingInstance, dataset_digest: str = ""
+) -> IncomingInstance:
+    """Return what the row of an instance says that was acknowledged before.
+
+    A receipt does not tell the digest; where nobody does, it is taken of the file.
+
+    Raises:
+        StorageError: the file cannot be read, or is not whole.
+    """
+    if not dataset_digest:
+        files.check_size(incoming.path, incoming.size_bytes)
+        dataset_digest = files.dataset_digest(incoming.path)
+    return replace(incoming, dataset_digest=dataset_digest, is_late=True)
 
 
 def settled(

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 from blake3 import blake3
 
 PREFIX = "blake3:"
-_KNOWN = re.compile(r"(blake3:)?([0-9a-f]{64})")
 _GROUP_LENGTH = struct.Struct("<I")
 _GROUP_LENGTH_AT = 128 + len("DICM") + 8
 """PS3.10 7.1: preamble, prefix, then (0002,0000) in Explicit VR Little Endian: tag, VR, length."""
@@ -36,34 +35,33 @@ class DatasetDigest:
         return f"{PREFIX}{self._hash.hexdigest()}"
 
 
-def digits(digest: str) -> str:
-    """Return the 64 hexadecimal digits of a digest of either kind.
-
-    Raises:
-        ValueError: it is none.
-    """
-    found = _KNOWN.fullmatch(digest)
-    if found is None:
-        raise ValueError("no digest of a data set")
-    return found[2]
-
-
 def is_former(digest: str) -> bool:
     """Whether it is a SHA-256, as earlier versions kept it."""
     return not digest.startswith(PREFIX)
 
 
-def former_digest(path: Path) -> str:
-    """Return the SHA-256 of the data set of a file that radnode wrote (PS3.10 7.1).
+def dataset_digest(path: Path) -> str:
+    """Return the digest of the data set of a file that radnode wrote (PS3.10 7.1).
 
     Raises:
         OSError: it cannot be read. struct.error: it is shorter than its head.
     """
+    content = DatasetDigest()
+    _take_data_set(path, content.take)
+    return content.text()
+
+
+def former_digest(path: Path) -> str:
+    """Return its SHA-256; raises the same."""
     content = hashlib.sha256()
+    _take_data_set(path, content.update)
+    return content.hexdigest()
+
+
+def _take_data_set(path: Path, take: Callable[[bytes], object]) -> None:
     with path.open("rb", buffering=0) as file:
         file.seek(_GROUP_LENGTH_AT)
         (length,) = _GROUP_LENGTH.unpack(file.read(_GROUP_LENGTH.size))
         file.seek(length, os.SEEK_CUR)
         while block := file.read(_READ_BYTES):
-            content.update(block)
-    return content.hexdigest()
+            take(block)

@@ -81,7 +81,8 @@ class SeriesHeader:
 class IncomingInstance:
     """One instance whose file is already durable at `path`; not yet in the database.
 
-    `is_late`: it was acknowledged before, so a newer version may have its row already.
+    `dataset_digest` is empty where it is not needed yet. `is_late`: it was acknowledged before, so
+    a newer version may have its row already.
     """
 
     study: StudyHeader

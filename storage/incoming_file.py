@@ -19,20 +19,24 @@ _WORTH_BEGINNING_BYTES = 1 << 18
 _NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
 
+def _nothing() -> None:
+    """There is nothing to do meanwhile."""
+
+
 class IncomingFile:
     """A private file for one instance on its way in; see `InstanceFiles.open_incoming`.
 
     Written without a buffer: what `write` has taken is with the operating system.
     """
 
-    __slots__ = ("_begun_bytes", "_files", "_is_kept", "_name", "_size_bytes", "descriptor")
+    __slots__ = ("_begun_bytes", "_files", "_is_kept", "_name", "descriptor", "size_bytes")
 
     def __init__(self, files: InstanceFiles) -> None:
         self._name = f"{files.incoming_dir}/{os.urandom(16).hex()}.part"
         self.descriptor = os.open(self._name, _NEW_FILE, 0o600)
         self._files = files
         self._is_kept = False
-        self._size_bytes = self._begun_bytes = 0
+        self.size_bytes = self._begun_bytes = 0
 
     def __enter__(self) -> Self:
         return self
@@ -55,15 +59,21 @@ class IncomingFile:
         written = os.write(self.descriptor, content)
         while written < len(content):
             written += os.write(self.descriptor, memoryview(content)[written:])
-        self._size_bytes += written
-        if self._size_bytes - self._begun_bytes >= _WORTH_BEGINNING_BYTES:
+        self.size_bytes += written
+        if self.size_bytes - self._begun_bytes >= _WORTH_BEGINNING_BYTES:
             self._files.begin_sync(self.descriptor, self._begun_bytes)
-            self._begun_bytes = self._size_bytes
+            self._begun_bytes = self.size_bytes
 
     def keep(
-        self, study_uid: str, series_uid: str, sop_uid: str, dataset_digest: str
+        self,
+        study_uid: str,
+        series_uid: str,
+        sop_uid: str,
+        meanwhile: Callable[[], None] = _nothing,
     ) -> PurePosixPath:
         """Move the file to its place, its content durable; the place is relative to the data dir.
+
+        Where the disk has to be waited for, `meanwhile` is called once it has begun.
 
         The directory entry is durable only after `InstanceFiles.sync_folders`, which the recorder
         calls for many files at once; until a row names it, the file is nobody's and may be swept.
@@ -73,11 +83,13 @@ class IncomingFile:
         Raises:
             InvalidUid: a UID is none. OutOfSpace: the disk is full. StorageError: other failures.
         """
-        place = self._files.new_place(study_uid, series_uid, sop_uid, dataset_digest)
+        place = self._files.new_place(study_uid, series_uid, sop_uid)
         with file_errors():
             self._files.move_in(self._name, place)
             self._is_kept = True
             try:
+                if self._files.begin_sync(self.descriptor, self._begun_bytes):
+                    meanwhile()
                 # After the move: a journalling file system writes both by one commit.
                 self._files.sync_content(self.descriptor)
             except BaseException:

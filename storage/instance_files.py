@@ -1,7 +1,7 @@
 """Instance files on disk: durable before they are acknowledged, private, named by UIDs only.
 
     <data_dir>/incoming/<random>.part                                   being received
-    <data_dir>/instances/<study>/<series>/<sop>.<digest>.<random>.dcm   kept
+    <data_dir>/instances/<study>/<series>/<sop>.<random>.dcm            kept
     <data_dir>/quarantine/<random>.dcm                                  contradicts what is known
     <data_dir>/results/<job id>/                                        made by a job
 
@@ -19,14 +19,14 @@ import secrets
 import shutil
 import struct
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 from config.setting_types import Durability
-from storage.dataset_digest import digits, former_digest
+from storage.dataset_digest import dataset_digest, former_digest
 from storage.durable import durable_write, file_errors, make_private_dir
 from storage.errors import InvalidUid, StorageError
 from storage.incoming_file import IncomingFile, SpareFile
@@ -44,7 +44,6 @@ __all__ = [
 MAX_UID_LENGTH = 64
 # Leading zeros in a component are wrong (PS3.5 9.1), but devices write them; they do no harm.
 UID = re.compile(r"[0-9]+(\.[0-9]+)*")
-DIGEST_LENGTH = 16
 _LOOK_AGAIN_S = 0.1
 _REMEMBERED_SERIES = 128
 
@@ -106,30 +105,38 @@ class InstanceFiles:
             raise StorageError("a stored path leads out of the data directory")
         return self.data_dir / path
 
-    def new_place(
-        self, study_uid: str, series_uid: str, sop_uid: str, dataset_digest: str
-    ) -> PurePosixPath:
+    def new_place(self, study_uid: str, series_uid: str, sop_uid: str) -> PurePosixPath:
         """Return a path of a kept file that no other has; made of checked digits and dots alone.
 
         Raises:
             InvalidUid: a UID is none.
         """
         folder = _series_folder(study_uid, series_uid)
-        try:
-            content = digits(dataset_digest)[:DIGEST_LENGTH]
-        except ValueError as error:
-            raise StorageError(str(error)) from None
-        return folder / f"{validated_uid(sop_uid)}.{content}.{os.urandom(8).hex()}.dcm"
+        return folder / f"{validated_uid(sop_uid)}.{os.urandom(16).hex()}.dcm"
 
-    def former_digest(self, place: PurePosixPath) -> str:
-        """Return the digest of a kept file's data set as earlier versions made it.
+    def dataset_digest(self, place: PurePosixPath) -> str:
+        """Return the digest of a kept file's data set.
 
         Raises:
             StorageError: the file cannot be read, or has no head.
         """
+        return self._digest(dataset_digest, place)
+
+    def check_size(self, place: PurePosixPath, size_bytes: int) -> None:
+        """Raise `StorageError` unless a kept file has this size: a power cut may have cut it."""
+        with file_errors():
+            found = self.absolute(place).stat().st_size
+        if found != size_bytes:
+            raise StorageError(f"a kept file has {found} bytes instead of {size_bytes}")
+
+    def former_digest(self, place: PurePosixPath) -> str:
+        """Return it as earlier versions made it; raises the same."""
+        return self._digest(former_digest, place)
+
+    def _digest(self, made_by: Callable[[Path], str], place: PurePosixPath) -> str:
         try:
             with file_errors():
-                return former_digest(self.absolute(place))
+                return made_by(self.absolute(place))
         except struct.error:
             raise StorageError("a kept file is shorter than its head") from None
 
@@ -144,14 +151,15 @@ class InstanceFiles:
         """Move a file to a place that nobody else has; missing folders are made."""
         self._folders.move_in(path, place)
 
-    def begin_sync(self, descriptor: int, start: int) -> None:
+    def begin_sync(self, descriptor: int, start: int) -> bool:
         """Have the disk begin with what was written from byte `start` on, and do not wait for it.
 
-        While the rest still comes, so that `sync_content` has less to wait for.
+        So `sync_content` has less to wait for. False: that waits for nothing.
         """
         if self._is_synced:
             # Linux starts to write such pages, and drops none that are not written yet.
             os.posix_fadvise(descriptor, start, 0, os.POSIX_FADV_DONTNEED)
+        return self._is_synced
 
     def sync_content(self, descriptor: int) -> None:
         """Make the content of an open file durable."""
@@ -169,14 +177,14 @@ class InstanceFiles:
                 self._folders.sync(sorted({place.parent for place in places}))
 
     def link(
-        self, known: PurePosixPath, study_uid: str, series_uid: str, sop_uid: str, digest: str
+        self, known: PurePosixPath, study_uid: str, series_uid: str, sop_uid: str
     ) -> PurePosixPath:
         """Give a file a second place, as `IncomingFile.keep` would; its entry is not yet durable.
 
         Raises:
             InvalidUid: a UID is none. StorageError: the file is gone, or other failures.
         """
-        place = self.new_place(study_uid, series_uid, sop_uid, digest)
+        place = self.new_place(study_uid, series_uid, sop_uid)
         temporary = self.incoming_dir / f"{secrets.token_hex(16)}.part"
         with file_errors():
             os.link(self.absolute(known), temporary)

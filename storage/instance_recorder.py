@@ -14,7 +14,6 @@ import threading
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
 
 from storage.database import Database
 from storage.dicom_records import IncomingInstance, StoreOutcome
@@ -81,7 +80,7 @@ class InstanceRecorder:
             OutOfSpace: the disk is full; the file is gone. StorageError: the same for any other
                 failure.
         """
-        if self._late is not None and self._is_acknowledged(self._late, incoming, told):
+        if self.acknowledged(incoming, told) is not None:
             return StoreOutcome.STORED
         result = self._result(_Call(incoming))
         if result is StoreOutcome.DUPLICATE:
@@ -90,6 +89,20 @@ class InstanceRecorder:
             told(result.value)
             return result
         raise self._refusal(incoming, result)
+
+    def acknowledged(self, incoming: IncomingInstance, told: Told = _untold) -> LateRow | None:
+        """Give a receipt, where nothing but the usual can become of it; None: `record` it.
+
+        Its digest is not needed yet: it is told to the row that is returned, or else taken of the
+        file.
+        """
+        if self._late is None or not self._known.expects(incoming):
+            return None
+        with self._lock:
+            row = self._late.acknowledged(incoming, told)
+            if row is not None:
+                self._queue.append(row)
+        return row
 
     def write_late(self) -> None:
         """Write the rows of all that is acknowledged by now; what has none then is tried again.
@@ -129,16 +142,6 @@ class InstanceRecorder:
             with self._lock:
                 self._late.close()
         self._files.close()
-
-    def _is_acknowledged(self, late: LateRows, incoming: IncomingInstance, told: Told) -> bool:
-        """Give a receipt, where nothing but the usual can become of the instance."""
-        if not self._known.expects(incoming):
-            return False
-        with self._lock:
-            row = late.acknowledged(incoming, told)
-            if row is not None:
-                self._queue.append(row)
-        return row is not None
 
     def _result(self, call: _Call) -> StoreOutcome | Exception:
         """Queue a call and wait for its turn, or take the lead.
@@ -225,9 +228,18 @@ class InstanceRecorder:
                 call.waiting.release()
 
     def _recorded(self, batch: Sequence[_Queued]) -> Sequence[StoreOutcome | Exception]:
-        given = [_given(one) for one in batch]
-        found = iter(self._of([one for one in given if one is not None]))
-        return [StoreOutcome.STORED if one is None else next(found) for one in given]
+        given = [self._given(one) for one in batch]
+        found = iter(self._of([one for one in given if isinstance(one, IncomingInstance)]))
+        return [next(found) if isinstance(one, IncomingInstance) else one for one in given]
+
+    def _given(self, one: _Queued) -> IncomingInstance | StoreOutcome | StorageError:
+        """Return what is to be recorded, or what it has come to without."""
+        if isinstance(one, _Call):
+            return one.incoming or StoreOutcome.STORED
+        try:
+            return one.completed(self._files)
+        except StorageError as error:
+            return error
 
     def _of(self, incoming: list[IncomingInstance]) -> Sequence[StoreOutcome | Exception]:
         if not incoming:
@@ -237,11 +249,6 @@ class InstanceRecorder:
         except StorageError as error:
             return [error] * len(incoming)
         return record_instances(self._db, incoming, self._known, self._files.former_digest)
-
-
-def _given(one: _Queued) -> IncomingInstance | None:
-    # Here, and not where it is acknowledged: the sender waits there.
-    return replace(one.incoming, is_late=True) if isinstance(one, LateRow) else one.incoming
 
 
 def _unexpected(error: BaseException) -> StorageError:

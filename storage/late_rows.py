@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from storage.acknowledged import settled
+from storage.acknowledged import acknowledged, settled
 from storage.database import Database
 from storage.dicom_records import IncomingInstance, StoreOutcome
 from storage.errors import DatabaseUnavailable, OutOfSpace, Quarantined, StorageError
@@ -27,13 +27,28 @@ Told = Callable[[str], None]
 """Hears what an instance came to: a `StoreOutcome`, or "quarantined"."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class LateRow:
-    """An instance that was acknowledged, the page that holds its receipt, and who wants to know."""
+    """An instance that was acknowledged, the page that holds its receipt, and who wants to know.
+
+    Its digest may be told later: to take it is not what the sender has to wait for.
+    """
 
     incoming: IncomingInstance
     page: Page
     told: Told
+    dataset_digest: str = ""
+
+    def completed(self, files: InstanceFiles) -> IncomingInstance:
+        """Return all that the row says; a digest that nobody has told yet is taken of the file.
+
+        Raises:
+            StorageError: the file cannot be read, or is not whole.
+        """
+        if not self.incoming.is_late:
+            told = self.dataset_digest or self.incoming.dataset_digest
+            self.incoming = acknowledged(files, self.incoming, told)
+        return self.incoming
 
 
 class LateRows:

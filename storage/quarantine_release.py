@@ -63,7 +63,7 @@ def _incoming(
     row: QuarantinedInstance, files: InstanceFiles, places: list[PurePosixPath]
 ) -> IncomingInstance:
     uids = (row.study_instance_uid, row.series_instance_uid, row.sop_instance_uid)
-    places.append(files.link(PurePosixPath(row.path), *uids, row.dataset_digest))
+    places.append(files.link(PurePosixPath(row.path), *uids))
     return IncomingInstance(
         study=_study_header(row),
         series=SeriesHeader(**row.series_header),
@@ -129,7 +129,7 @@ def _take_series(
     for one in session.scalars(instances):
         # A study's folder goes with the study, so the files move along.
         uids = (study_uid, one.series_instance_uid, one.sop_instance_uid)
-        places.append(files.link(PurePosixPath(one.path), *uids, one.dataset_digest))
+        places.append(files.link(PurePosixPath(one.path), *uids))
         one.path = str(places[-1])
 
 

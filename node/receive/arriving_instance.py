@@ -1,9 +1,8 @@
-"""One instance while it comes: digest, structure and identity, each byte touched once."""
+"""One instance while it comes: structure, identity, and the digest of what came."""
 
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
 
 from node.receive.dataset_structure import DeflatedWalk, walk_over
 from node.receive.dimse_status import StoreFailure, StoreRefused
@@ -22,25 +21,17 @@ _GROUP_2 = b"\2\0"
 file, readers would take that for ours, and read all the rest in another transfer syntax."""
 
 
-@dataclass(frozen=True, slots=True)
-class ContentDigest:
-    """Size of the file in bytes, and the digest of its data set.
+class ArrivingInstance:
+    """Takes a data set in fragments: its structure at once, its digest when there is time.
 
     The digest tells a repeated instance from a changed one: the File Meta Information (PS3.10 7.1)
     is written by the receiver and says nothing about what the sender sent.
     """
 
-    size: int
-    dataset_digest: str
-
-
-class ArrivingInstance:
-    """Takes the bytes of a Part 10 file: its head at once, its data set in fragments."""
-
-    def __init__(self, head: bytes, transfer_syntax_uid: str) -> None:
+    def __init__(self, transfer_syntax_uid: str) -> None:
         self._transfer_syntax_uid = transfer_syntax_uid
-        self._size = len(head)
-        self._data_set = DatasetDigest()
+        self._digest = DatasetDigest()
+        self._undigested: list[memoryview] = []
         self._walk = walk_over(transfer_syntax_uid, IDENTITY_TAGS)
         self._first = b""
         self._header: InstanceHeader | None = None
@@ -63,7 +54,7 @@ class ArrivingInstance:
             return None
 
     def take(self, fragment: memoryview) -> None:
-        """Take the next bytes of the data set.
+        """Take the next bytes of the data set; they stay as they are until `digest` is called.
 
         Raises:
             StoreRefused: they are no data set in this transfer syntax.
@@ -71,16 +62,26 @@ class ArrivingInstance:
         if len(self._first) < len(_GROUP_2):
             self._first = (self._first + bytes(fragment[:2]))[:2]
         self._walk.take(fragment)
-        self._data_set.take(fragment)
-        self._size += len(fragment)
+        self._undigested.append(fragment)
         if not self._has_looked and self._walk.is_identified:
             # While the rest comes; what is wrong is told when all has come.
             self._has_looked = True
             with suppress(StoreRefused):
                 self._header = self._read_header()
 
-    def finish(self) -> tuple[InstanceHeader, ContentDigest]:
-        """Return whose instance this is, and its digest.
+    def digest(self) -> None:
+        """Take all that came into the digest: its bytes are not needed any more."""
+        for fragment in self._undigested:
+            self._digest.take(fragment)
+        self._undigested.clear()
+
+    def dataset_digest(self) -> str:
+        """Return the digest of all that came (`storage.dataset_digest`)."""
+        self.digest()
+        return self._digest.text()
+
+    def finish(self) -> InstanceHeader:
+        """Return whose instance this is.
 
         Raises:
             StoreRefused: the data set is not whole, or a UID is missing or invalid.
@@ -88,9 +89,7 @@ class ArrivingInstance:
         if self._first == _GROUP_2:
             raise StoreRefused(StoreFailure.UNREADABLE)
         self._walk.finish()
-        header = self._header or self._read_header()
-        digest = ContentDigest(self._size, self._data_set.text())
-        return header, digest
+        return self._header or self._read_header()
 
     def _read_header(self) -> InstanceHeader:
         return header_of(self._walk.elements, self._transfer_syntax_uid)

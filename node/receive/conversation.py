@@ -89,14 +89,16 @@ class Conversation:
         request = StoreRequest(
             command, context, data_set, self._tracked, most, self._spare, self._buffer
         )
-        failure = self._store.handle(request)
+        handled = self._store.handle(request)
         self._pace.before_answer(self._messages)
-        if failure is None:
+        if handled.failure is None:
             answer = response(command, SUCCESS)
         else:
-            answer = response(command, failure.status, failure.comment)
+            answer = response(command, handled.failure.status, handled.failure.comment)
         self._layer.send_message(context_id, answer)
         # While the sender reads the answer and its next file.
+        if handled.after is not None:
+            handled.after()
         self._spare.prepare()
 
     def _answer_service(self, context_id: int, command: Command, context: AcceptedContext) -> None:

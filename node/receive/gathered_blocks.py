@@ -1,19 +1,23 @@
 """The fragments of a data set, gathered into blocks: what is done to a byte is done per block.
 
 Fragments are as large as the sender likes, and they begin and end anywhere. A block ends where a
-page of the file ends, so that no page is written twice, and its part of the data set is whole
-steps long, which BLAKE3 takes fastest. That saves more than the copy costs. What has come is not
-held back until a block is full: when the last fragment is here, the sender waits for the answer.
+page of the file ends, so that no page is written twice. That saves more than the copy costs. What
+has come is not held back until a block is full: when the last fragment is here, the sender waits
+for the answer.
+
+The blocks of a data set lie one behind the other in a buffer that holds a usual instance, so that
+what can wait until the sender has its answer, the digest, can be taken of them then.
 """
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Callable, Iterable, Iterator
 
 STEP_BYTES = 1 << 14
-BLOCK_BYTES = 1 << 17
-_WORTH_A_BLOCK_BYTES = 1 << 16
 LONGEST_HEAD = 1 << 12
+BUFFER_BYTES = LONGEST_HEAD + (1 << 20)
+_WORTH_A_BLOCK_BYTES = 1 << 16
 
 
 Block = tuple[memoryview, memoryview]
@@ -21,35 +25,50 @@ Block = tuple[memoryview, memoryview]
 
 
 def block_buffer() -> memoryview:
-    """Return the memory that one association gathers in, instance after instance."""
-    return memoryview(bytearray(LONGEST_HEAD + BLOCK_BYTES))
+    """Return the memory that one association gathers in, instance after instance.
+
+    What is not used of it takes no memory: many associations bring one small instance.
+    """
+    return memoryview(mmap.mmap(-1, BUFFER_BYTES))
 
 
 def gathered(
-    head: bytes, fragments: Iterable[memoryview], buffer: memoryview, is_due: Callable[[], bool]
+    head: bytes,
+    fragments: Iterable[memoryview],
+    buffer: memoryview,
+    is_due: Callable[[], bool],
+    before_reuse: Callable[[], None],
 ) -> Iterator[Block]:
-    """Yield a file in blocks, its head at most `LONGEST_HEAD` long; each is good until the next.
+    """Yield a file in blocks, its head at most `LONGEST_HEAD` long.
 
-    The file lags behind the data set by the length of the head, but for the last block. As soon as
-    `is_due`, what is here is a block, however little it is.
+    All of them are good until `before_reuse` is called; those that come after that, until its next
+    call, or until the buffer is used for another file. The file lags behind the data set by the
+    length of the head, but for the last block. As soon as `is_due`, what is here is a block,
+    however little it is.
     """
     if len(head) > LONGEST_HEAD:
         raise ValueError("the head of a file is longer than any that is written")
-    first = at = len(head)
-    buffer[:first] = head
+    of_file, of_data_set, at, size = 0, len(head), len(head), len(buffer)
+    buffer[:at] = head
     for fragment in fragments:
         while fragment:
-            taken = min(len(fragment), len(buffer) - at)
+            if at == size:
+                before_reuse()
+                at -= of_file
+                buffer[:at] = buffer[of_file:]
+                of_file, of_data_set = 0, of_data_set - of_file
+            taken = min(len(fragment), size - at)
             buffer[at : at + taken] = fragment[:taken]
             at, fragment = at + taken, fragment[taken:]
-            if at - first < _WORTH_A_BLOCK_BYTES:
-                continue
-            length = (at - first) // STEP_BYTES * STEP_BYTES
-            yield buffer[:length], buffer[first : first + length]
-            left = at - length
-            buffer[:left] = buffer[length:at]
-            at = left
+            length = at - of_data_set
+            if length >= _WORTH_A_BLOCK_BYTES:
+                length -= length % STEP_BYTES
+                yield (
+                    buffer[of_file : of_file + length],
+                    buffer[of_data_set : of_data_set + length],
+                )
+                of_file, of_data_set = of_file + length, of_data_set + length
         if is_due():
-            yield buffer[:at], buffer[first:at]
-            at = first = 0
-    yield buffer[:at], buffer[first:at]
+            yield buffer[of_file:at], buffer[of_data_set:at]
+            of_file = of_data_set = at
+    yield buffer[of_file:at], buffer[of_data_set:at]

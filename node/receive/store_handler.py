@@ -7,8 +7,8 @@ Nothing is decoded but the identity; the data set's bytes stay as they came.
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import PurePosixPath
@@ -16,7 +16,7 @@ from pathlib import PurePosixPath
 import structlog
 
 from config.settings import Settings
-from node.receive.arriving_instance import ArrivingInstance, ContentDigest
+from node.receive.arriving_instance import ArrivingInstance
 from node.receive.association_ends import AssociationOver
 from node.receive.association_tracking import (
     AssociationTracker,
@@ -35,6 +35,7 @@ from storage.dicom_records import IncomingInstance
 from storage.errors import ConflictReason, DatabaseUnavailable, OutOfSpace, Quarantined
 from storage.instance_files import IncomingFile, InstanceFiles, SpareFile, uid_tag
 from storage.instance_recorder import InstanceRecorder
+from storage.late_rows import LateRow
 from storage.records import AlgorithmIdentity, ObjectKind
 
 _OWN_MANUFACTURER = AlgorithmIdentity("", "", "", "").manufacturer
@@ -67,11 +68,20 @@ class StoreRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class Handled:
+    """Why an instance was not taken, or None; and what is to be done when that is answered."""
+
+    failure: StoreFailure | None = None
+    after: Callable[[], None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class _Received:
     """A readable instance whose file is at its place."""
 
     header: InstanceHeader
-    digest: ContentDigest
+    arriving: ArrivingInstance
+    size_bytes: int
     transfer_syntax_uid: str
     path: PurePosixPath
 
@@ -97,15 +107,15 @@ class StoreHandler:
         """Return the keeper of one association's next file."""
         return SpareFile(self._files)
 
-    def handle(self, request: StoreRequest) -> StoreFailure | None:
-        """Take one instance, and return None, or why not; the data set is read to its end.
+    def handle(self, request: StoreRequest) -> Handled:
+        """Take one instance, or tell why not; the data set is read to its end.
 
         Raises:
             AssociationOver: the association ended before the data set did.
         """
         tracked = request.tracked
         try:
-            self._store(request)
+            return Handled(after=self._store(request))
         except AssociationOver:
             raise
         except StoreRefused as refused:
@@ -115,8 +125,6 @@ class StoreHandler:
         except Exception:  # noqa: BLE001 -- the request's edge: any answer beats none
             _log.error("store_failed", exc_info=True)
             failure = StoreFailure.PROCESSING_FAILURE
-        else:
-            return None
         for _ in request.data_set:
             pass
         tracked.count(failure.outcome)
@@ -126,7 +134,7 @@ class StoreHandler:
             status=f"0x{failure.status:04X}",
             instance=uid_tag(request.command.sop_instance_uid.decode("latin-1")),
         )
-        return failure
+        return Handled(failure)
 
     def _disk_is_full(self, tracked: TrackedAssociation, error: BaseException | None) -> None:
         """Tell it in log and audit trail, once an association: all of its instances fail."""
@@ -150,7 +158,7 @@ class StoreHandler:
         except Exception:  # noqa: BLE001 -- an association's edge; they are tried again
             _log.error("late_rows_failed", exc_info=True)
 
-    def _store(self, request: StoreRequest) -> None:
+    def _store(self, request: StoreRequest) -> Callable[[], None] | None:
         if self._files.is_low(self._disk_low_mib):
             raise StoreRefused(StoreFailure.DISK_LOW)
         _check_command(request)
@@ -158,14 +166,15 @@ class StoreHandler:
             received, association_id = self._taken_in(request)
         except (OSError, OutOfSpace) as error:
             raise StoreRefused(StoreFailure.DISK_FULL) from error
-        self._record(received, request.tracked, association_id)
+        incoming = _incoming_instance(received, request.tracked, association_id)
+        return self._record(incoming, received.arriving, request.tracked)
 
     def _taken_in(self, request: StoreRequest) -> tuple[_Received, int]:
         with self._files.open_incoming(request.spare) as incoming:
             slow = SlowArrival(partial(self._tracker.will_bring, request.tracked))
-            header, digest = _receive(incoming, request, slow)
+            header, arriving = _receive(incoming, request, slow)
             association_id = self._association_id(request.tracked)
-            received = _kept(incoming, header, digest, request.context.transfer_syntax)
+            received = _kept(incoming, header, arriving, request.context.transfer_syntax)
             return received, association_id
 
     def _association_id(self, tracked: TrackedAssociation) -> int:
@@ -175,17 +184,26 @@ class StoreHandler:
             raise StoreRefused(StoreFailure.DATABASE_UNAVAILABLE) from error
 
     def _record(
-        self, received: _Received, tracked: TrackedAssociation, association_id: int
-    ) -> None:
-        incoming = _incoming_instance(received, tracked, association_id)
+        self, incoming: IncomingInstance, arriving: ArrivingInstance, tracked: TrackedAssociation
+    ) -> Callable[[], None] | None:
+        """Put an instance on record; return what is left to do then, when it is answered."""
+        late = self._recorder.acknowledged(incoming, tracked.count)
+        if late is not None:
+            return partial(_tell_digest, late, arriving)
+        digest = arriving.dataset_digest()
         try:
-            self._recorder.record(incoming, tracked.count)
+            self._recorder.record(replace(incoming, dataset_digest=digest), tracked.count)
         except Quarantined as kept:
             raise StoreRefused(_QUARANTINED[kept.reason]) from kept
         except DatabaseUnavailable as error:
             raise StoreRefused(StoreFailure.DATABASE_UNAVAILABLE) from error
         except OutOfSpace as error:
             raise StoreRefused(StoreFailure.DISK_FULL) from error
+        return None
+
+
+def _tell_digest(late: LateRow, arriving: ArrivingInstance) -> None:
+    late.dataset_digest = arriving.dataset_digest()
 
 
 def _check_command(request: StoreRequest) -> None:
@@ -199,22 +217,23 @@ def _check_command(request: StoreRequest) -> None:
 
 def _receive(
     incoming: IncomingFile, request: StoreRequest, slow: SlowArrival
-) -> tuple[InstanceHeader, ContentDigest]:
+) -> tuple[InstanceHeader, ArrivingInstance]:
     """Write what comes; return whose it is, if it is what the command says."""
     command, transfer_syntax_uid = request.command, request.context.transfer_syntax
     head = file_head(command.sop_class_uid, command.sop_instance_uid, transfer_syntax_uid)
-    arriving = ArrivingInstance(head, transfer_syntax_uid)
+    arriving = ArrivingInstance(transfer_syntax_uid)
     most = request.max_bytes
     fragments = request.data_set if most is None else _limited(request.data_set, most)
-    for content, data_set in gathered(head, fragments, request.buffer, slow.is_due):
+    blocks = gathered(head, fragments, request.buffer, slow.is_due, arriving.digest)
+    for content, data_set in blocks:
         incoming.write(content)
         arriving.take(data_set)
         slow.look(arriving)
         if most is not None and arriving.inflated_bytes > most:
             raise StoreRefused(StoreFailure.TOO_LARGE)
-    header, digest = arriving.finish()
+    header = arriving.finish()
     _check_against_command(header, command)
-    return header, digest
+    return header, arriving
 
 
 def _limited(fragments: Iterator[memoryview], most: int) -> Iterator[memoryview]:
@@ -227,15 +246,18 @@ def _limited(fragments: Iterator[memoryview], most: int) -> Iterator[memoryview]
 
 
 def _kept(
-    incoming: IncomingFile, header: InstanceHeader, digest: ContentDigest, transfer_syntax_uid: str
+    incoming: IncomingFile,
+    header: InstanceHeader,
+    arriving: ArrivingInstance,
+    transfer_syntax_uid: str,
 ) -> _Received:
     path = incoming.keep(
         header.study.study_instance_uid,
         header.series.series_instance_uid,
         header.sop_instance_uid,
-        digest.dataset_digest,
+        meanwhile=arriving.digest,
     )
-    return _Received(header, digest, transfer_syntax_uid, path)
+    return _Received(header, arriving, incoming.size_bytes, transfer_syntax_uid, path)
 
 
 def _check_against_command(header: InstanceHeader, command: Command) -> None:
@@ -258,8 +280,8 @@ def _incoming_instance(
         transfer_syntax_uid=received.transfer_syntax_uid,
         instance_number=header.instance_number,
         path=received.path,
-        size_bytes=received.digest.size,
-        dataset_digest=received.digest.dataset_digest,
+        size_bytes=received.size_bytes,
+        dataset_digest="",
         calling_ae_title=tracked.caller.calling_ae_title,
         association_id=association_id,
         is_own_result=_is_own_result(header),

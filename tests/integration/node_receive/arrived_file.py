@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydicom import dcmread
 
-from node.receive.arriving_instance import ArrivingInstance, ContentDigest
+from node.receive.arriving_instance import ArrivingInstance
 from node.receive.instance_header import InstanceHeader
 from storage.database import Database
 from storage.dicom_records import IncomingInstance
@@ -15,13 +15,13 @@ from storage.instance_files import InstanceFiles
 from storage.instances import record_instance
 
 
-def arrived(path: Path, transfer_syntax_uid: str) -> tuple[InstanceHeader, ContentDigest]:
-    """Return identity and digests of a file that begins with a group length (PS3.10 7.1)."""
+def arrived(path: Path, transfer_syntax_uid: str) -> tuple[InstanceHeader, str]:
+    """Return identity and digest of a file that begins with a group length (PS3.10 7.1)."""
     content = path.read_bytes()
     end_of_head = 144 + int.from_bytes(content[140:144], "little")
-    arriving = ArrivingInstance(content[:end_of_head], transfer_syntax_uid)
+    arriving = ArrivingInstance(transfer_syntax_uid)
     arriving.take(memoryview(content)[end_of_head:])
-    return arriving.finish()
+    return arriving.finish(), arriving.dataset_digest()
 
 
 def keep(db: Database, files: InstanceFiles, path: Path, received_at: datetime) -> Path:
@@ -34,7 +34,6 @@ def keep(db: Database, files: InstanceFiles, path: Path, received_at: datetime) 
             header.study.study_instance_uid,
             header.series.series_instance_uid,
             header.sop_instance_uid,
-            digest.dataset_digest,
         )
     record_instance(
         db,
@@ -46,8 +45,8 @@ def keep(db: Database, files: InstanceFiles, path: Path, received_at: datetime) 
             transfer_syntax_uid=syntax,
             instance_number=header.instance_number,
             path=place,
-            size_bytes=digest.size,
-            dataset_digest=digest.dataset_digest,
+            size_bytes=path.stat().st_size,
+            dataset_digest=digest,
             calling_ae_title="PACS",
             association_id=None,
             is_own_result=False,

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from node.receive.gathered_blocks import (
-    BLOCK_BYTES,
+    BUFFER_BYTES,
     LONGEST_HEAD,
     STEP_BYTES,
     block_buffer,
@@ -19,8 +19,9 @@ _BUFFER = block_buffer()
 _LENGTHS = st.lists(
     st.one_of(
         st.integers(0, 9),
-        st.integers(BLOCK_BYTES - 600, BLOCK_BYTES + 600),
-        st.integers(0, 3 * BLOCK_BYTES),
+        st.integers(BUFFER_BYTES - 600, BUFFER_BYTES + 600),
+        st.integers(0, 1 << 17),
+        st.integers(0, 2 * BUFFER_BYTES),
     ),
     max_size=12,
 )
@@ -35,6 +36,10 @@ def _fragments(lengths: list[int]) -> list[memoryview]:
     return cut
 
 
+def _nothing() -> None:
+    """What is overwritten is not needed."""
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.binary(min_size=1, max_size=600), _LENGTHS)
 def test_blocks_are_the_file_and_all_but_the_last_end_at_a_page(
@@ -42,20 +47,41 @@ def test_blocks_are_the_file_and_all_but_the_last_end_at_a_page(
 ) -> None:
     fragments = _fragments(lengths)
     written, data_set, ends = b"", b"", []
-    for of_file, of_data_set in gathered(head, fragments, _BUFFER, lambda: False):
+    for of_file, of_data_set in gathered(head, fragments, _BUFFER, lambda: False, _nothing):
         written += of_file
         data_set += of_data_set
         ends.append((len(written), len(of_data_set)))
     assert data_set == b"".join(fragments)
     assert written == head + data_set
     assert all(end % _PAGE == 0 and length % STEP_BYTES == 0 for end, length in ends[:-1])
-    assert all(0 < length <= BLOCK_BYTES for _, length in ends[:-1])
+    assert all(0 < length < BUFFER_BYTES for _, length in ends[:-1])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.binary(min_size=1, max_size=600), _LENGTHS, st.sets(st.integers(0, 11)))
+def test_a_block_stays_as_it_is_until_the_buffer_is_used_again(
+    head: bytes, lengths: list[int], due: set[int]
+) -> None:
+    fragments = _fragments(lengths)
+    digested: list[bytes] = []
+    blocks: list[memoryview] = []
+    asked = iter(range(len(fragments)))
+
+    def digest() -> None:
+        digested.extend(bytes(block) for block in blocks)
+        blocks.clear()
+
+    for _, block in gathered(head, fragments, _BUFFER, lambda: next(asked) in due, digest):
+        blocks.append(block)
+    digest()
+    assert b"".join(digested) == b"".join(fragments)
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.lists(st.integers(1 << 16, 2 * BLOCK_BYTES), min_size=1, max_size=6))
+@given(st.lists(st.integers(1 << 16, 2 * BUFFER_BYTES), min_size=1, max_size=6))
 def test_of_large_fragments_little_is_left_for_the_end(lengths: list[int]) -> None:
-    *_, (_, of_data_set) = gathered(b"head", _fragments(lengths), _BUFFER, lambda: False)
+    blocks = gathered(b"head", _fragments(lengths), _BUFFER, lambda: False, _nothing)
+    *_, (_, of_data_set) = blocks
     assert len(of_data_set) < 1 << 16
 
 
@@ -72,14 +98,14 @@ def test_what_is_due_comes_at_once_and_nothing_is_lost(lengths: list[int], due: 
         came += len(fragments[number])
         return number in due
 
-    for of_file, of_data_set in gathered(b"head", fragments, _BUFFER, is_due):
+    for of_file, of_data_set in gathered(b"head", fragments, _BUFFER, is_due, _nothing):
         written += of_file
         data_set += of_data_set
-        assert len(data_set) >= came - BLOCK_BYTES
+        assert len(data_set) >= came - (1 << 17)
     assert data_set == b"".join(fragments)
     assert written == b"head" + data_set
 
 
 def test_a_head_without_end_is_refused() -> None:
     with pytest.raises(ValueError, match="longer than any"):
-        next(gathered(bytes(LONGEST_HEAD + 1), [], _BUFFER, lambda: False))
+        next(gathered(bytes(LONGEST_HEAD + 1), [], _BUFFER, lambda: False, _nothing))

@@ -76,7 +76,7 @@ def test_files_without_a_row_go_once_they_are_old(db: Database, files: InstanceF
     receive(db)
     with files.open_incoming() as part:
         part.write(b"x")
-        path = files.absolute(part.keep("1.2.3.1", "1.2.3.1.1", "1.2.3.1.1.9", "ab" * 32))
+        path = files.absolute(part.keep("1.2.3.1", "1.2.3.1.1", "1.2.3.1.1.9"))
 
     _sweeps(db, files, incoming_max_age_s=HOUR_S).sweep_orphaned_files()
     assert path.exists()

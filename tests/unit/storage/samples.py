@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import PurePosixPath
 
 from storage.database import Database
-from storage.dataset_digest import DatasetDigest, digits
+from storage.dataset_digest import DatasetDigest
 from storage.deliveries import claim_next_delivery
 from storage.dicom_records import (
     CodedConcept,
@@ -82,7 +82,7 @@ def incoming(
         sop_class_uid=MR_IMAGE,
         transfer_syntax_uid=EXPLICIT_VR_LITTLE_ENDIAN,
         instance_number=number,
-        path=PurePosixPath(f"instances/{study}/{series}/{uid}.{digits(dataset_digest)[:16]}.dcm"),
+        path=PurePosixPath(f"instances/{study}/{series}/{uid}.{dataset_digest[-16:]}.dcm"),
         size_bytes=1000 + number,
         dataset_digest=dataset_digest,
         calling_ae_title="PACS",

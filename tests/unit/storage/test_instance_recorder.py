@@ -29,7 +29,7 @@ def _kept(files: InstanceFiles, instance: IncomingInstance) -> IncomingInstance:
     with files.open_incoming() as part:
         part.write(b"x" * 100)
         uids = (instance.study.study_instance_uid, instance.series.series_instance_uid)
-        place = part.keep(*uids, instance.sop_instance_uid, instance.dataset_digest)
+        place = part.keep(*uids, instance.sop_instance_uid)
     return replace(instance, path=place)
 
 

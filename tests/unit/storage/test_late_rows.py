@@ -1,28 +1,32 @@
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import select
 
 import storage.late_rows
 from storage.abandoned_receipts import Found, record_abandoned
 from storage.associations import open_association
 from storage.database import Database, open_database
 from storage.dicom_records import IncomingInstance, StoreOutcome
+from storage.dicom_tables import QuarantinedInstance
 from storage.errors import DatabaseUnavailable, StorageError
 from storage.instance_files import InstanceFiles
 from storage.instance_recorder import InstanceRecorder
 from storage.instances import instances_of_series, record_instance, record_instances
+from storage.late_rows import LateRow
 from storage.migrate import migrate
 from storage.quarantine import quarantine_count
 from storage.receipts import Receipts, pages
 from storage.studies import get_study, open_studies
 from tests.peers.postgres import PostgresServer
-from tests.unit.storage.samples import NOW, PATIENT, SERIES, STUDY, incoming, make_ready
-from tests.unit.storage.test_receipts import kept
+from tests.unit.storage.samples import NOW, PATIENT, SERIES, STUDY, digest_of, incoming, make_ready
+from tests.unit.storage.test_receipts import kept, undigested
 
 
 class _Node:
@@ -48,6 +52,16 @@ class _Node:
         one = kept(self.files, replace(one, **changed))  # type: ignore[arg-type]
         assert self.recorder.record(one, self.tell) is StoreOutcome.STORED
         return one
+
+    def acknowledge(self, number: int, data_set: bytes = b"data set") -> LateRow:
+        """Receive one whose digest is not taken yet."""
+        one = incoming(number, association_id=self.association_id)
+        row = self.recorder.acknowledged(undigested(self.files, one, data_set), self.tell)
+        assert row is not None
+        return row
+
+    def digests(self) -> list[str]:
+        return [one.dataset_digest for one in instances_of_series(self.db, SERIES)]
 
     def numbers(self) -> list[int | None]:
         return [one.instance_number for one in instances_of_series(self.db, SERIES)]
@@ -353,3 +367,44 @@ def test_where_no_thread_can_be_started_rows_come_first(
     node.record(2)
     assert node.numbers() == [1, 2]
     assert not pages(node.files.data_dir)
+
+
+def test_the_digest_is_what_the_row_was_told_or_else_that_of_the_file(node: _Node) -> None:
+    node.record(1)
+    node.acknowledge(2).dataset_digest = digest_of(b"as told")
+    node.acknowledge(3, b"as in the file")
+    node.recorder.write_late()
+    assert node.digests()[1:] == [digest_of(b"as told"), digest_of(b"as in the file")]
+    assert node.told == {"stored": 3}
+
+
+def test_without_receipts_nothing_is_acknowledged_early(db: Database, files: InstanceFiles) -> None:
+    assert InstanceRecorder(db, files).acknowledged(undigested(files, incoming(1))) is None
+
+
+def test_one_whose_file_is_not_whole_holds_no_other_and_is_owed(node: _Node) -> None:
+    node.record(1)
+    cut, whole = node.acknowledge(2), node.acknowledge(3)
+    os.truncate(node.files.absolute(cut.incoming.path), 5)
+    with pytest.raises(StorageError, match="has 5 bytes instead of"):
+        node.recorder.write_late()
+    assert node.numbers() == [1, 3]
+    assert whole.incoming.dataset_digest == digest_of(b"data set")
+    cut.dataset_digest = digest_of(b"data set")
+    node.recorder.write_late()
+    assert node.numbers() == [1, 2, 3]
+    assert not pages(node.files.data_dir)
+
+
+def test_a_contradiction_that_shows_late_is_kept_aside_with_its_digest(
+    node: _Node, db: Database
+) -> None:
+    node.record(1)
+    stranger = node.acknowledge(2)
+    other = incoming(2, study="1.2.3.9", series="1.2.3.9.1")
+    record_instance(db, kept(node.files, replace(other, sop_instance_uid=f"{SERIES}.2")))
+    node.recorder.write_late()
+    assert node.told == {"stored": 1, "quarantined": 1}
+    with db.read() as session:
+        (aside,) = session.scalars(select(QuarantinedInstance.dataset_digest))
+    assert aside == stranger.incoming.dataset_digest == digest_of(b"data set")

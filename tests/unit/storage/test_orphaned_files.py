@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from hashlib import sha256
 from pathlib import Path, PurePosixPath
 
 from storage.database import Database
@@ -16,8 +15,7 @@ def _keep(files: InstanceFiles, number: int = 1, *, study: str = STUDY) -> PureP
     with files.open_incoming() as part:
         part.write(b"x")
         series = f"{study}.1"
-        digest = sha256(str(number).encode()).hexdigest()
-        return part.keep(study, series, f"{series}.{number}", digest)
+        return part.keep(study, series, f"{series}.{number}")
 
 
 def _left(files: InstanceFiles) -> set[Path]:

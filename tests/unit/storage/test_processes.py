@@ -30,7 +30,7 @@ for number in count(1):
     digest = sha256(content).hexdigest()
     with files.open_incoming() as part:
         part.write(content)
-        place = part.keep(STUDY, SERIES, sent.sop_instance_uid, digest)
+        place = part.keep(STUDY, SERIES, sent.sop_instance_uid)
     record_instance(db, replace(sent, path=place, dataset_digest=digest))
     print(sent.sop_instance_uid, flush=True)
 """

@@ -37,7 +37,6 @@ def _kept(files: InstanceFiles, instance: IncomingInstance) -> IncomingInstance:
             instance.study.study_instance_uid,
             instance.series.series_instance_uid,
             instance.sop_instance_uid,
-            instance.dataset_digest,
         )
     return replace(instance, path=place)
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from node.receive.file_meta import file_head
 from storage.abandoned_receipts import Found, record_abandoned
 from storage.database import Database
 from storage.dicom_records import CodedConcept, IncomingInstance
@@ -21,7 +22,7 @@ from storage.quarantine import quarantine_count
 from storage.receipt_text import ReceiptWriter, read_receipts
 from storage.receipts import Receipts, await_settled, pages, paths_in_receipts
 from storage.studies import get_study
-from tests.unit.storage.samples import PATIENT, SERIES, STUDY, after, incoming, receive
+from tests.unit.storage.samples import PATIENT, SERIES, STUDY, after, digest_of, incoming, receive
 
 
 @pytest.fixture
@@ -36,8 +37,20 @@ def kept(files: InstanceFiles, one: IncomingInstance) -> IncomingInstance:
     with files.open_incoming() as part:
         part.write(b"x" * 100)
         uids = (one.study.study_instance_uid, one.series.series_instance_uid)
-        place = part.keep(*uids, one.sop_instance_uid, one.dataset_digest)
+        place = part.keep(*uids, one.sop_instance_uid)
     return replace(one, path=place)
+
+
+def undigested(
+    files: InstanceFiles, one: IncomingInstance, data_set: bytes = b"data set"
+) -> IncomingInstance:
+    """The same instance, with a real file, whose digest nobody has taken yet."""
+    head = file_head(b"1.2.3", b"1.2.3.4", "1.2.840.10008.1.2.1")
+    with files.open_incoming() as part:
+        part.write(head + data_set)
+        uids = (one.study.study_instance_uid, one.series.series_instance_uid)
+        place = part.keep(*uids, one.sop_instance_uid)
+    return replace(one, path=place, size_bytes=len(head + data_set), dataset_digest="")
 
 
 def _abandon(files: InstanceFiles, *instances: IncomingInstance) -> None:
@@ -130,6 +143,27 @@ def test_what_a_dead_process_acknowledged_gets_its_rows(db: Database, files: Ins
     assert {one.path for one in instances_of_series(db, SERIES)} >= {one.path for one in sent}
     assert not pages(files.data_dir)
     assert record_abandoned(db, files) == Found()
+
+
+def test_a_receipt_without_a_digest_gets_that_of_its_file(
+    db: Database, files: InstanceFiles
+) -> None:
+    receive(db)
+    _abandon(files, undigested(files, incoming(2), b"x" * 70_000))
+
+    assert record_abandoned(db, files) == Found(recorded=1)
+    assert instances_of_series(db, SERIES)[-1].dataset_digest == digest_of(b"x" * 70_000)
+
+
+def test_what_a_power_cut_has_cut_gets_no_row(db: Database, files: InstanceFiles) -> None:
+    receive(db)
+    cut, whole = undigested(files, incoming(2)), undigested(files, incoming(3))
+    os.truncate(files.absolute(cut.path), cut.size_bytes - 1)
+    _abandon(files, cut, whole)
+
+    assert record_abandoned(db, files) == Found(recorded=1, left=1)
+    assert [one.instance_number for one in instances_of_series(db, SERIES)] == [1, 3]
+    assert paths_in_receipts(files.data_dir) >= {str(cut.path)}
 
 
 def test_the_pages_of_a_process_that_lives_are_left_alone(

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import os
 from datetime import datetime, timedelta
-from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -36,14 +35,13 @@ from tests.unit.storage.samples import (
 )
 
 OLDER_THAN = after(3600)
-DIGEST = sha256(b"x").hexdigest()
 
 
 def _keep(files: InstanceFiles, study: str = STUDY, *, received_at: datetime = NOW) -> Path:
     """A file of an instance, as old as its reception."""
     with files.open_incoming() as part:
         part.write(b"x")
-        path = files.absolute(part.keep(study, f"{study}.1", f"{study}.1.1", DIGEST))
+        path = files.absolute(part.keep(study, f"{study}.1", f"{study}.1.1"))
     os.utime(path, (received_at.timestamp(), received_at.timestamp()))
     return path
 

@@ -28,7 +28,7 @@ def files(tmp_path: Path) -> InstanceFiles:
 def _keep(files: InstanceFiles) -> PurePosixPath:
     with files.open_incoming() as part:
         part.write(b"x")
-        return part.keep(STUDY, SERIES, f"{SERIES}.1", "ab" * 32)
+        return part.keep(STUDY, SERIES, f"{SERIES}.1")
 
 
 def _settle(db: Database, files: InstanceFiles, path: PurePosixPath) -> None:
