@@ -81,6 +81,8 @@ class SeriesHeader:
 class IncomingInstance:
     """One instance whose file is already durable at `path`; not yet in the database.
 
+    `path` is relative to the data directory, and plain text: it is made for each instance.
+
     `dataset_digest` is empty where it is not needed yet. `is_late`: it was acknowledged before, so
     a newer version may have its row already.
     """
@@ -91,7 +93,7 @@ class IncomingInstance:
     sop_class_uid: str
     transfer_syntax_uid: str
     instance_number: int | None
-    path: PurePosixPath
+    path: str
     size_bytes: int
     dataset_digest: str
     calling_ae_title: str

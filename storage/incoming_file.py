@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from storage.durable import file_errors
@@ -70,7 +70,7 @@ class IncomingFile:
         series_uid: str,
         sop_uid: str,
         meanwhile: Callable[[], None] = _nothing,
-    ) -> PurePosixPath:
+    ) -> str:
         """Move the file to its place, its content durable; the place is relative to the data dir.
 
         Where the disk has to be waited for, `meanwhile` is called once it has begun.

@@ -65,8 +65,8 @@ def validated_uid(uid: str) -> str:
 
 
 @lru_cache(maxsize=_REMEMBERED_SERIES)
-def _series_folder(study_uid: str, series_uid: str) -> PurePosixPath:
-    return PurePosixPath("instances") / validated_uid(study_uid) / validated_uid(series_uid)
+def _series_folder(study_uid: str, series_uid: str) -> str:
+    return f"instances/{validated_uid(study_uid)}/{validated_uid(series_uid)}"
 
 
 class InstanceFiles:
@@ -105,16 +105,16 @@ class InstanceFiles:
             raise StorageError("a stored path leads out of the data directory")
         return self.data_dir / path
 
-    def new_place(self, study_uid: str, series_uid: str, sop_uid: str) -> PurePosixPath:
+    def new_place(self, study_uid: str, series_uid: str, sop_uid: str) -> str:
         """Return a path of a kept file that no other has; made of checked digits and dots alone.
 
         Raises:
             InvalidUid: a UID is none.
         """
         folder = _series_folder(study_uid, series_uid)
-        return folder / f"{validated_uid(sop_uid)}.{os.urandom(16).hex()}.dcm"
+        return f"{folder}/{validated_uid(sop_uid)}.{os.urandom(16).hex()}.dcm"
 
-    def dataset_digest(self, place: PurePosixPath) -> str:
+    def dataset_digest(self, place: str) -> str:
         """Return the digest of a kept file's data set.
 
         Raises:
@@ -122,18 +122,18 @@ class InstanceFiles:
         """
         return self._digest(dataset_digest, place)
 
-    def check_size(self, place: PurePosixPath, size_bytes: int) -> None:
+    def check_size(self, place: str, size_bytes: int) -> None:
         """Raise `StorageError` unless a kept file has this size: a power cut may have cut it."""
         with file_errors():
             found = self.absolute(place).stat().st_size
         if found != size_bytes:
             raise StorageError(f"a kept file has {found} bytes instead of {size_bytes}")
 
-    def former_digest(self, place: PurePosixPath) -> str:
+    def former_digest(self, place: str) -> str:
         """Return it as earlier versions made it; raises the same."""
         return self._digest(former_digest, place)
 
-    def _digest(self, made_by: Callable[[Path], str], place: PurePosixPath) -> str:
+    def _digest(self, made_by: Callable[[Path], str], place: str) -> str:
         try:
             with file_errors():
                 return made_by(self.absolute(place))
@@ -147,7 +147,7 @@ class InstanceFiles:
             make_private_dir(path, f"results/{int(job_id)}")
         return path
 
-    def move_in(self, path: Path | str, place: PurePosixPath) -> None:
+    def move_in(self, path: Path | str, place: str) -> None:
         """Move a file to a place that nobody else has; missing folders are made."""
         self._folders.move_in(path, place)
 
@@ -166,7 +166,7 @@ class InstanceFiles:
         if self._is_synced:
             os.fsync(descriptor)
 
-    def sync_folders(self, places: Iterable[PurePosixPath]) -> None:
+    def sync_folders(self, places: Iterable[str]) -> None:
         """Make the directory entries of these files durable.
 
         Raises:
@@ -174,11 +174,9 @@ class InstanceFiles:
         """
         if self._is_synced:
             with file_errors():
-                self._folders.sync(sorted({place.parent for place in places}))
+                self._folders.sync(sorted({place.rpartition("/")[0] for place in places}))
 
-    def link(
-        self, known: PurePosixPath, study_uid: str, series_uid: str, sop_uid: str
-    ) -> PurePosixPath:
+    def link(self, known: str, study_uid: str, series_uid: str, sop_uid: str) -> str:
         """Give a file a second place, as `IncomingFile.keep` would; its entry is not yet durable.
 
         Raises:
@@ -195,7 +193,7 @@ class InstanceFiles:
         """Hold nothing open any more; a later use opens it again."""
         self._folders.close()
 
-    def set_aside(self, place: PurePosixPath) -> PurePosixPath:
+    def set_aside(self, place: str) -> str:
         """Give a kept file a second place in the quarantine, durably, and return it.
 
         It is discarded at its first place only when a row names the second one.
@@ -203,13 +201,13 @@ class InstanceFiles:
         Raises:
             StorageError: the file is gone, or other failures.
         """
-        aside = PurePosixPath("quarantine") / f"{secrets.token_hex(16)}.dcm"
+        aside = f"quarantine/{secrets.token_hex(16)}.dcm"
         with file_errors():
             os.link(self.absolute(place), self.absolute(aside))
         self.sync_folders((aside,))
         return aside
 
-    def discard(self, relative: PurePosixPath) -> None:
+    def discard(self, relative: PurePosixPath | str) -> None:
         """Delete one file; one that is gone already is fine."""
         with file_errors():
             self.absolute(relative).unlink(missing_ok=True)

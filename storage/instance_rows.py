@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
-from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 from sqlalchemy import exists, select
@@ -26,7 +25,7 @@ from storage.upsert import insert_new, insert_or_lock
 JUST_CREATED = 0
 DIGEST_SHOWN = 12
 
-FormerDigest = Callable[[PurePosixPath], str]
+FormerDigest = Callable[[str], str]
 """Gives the digest of a file as earlier versions made it (`InstanceFiles.former_digest`)."""
 
 
@@ -154,7 +153,7 @@ def _keep_older(
     session: Session, study: Study, known: Instance, incoming: IncomingInstance
 ) -> None:
     """The same for a version that got its turn only after a newer one."""
-    is_named = exists().where(ReplacedInstance.path == str(incoming.path))
+    is_named = exists().where(ReplacedInstance.path == incoming.path)
     if not session.scalar(select(is_named)):
         _replaced(session, study, incoming, known, study.generation)
 

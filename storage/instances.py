@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import PurePosixPath
 
 from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
@@ -190,10 +189,10 @@ def instances_of_series(db: Database, series_instance_uid: str) -> tuple[Instanc
     return tuple(sorted(records, key=_order))
 
 
-def is_kept(db: Database, path: PurePosixPath) -> bool:
+def is_kept(db: Database, path: str) -> bool:
     """Whether an instance, received or our own result, has or had its dataset in this very file."""
-    has = exists().where(Instance.path == str(path))
-    had = exists().where(ReplacedInstance.path == str(path))
+    has = exists().where(Instance.path == path)
+    had = exists().where(ReplacedInstance.path == path)
     with db.read() as session:
         return bool(session.scalar(select(has | had)))
 

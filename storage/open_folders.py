@@ -40,14 +40,14 @@ class OpenFolders:
         self._lock = threading.Lock()
         self._open: OrderedDict[str, _Folder] = OrderedDict()
 
-    def move_in(self, path: Path | str, place: PurePosixPath) -> None:
+    def move_in(self, path: Path | str, place: str) -> None:
         """Move a file to its place; missing folders are made, private.
 
         Raises:
             OSError: the file cannot be moved. StorageError: something that is no directory is in
                 the way.
         """
-        folder, _, name = str(place).rpartition("/")
+        folder, _, name = place.rpartition("/")
         for tries_left in reversed(range(TRIES)):
             try:
                 os.rename(path, name, dst_dir_fd=self._folder(folder).descriptor)
@@ -58,12 +58,12 @@ class OpenFolders:
                 if not tries_left:
                     raise
 
-    def sync(self, folders: Iterable[PurePosixPath]) -> None:
+    def sync(self, folders: Iterable[str]) -> None:
         """Bring the entries of these folders, and their own, to the disk."""
         for path in folders:
-            folder = self._folder(str(path))
+            folder = self._folder(path)
             if not folder.is_entered:
-                for parent in path.parents:
+                for parent in PurePosixPath(path).parents:
                     sync_dir(self._data_dir / parent)
             os.fsync(folder.descriptor)
             folder.is_entered = True

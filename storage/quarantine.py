@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from pathlib import PurePosixPath
 
 from sqlalchemy import delete, func, select
 
@@ -102,7 +101,7 @@ def discard(db: Database, files: InstanceFiles, quarantine_id: int, *, actor: st
             raise NotFound(f"there is no quarantine {quarantine_id}")
         session.add(audit_line(row, "quarantine_discarded", actor))
         session.delete(row)
-        place = PurePosixPath(row.path)
+        place = row.path
     files.discard(place)
 
 
@@ -113,7 +112,7 @@ def purge_quarantine(db: Database, files: InstanceFiles, *, older_than: datetime
         statement = delete(table).where(table.quarantined_at < older_than).returning(table.path)
         places = session.scalars(statement).all()
     for place in places:
-        files.discard(PurePosixPath(place))
+        files.discard(place)
     return len(places)
 
 

@@ -8,7 +8,6 @@ as a replaced one. Studies that lose something are looked at again, in a new gen
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from pathlib import PurePosixPath
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -37,13 +36,13 @@ def release(db: Database, files: InstanceFiles, quarantine_id: int, *, actor: st
     Raises:
         NotFound: it is not, or no longer, in quarantine. StorageError: nothing was changed.
     """
-    places: list[PurePosixPath] = []
+    places: list[str] = []
     try:
         with db.begin() as session:
             row = session.get(QuarantinedInstance, quarantine_id, with_for_update=True)
             if row is None:
                 raise NotFound(f"there is no quarantine {quarantine_id}")
-            aside = PurePosixPath(row.path)
+            aside = row.path
             incoming = _incoming(row, files, places)
             _make_way(session, files, incoming, places)
             outcome = record_in(session, incoming).outcome
@@ -60,10 +59,10 @@ def release(db: Database, files: InstanceFiles, quarantine_id: int, *, actor: st
 
 
 def _incoming(
-    row: QuarantinedInstance, files: InstanceFiles, places: list[PurePosixPath]
+    row: QuarantinedInstance, files: InstanceFiles, places: list[str]
 ) -> IncomingInstance:
     uids = (row.study_instance_uid, row.series_instance_uid, row.sop_instance_uid)
-    places.append(files.link(PurePosixPath(row.path), *uids))
+    places.append(files.link(row.path, *uids))
     return IncomingInstance(
         study=_study_header(row),
         series=SeriesHeader(**row.series_header),
@@ -81,7 +80,7 @@ def _study_header(row: QuarantinedInstance) -> StudyHeader:
 
 
 def _make_way(
-    session: Session, files: InstanceFiles, incoming: IncomingInstance, places: list[PurePosixPath]
+    session: Session, files: InstanceFiles, incoming: IncomingInstance, places: list[str]
 ) -> None:
     study = session.get(Study, incoming.study.study_instance_uid, with_for_update=True)
     if study is not None and not is_same_patient(study, incoming.study.patient):
@@ -115,7 +114,7 @@ def _take_instance(session: Session, incoming: IncomingInstance) -> None:
 
 
 def _take_series(
-    session: Session, files: InstanceFiles, incoming: IncomingInstance, places: list[PurePosixPath]
+    session: Session, files: InstanceFiles, incoming: IncomingInstance, places: list[str]
 ) -> None:
     series = session.get(Series, incoming.series.series_instance_uid, with_for_update=True)
     study_uid = incoming.study.study_instance_uid
@@ -129,8 +128,8 @@ def _take_series(
     for one in session.scalars(instances):
         # A study's folder goes with the study, so the files move along.
         uids = (study_uid, one.series_instance_uid, one.sop_instance_uid)
-        places.append(files.link(PurePosixPath(one.path), *uids))
-        one.path = str(places[-1])
+        places.append(files.link(one.path, *uids))
+        one.path = places[-1]
 
 
 def _opened_again(session: Session, study_uid: str) -> Study:

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from datetime import datetime
 from json.encoder import encode_basestring_ascii as quoted
-from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 from zlib import crc32
 
@@ -116,7 +115,7 @@ def _own(incoming: IncomingInstance) -> str:
     return (
         f'"sop_instance_uid": {quoted(incoming.sop_instance_uid)}, '
         f'"instance_number": {"null" if number is None else number}, '
-        f'"path": {quoted(str(incoming.path))}, '
+        f'"path": {quoted(incoming.path)}, '
         f'"size_bytes": {incoming.size_bytes}, '
         f'"dataset_digest": {quoted(incoming.dataset_digest)}, '
         f'"received_at": {quoted(incoming.received_at.isoformat())}'
@@ -132,7 +131,7 @@ def _incoming(given: Mapping[str, Any]) -> IncomingInstance:
     changed = {
         "study": StudyHeader(**study),
         "series": SeriesHeader(**given["series"]),
-        "path": PurePosixPath(given["path"]),
+        "path": str(given["path"]),
         "received_at": datetime.fromisoformat(given["received_at"]),
     }
     return IncomingInstance(**{**given, **changed})

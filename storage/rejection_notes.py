@@ -57,7 +57,7 @@ def note_received(session: Session, incoming: IncomingInstance) -> None:
         "study_instance_uid": incoming.study.study_instance_uid,
         "sop_instance_uid": incoming.sop_instance_uid,
         "dataset_digest": incoming.dataset_digest,
-        "path": str(incoming.path),
+        "path": incoming.path,
         "calling_ae_title": incoming.calling_ae_title,
         "received_at": incoming.received_at,
         "state": NoteState.UNREAD,

@@ -82,7 +82,7 @@ def instance_columns(incoming: IncomingInstance) -> dict[str, Any]:
     """Columns of `instance` that change when another dataset replaces it."""
     columns = {name: getattr(incoming, name) for name in CONTENT}
     series_uid = incoming.series.series_instance_uid
-    return columns | {"path": str(incoming.path), "series_instance_uid": series_uid}
+    return columns | {"path": incoming.path, "series_instance_uid": series_uid}
 
 
 def study_record(row: Study) -> StudyRecord:

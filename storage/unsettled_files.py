@@ -8,7 +8,6 @@ disk. So it is kept until the database answers again.
 from __future__ import annotations
 
 import threading
-from pathlib import PurePosixPath
 
 from storage.database import Database
 from storage.instance_files import InstanceFiles
@@ -22,9 +21,9 @@ class UnsettledFiles:
         self._db = db
         self._files = files
         self._lock = threading.Lock()
-        self._unsettled: list[PurePosixPath] = []
+        self._unsettled: list[str] = []
 
-    def add(self, path: PurePosixPath) -> None:
+    def add(self, path: str) -> None:
         """Remember one file, by its path in the data directory."""
         with self._lock:
             self._unsettled.append(path)
@@ -41,6 +40,6 @@ class UnsettledFiles:
             with self._lock:
                 self._unsettled.remove(path)
 
-    def _first(self) -> PurePosixPath | None:
+    def _first(self) -> str | None:
         with self._lock:
             return self._unsettled[0] if self._unsettled else None

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import PurePosixPath
 
 import structlog
 
@@ -83,7 +82,7 @@ class _Received:
     arriving: ArrivingInstance
     size_bytes: int
     transfer_syntax_uid: str
-    path: PurePosixPath
+    path: str
 
 
 class StoreHandler:

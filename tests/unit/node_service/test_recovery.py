@@ -4,18 +4,17 @@ from node.recovery import recover, take_back_jobs
 from storage.database import Database
 from storage.deliveries import list_deliveries
 from storage.instance_files import InstanceFiles
-from storage.instances import instances_of_series
 from storage.jobs import get_job
 from storage.receipts import Receipts
 from storage.records import DeliveryState, JobState
 from tests.unit.storage.samples import (
-    SERIES,
     claim,
     claim_delivery,
     incoming,
     make_deliveries,
     make_job,
     new_job,
+    paths,
     receive,
 )
 from tests.unit.storage.test_receipts import kept
@@ -60,7 +59,7 @@ def test_a_new_start_writes_the_rows_that_the_killed_process_owed(
 
     recover(db, files, "radnode")
 
-    assert instances_of_series(db, SERIES)[-1].path == acknowledged.path
+    assert paths(db)[-1] == acknowledged.path
     assert files.absolute(acknowledged.path).exists()
 
 

@@ -17,7 +17,7 @@ from storage.dicom_records import (
     SeriesHeader,
     StudyHeader,
 )
-from storage.instances import record_instance
+from storage.instances import instances_of_series, record_instance
 from storage.job_inputs import InputInstance, JobInput
 from storage.jobs import claim_next_job, finish_job
 from storage.records import (
@@ -82,7 +82,7 @@ def incoming(
         sop_class_uid=MR_IMAGE,
         transfer_syntax_uid=EXPLICIT_VR_LITTLE_ENDIAN,
         instance_number=number,
-        path=PurePosixPath(f"instances/{study}/{series}/{uid}.{dataset_digest[-16:]}.dcm"),
+        path=f"instances/{study}/{series}/{uid}.{dataset_digest[-16:]}.dcm",
         size_bytes=1000 + number,
         dataset_digest=dataset_digest,
         calling_ae_title="PACS",
@@ -90,6 +90,11 @@ def incoming(
         is_own_result=is_own_result,
         received_at=received_at,
     )
+
+
+def paths(db: Database, series: str = SERIES) -> list[str]:
+    """Where the rows of a series say that its files are."""
+    return [str(one.path) for one in instances_of_series(db, series)]
 
 
 def new_job(

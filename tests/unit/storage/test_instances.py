@@ -60,7 +60,7 @@ def test_the_first_instance_opens_its_study(db: Database) -> None:
     assert study.first_received_at == study.last_received_at == NOW
     assert study.calling_ae_title == "PACS"
     assert (series.header, series.instance_count) == (sent.series, 1)
-    assert instance.path == sent.path
+    assert str(instance.path) == sent.path
     assert instance.dataset_digest == sent.dataset_digest
     assert instance.study_instance_uid == STUDY
     assert not instance.is_own_result
@@ -69,7 +69,7 @@ def test_the_first_instance_opens_its_study(db: Database) -> None:
 def test_a_second_identical_instance_changes_nothing(db: Database) -> None:
     receive(db, incoming())
     before = _snapshot(db)
-    again = replace(incoming(received_at=after(9)), path=incoming().path.with_name("other.dcm"))
+    again = replace(incoming(received_at=after(9)), path="instances/other.dcm")
     assert record_instance(db, again) is StoreOutcome.DUPLICATE
     assert _snapshot(db) == before
 
@@ -86,7 +86,7 @@ def test_another_dataset_replaces_the_row(db: Database) -> None:
     newer = incoming(content="corrected", received_at=after(1))
     assert record_instance(db, newer) is StoreOutcome.REPLACED
     (instance,) = instances_of_series(db, SERIES)
-    assert instance.path == newer.path
+    assert str(instance.path) == newer.path
     assert instance.dataset_digest == newer.dataset_digest
     assert get_study(db, STUDY).last_received_at == after(1)
 

@@ -25,7 +25,16 @@ from storage.quarantine import quarantine_count
 from storage.receipts import Receipts, pages
 from storage.studies import get_study, open_studies
 from tests.peers.postgres import PostgresServer
-from tests.unit.storage.samples import NOW, PATIENT, SERIES, STUDY, digest_of, incoming, make_ready
+from tests.unit.storage.samples import (
+    NOW,
+    PATIENT,
+    SERIES,
+    STUDY,
+    digest_of,
+    incoming,
+    make_ready,
+    paths,
+)
 from tests.unit.storage.test_receipts import kept, undigested
 
 
@@ -127,7 +136,7 @@ def test_a_killed_process_loses_nothing_that_it_acknowledged(node: _Node) -> Non
     node.recorder._late.close()
     assert node.numbers() == [1]
     assert record_abandoned(node.db, node.files) == Found(recorded=4)
-    assert [one.path for one in instances_of_series(node.db, SERIES)] == [one.path for one in sent]
+    assert paths(node.db) == [one.path for one in sent]
     node.recorder._late = None
 
 
@@ -136,7 +145,7 @@ def test_the_same_again_is_told_as_a_duplicate_and_its_file_goes(node: _Node) ->
     again = node.record(2)
     node.recorder.write_late()
     assert node.told == {"stored": 2, "duplicate": 1}
-    assert [one.path for one in instances_of_series(node.db, SERIES)] == [one.path for one in first]
+    assert paths(node.db) == [one.path for one in first]
     assert not node.files.absolute(again.path).exists()
 
 
@@ -145,7 +154,7 @@ def test_of_two_versions_the_one_that_came_last_is_kept(node: _Node) -> None:
     node.record(2, "older")
     last = node.record(2, "newer")
     node.recorder.write_late()
-    assert instances_of_series(node.db, SERIES)[-1].path == last.path
+    assert paths(node.db)[-1] == last.path
     assert node.told == {"stored": 2, "replaced": 1}
     assert get_study(node.db, STUDY).header.patient == PATIENT
 
@@ -208,7 +217,7 @@ def test_an_older_version_that_had_to_wait_does_not_replace_a_newer_one(
     newer = kept(node.files, incoming(2, content="newer", association_id=node.association_id))
     assert node.recorder.record(newer, node.tell) is StoreOutcome.REPLACED
     node.recorder.write_late()
-    assert instances_of_series(node.db, SERIES)[-1].path == newer.path
+    assert paths(node.db)[-1] == newer.path
 
 
 def test_a_commit_whose_answer_was_lost_does_not_cost_the_file(
@@ -225,7 +234,7 @@ def test_a_commit_whose_answer_was_lost_does_not_cost_the_file(
         patch.setattr("storage.instance_recorder.record_instances", cut_off)
         node.recorder.write_late()
     node.recorder.write_late()
-    assert instances_of_series(node.db, SERIES)[-1].path == acknowledged.path
+    assert paths(node.db)[-1] == acknowledged.path
     assert node.files.absolute(acknowledged.path).exists()
     assert not pages(node.files.data_dir)
 

@@ -11,7 +11,7 @@ from storage.orphaned_files import sweep_orphans
 from tests.unit.storage.samples import SERIES, STUDY, incoming, make_job, new_job, receive
 
 
-def _keep(files: InstanceFiles, number: int = 1, *, study: str = STUDY) -> PurePosixPath:
+def _keep(files: InstanceFiles, number: int = 1, *, study: str = STUDY) -> str:
     with files.open_incoming() as part:
         part.write(b"x")
         series = f"{study}.1"
@@ -44,7 +44,7 @@ def test_replaced_files_stay_whether_a_job_is_pinned_to_them_or_not(
 ) -> None:
     pinned, skipped, newest = _keep(files, 1), _keep(files, 2), _keep(files, 3)
     given = new_job().inputs[0]
-    instance = InputInstance(f"{SERIES}.1", pinned, "cd" * 32)
+    instance = InputInstance(f"{SERIES}.1", PurePosixPath(pinned), "cd" * 32)
     make_job(db, replace(new_job(), inputs=(replace(given, instances=(instance,)),)))
     for content, path in (("second", skipped), ("third", newest)):
         receive(db, replace(incoming(1, content=content), path=path))

@@ -3,7 +3,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from zlib import crc32
 
 import pytest
@@ -22,7 +22,16 @@ from storage.quarantine import quarantine_count
 from storage.receipt_text import ReceiptWriter, read_receipts
 from storage.receipts import Receipts, await_settled, pages, paths_in_receipts
 from storage.studies import get_study
-from tests.unit.storage.samples import PATIENT, SERIES, STUDY, after, digest_of, incoming, receive
+from tests.unit.storage.samples import (
+    PATIENT,
+    SERIES,
+    STUDY,
+    after,
+    digest_of,
+    incoming,
+    paths,
+    receive,
+)
 
 
 @pytest.fixture
@@ -78,9 +87,7 @@ def test_a_receipt_says_all_that_a_row_needs(
         patient=replace(PATIENT, patient_name=text),
     )
     series = replace(plain.series, series_number=number, series_description=text)
-    odd = replace(
-        plain, study=study, series=series, instance_number=number, path=PurePosixPath(path)
-    )
+    odd = replace(plain, study=study, series=series, instance_number=number, path=path)
     writer = ReceiptWriter()
     lines = [writer.line(one) for one in (odd, plain, odd)]
     assert list(read_receipts(b"".join(lines))) == [odd, plain, odd]
@@ -140,7 +147,7 @@ def test_what_a_dead_process_acknowledged_gets_its_rows(db: Database, files: Ins
     sent = [kept(files, incoming(number, association_id=4711)) for number in (2, 3)]
     _abandon(files, *sent)
     assert record_abandoned(db, files) == Found(recorded=2)
-    assert {one.path for one in instances_of_series(db, SERIES)} >= {one.path for one in sent}
+    assert set(paths(db)) >= {one.path for one in sent}
     assert not pages(files.data_dir)
     assert record_abandoned(db, files) == Found()
 
@@ -185,7 +192,7 @@ def test_what_has_its_row_already_is_not_recorded_again(db: Database, files: Ins
     files.discard(discarded.path)
     _abandon(files, known, older, newer, discarded)
     assert record_abandoned(db, files) == Found()
-    assert [one.path for one in instances_of_series(db, SERIES)] == [known.path, newer.path]
+    assert paths(db) == [known.path, newer.path]
     assert all(files.absolute(one.path).exists() for one in (known, older, newer))
 
 
@@ -198,7 +205,7 @@ def test_a_receipt_of_an_older_version_does_not_take_the_row_from_a_newer_one(
     receive(db, newer)
     _abandon(files, older)
     record_abandoned(db, files)
-    assert instances_of_series(db, SERIES)[-1].path == newer.path
+    assert paths(db)[-1] == newer.path
     assert files.absolute(older.path).exists()
     assert sweep_orphans(db, files, older_than=None) == 0
     _abandon(files, older)
@@ -216,7 +223,7 @@ def test_in_whatever_order_pages_are_found_the_newest_version_has_the_row(
     for one in versions:
         _abandon(files, one)
     assert record_abandoned(db, files) == Found(recorded=8)
-    assert instances_of_series(db, SERIES)[-1].path == versions[-1].path
+    assert paths(db)[-1] == versions[-1].path
     assert all(files.absolute(one.path).exists() for one in versions)
 
 

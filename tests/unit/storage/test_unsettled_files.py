@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import pytest
 
@@ -25,13 +25,13 @@ def files(tmp_path: Path) -> InstanceFiles:
     return InstanceFiles(tmp_path / "data")
 
 
-def _keep(files: InstanceFiles) -> PurePosixPath:
+def _keep(files: InstanceFiles) -> str:
     with files.open_incoming() as part:
         part.write(b"x")
         return part.keep(STUDY, SERIES, f"{SERIES}.1")
 
 
-def _settle(db: Database, files: InstanceFiles, path: PurePosixPath) -> None:
+def _settle(db: Database, files: InstanceFiles, path: str) -> None:
     unsettled = UnsettledFiles(db, files)
     unsettled.add(path)
     unsettled.settle()
