@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from node.receive.dataset_structure import DeflatedWalk, walk_over
 from node.receive.dimse_status import StoreFailure, StoreRefused
+from node.receive.header_memory import HeaderMemory
 from node.receive.instance_header import (
     IDENTITY_TAGS,
     STUDY_INSTANCE_UID,
@@ -35,9 +36,14 @@ class ContentDigest:
 
 
 class ArrivingInstance:
-    """Takes the bytes of a Part 10 file: its head at once, its data set in fragments."""
+    """Takes the bytes of a Part 10 file: its head at once, its data set in fragments.
 
-    def __init__(self, head: bytes, transfer_syntax_uid: str) -> None:
+    With the `memory` of the instances before, the result is the same, and comes sooner.
+    """
+
+    def __init__(
+        self, head: bytes, transfer_syntax_uid: str, memory: HeaderMemory | None = None
+    ) -> None:
         self._transfer_syntax_uid = transfer_syntax_uid
         self._size = len(head)
         self._data_set = DatasetDigest()
@@ -45,6 +51,7 @@ class ArrivingInstance:
         self._first = b""
         self._header: InstanceHeader | None = None
         self._has_looked = False
+        self._memory = memory or HeaderMemory()
 
     @property
     def inflated_bytes(self) -> int:
@@ -54,6 +61,8 @@ class ArrivingInstance:
     @property
     def study_instance_uid(self) -> str | None:
         """Study Instance UID (0020,000D) if it has come, and is one."""
+        if self._header is not None:
+            return self._header.study.study_instance_uid
         raw = self._walk.elements.get(STUDY_INSTANCE_UID)
         if raw is None:
             return None
@@ -68,9 +77,11 @@ class ArrivingInstance:
         Raises:
             StoreRefused: they are no data set in this transfer syntax.
         """
+        is_first = not self._first
         if len(self._first) < len(_GROUP_2):
             self._first = (self._first + bytes(fragment[:2]))[:2]
-        self._walk.take(fragment)
+        if not (is_first and self._is_recalled(fragment)):
+            self._walk.take(fragment)
         self._data_set.take(fragment)
         self._size += len(fragment)
         if not self._has_looked and self._walk.is_identified:
@@ -78,6 +89,8 @@ class ArrivingInstance:
             self._has_looked = True
             with suppress(StoreRefused):
                 self._header = self._read_header()
+                if is_first:
+                    self._memory.learn(fragment, self._transfer_syntax_uid, self._header)
 
     def finish(self) -> tuple[InstanceHeader, ContentDigest]:
         """Return whose instance this is, and its digest.
@@ -91,6 +104,16 @@ class ArrivingInstance:
         header = self._header or self._read_header()
         digest = ContentDigest(self._size, self._data_set.text())
         return header, digest
+
+    def _is_recalled(self, fragment: memoryview) -> bool:
+        """Take the first bytes, if their header is known from the instance before."""
+        known = self._memory.recall(fragment, self._transfer_syntax_uid)
+        if known is None or isinstance(self._walk, DeflatedWalk):
+            return False
+        self._header, at = known
+        self._has_looked = True
+        self._walk.take(fragment, at)
+        return True
 
     def _read_header(self) -> InstanceHeader:
         return header_of(self._walk.elements, self._transfer_syntax_uid)
