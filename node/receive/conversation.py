@@ -15,6 +15,7 @@ from node.receive.association_tracking import AssociationTracker, TrackedAssocia
 from node.receive.command_set import RESPONSE, Command, CommandField, response
 from node.receive.dimse_status import SUCCESS
 from node.receive.gathered_blocks import block_buffer
+from node.receive.header_memory import HeaderMemory
 from node.receive.message_stream import MessageStream
 from node.receive.negotiation import AcceptedContext, Agreement
 from node.receive.pacing import Pace
@@ -47,6 +48,7 @@ class Conversation:
         self._pace = pace
         self._spare = store.spare_file()
         self._buffer = block_buffer()
+        self._memory = HeaderMemory()
 
     def run(self, tracker: AssociationTracker, agreement: Agreement) -> None:
         """Accept the association, serve it, and put its end on record.
@@ -87,7 +89,14 @@ class Conversation:
     def _answer_store(self, context_id: int, command: Command, context: AcceptedContext) -> None:
         data_set, most = self._pace.data_set(self._messages), self._pace.max_instance_bytes
         request = StoreRequest(
-            command, context, data_set, self._tracked, most, self._spare, self._buffer
+            command,
+            context,
+            data_set,
+            self._tracked,
+            most,
+            self._spare,
+            self._buffer,
+            self._memory,
         )
         handled = self._store.handle(request)
         self._pace.before_answer(self._messages)

@@ -8,24 +8,25 @@ whatever the data set nests and however it is cut into fragments.
 
 from __future__ import annotations
 
-import struct
 import zlib
-from collections.abc import Callable, Set
-from functools import partial
+from collections.abc import Callable
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 from node.receive.dimse_status import StoreFailure, StoreRefused
+from node.receive.element_headers import (
+    DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
+    IMPLICIT_VR_LITTLE_ENDIAN,
+    LONG_VRS,
+    SHORT_VRS,
+    byte_order,
+)
 
-IMPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2"
-EXPLICIT_VR_BIG_ENDIAN = "1.2.840.10008.1.2.2"
-DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2.1.99"
 UNDEFINED_LENGTH = 0xFFFFFFFF
 
 _ITEM = 0xFFFEE000
 _ITEM_DELIMITATION = 0xFFFEE00D
 _SEQUENCE_DELIMITATION = 0xFFFEE0DD
-_LONG_VRS = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
-_SHORT_VRS = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
 _DEEPEST_NESTING = 64
 _LONGEST_VALUE = 1 << 20
 _CHUNK = 1 << 16
@@ -56,15 +57,11 @@ class DataSetWalk:
     last of them on, `is_identified` is true and no more are kept.
     """
 
-    def __init__(self, transfer_syntax_uid: str, wanted: Set[int]) -> None:
-        is_big = transfer_syntax_uid == EXPLICIT_VR_BIG_ENDIAN
-        self._tag_and_length = struct.Struct(">HHI" if is_big else "<HHI")
-        self._short_length = struct.Struct(">H" if is_big else "<H")
-        self._long_length = struct.Struct(">I" if is_big else "<I")
-        self._explicit = struct.Struct(">HH2sH" if is_big else "<HH2sH")
+    def __init__(self, transfer_syntax_uid: str, wanted: frozenset[int]) -> None:
+        self._order = byte_order(transfer_syntax_uid)
         self._levels = [(_ELEMENTS, transfer_syntax_uid == IMPLICIT_VR_LITTLE_ENDIAN)]
         self._wanted = wanted
-        self._last_wanted = max(wanted, default=-1)
+        self._last_wanted = _last_of(wanted)
         self._carry = b""
         self._left = 0
         self._kept: tuple[int, bytes, int, bytearray] | None = None
@@ -72,16 +69,20 @@ class DataSetWalk:
         self.elements: dict[int, RawElement] = {}
         self.is_identified = False
 
-    def take(self, fragment: memoryview) -> None:
+    def take(self, fragment: memoryview, at: int = 0) -> None:
         """Follow the next bytes.
+
+        Before `at`, which is for the first bytes alone, there are whole elements of the top level,
+        all that are wanted among them; none of these is kept.
 
         Raises:
             StoreRefused: they are no data set in this transfer syntax.
         """
+        if at:
+            self.is_identified = True
         if self._carry:
             fragment = memoryview(self._carry + bytes(fragment))
             self._carry = b""
-        at = 0
         while not self._is_padding:
             at = self._through_value(fragment, at)
             if self._levels == _EXPLICIT_TOP_LEVEL and not self._left:
@@ -127,14 +128,14 @@ class DataSetWalk:
         """
         # A copy of what is next, because bytes are read faster than a view is.
         window = bytes(fragment[at : at + _WINDOW])
-        unpack, long_length = self._explicit.unpack_from, self._long_length.unpack_from
+        unpack, long_length = self._order.explicit.unpack_from, self._order.long_length.unpack_from
         wanted, is_identified, size = self._wanted, self.is_identified, len(window)
         here = 0
         while here + 12 <= size:
             group, element, vr, length = unpack(window, here)
             begin = here + 8
-            if vr not in _SHORT_VRS:
-                if vr not in _LONG_VRS:
+            if vr not in SHORT_VRS:
+                if vr not in LONG_VRS:
                     break
                 length, begin = long_length(window, begin)[0], here + 12
             # An undefined length is larger than any window; so is a value too long to be kept.
@@ -154,7 +155,7 @@ class DataSetWalk:
         """Open the next element or item; return where its value begins, -1 where more is needed."""
         if len(fragment) - at < 8:
             return -1
-        group, element, length = self._tag_and_length.unpack_from(fragment, at)
+        group, element, length = self._order.tag_and_length.unpack_from(fragment, at)
         is_items, is_implicit = self._levels[-1]
         tag = group << 16 | element
         if is_items:
@@ -194,14 +195,14 @@ class DataSetWalk:
     def _vr(self, fragment: memoryview, at: int, length: int) -> tuple[bytes, int, int]:
         """Return VR (empty: implicit), length, and where the value begins."""
         vr = b"" if self._levels[-1][1] else bytes(fragment[at + 4 : at + 6])
-        if vr in _SHORT_VRS:
-            return vr, self._short_length.unpack_from(fragment, at + 6)[0], at + 8
-        if vr in _LONG_VRS:
+        if vr in SHORT_VRS:
+            return vr, self._order.short_length.unpack_from(fragment, at + 6)[0], at + 8
+        if vr in LONG_VRS:
             if len(fragment) - at < 12:
                 return vr, 0, -1
-            return vr, self._long_length.unpack_from(fragment, at + 8)[0], at + 12
+            return vr, self._order.long_length.unpack_from(fragment, at + 8)[0], at + 12
         if vr.isalpha():
-            return vr, self._short_length.unpack_from(fragment, at + 6)[0], at + 8
+            return vr, self._order.short_length.unpack_from(fragment, at + 6)[0], at + 8
         return b"", length, at + 8
 
     def _open(self, vr: bytes, length: int) -> None:
@@ -241,7 +242,7 @@ class DeflatedWalk:
     last wanted one, because a small stream may inflate to any size.
     """
 
-    def __init__(self, wanted: Set[int]) -> None:
+    def __init__(self, wanted: frozenset[int]) -> None:
         self._inflate = zlib.decompressobj(-zlib.MAX_WBITS)
         self._walk = DataSetWalk("", wanted)
         self.inflated = 0
@@ -282,12 +283,17 @@ class DeflatedWalk:
             self._walk.take(memoryview(inflated))
 
 
+@lru_cache(maxsize=8)
+def _last_of(tags: frozenset[int]) -> int:
+    return max(tags, default=-1)
+
+
 def _check_length(length: int) -> None:
     if _LONGEST_VALUE < length != UNDEFINED_LENGTH:
         raise StoreRefused(StoreFailure.UNREADABLE)
 
 
-def walk_over(transfer_syntax_uid: str, wanted: Set[int]) -> DataSetWalk | DeflatedWalk:
+def walk_over(transfer_syntax_uid: str, wanted: frozenset[int]) -> DataSetWalk | DeflatedWalk:
     """Return the walk for a data set in that transfer syntax."""
     if transfer_syntax_uid == DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN:
         return DeflatedWalk(wanted)

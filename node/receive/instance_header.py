@@ -17,12 +17,9 @@ from pydicom.charset import convert_encodings, decode_bytes
 from pydicom.filereader import read_sequence
 from pydicom.valuerep import PN_DELIMS, TEXT_VR_DELIMS
 
-from node.receive.dataset_structure import (
-    EXPLICIT_VR_BIG_ENDIAN,
-    IMPLICIT_VR_LITTLE_ENDIAN,
-    RawElement,
-)
+from node.receive.dataset_structure import RawElement
 from node.receive.dimse_status import StoreFailure, StoreRefused
+from node.receive.element_headers import EXPLICIT_VR_BIG_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN
 from node.receive.parse_errors import PARSE_ERRORS
 from storage.dicom_records import CodedConcept, PatientIdentity, SeriesHeader, StudyHeader
 from storage.errors import InvalidUid
@@ -68,7 +65,9 @@ IDENTITY_TAGS = frozenset(
     _UNIVERSAL_ENTITY_ID,
 }
 """The elements of the top level that `header_of` reads."""
+SOP_INSTANCE_UID = _SOP_INSTANCE_UID
 STUDY_INSTANCE_UID = _STUDY_INSTANCE_UID
+INSTANCE_NUMBER = _INSTANCE_NUMBER
 
 _OF_ONE_INSTANCE = frozenset({_SOP_CLASS_UID, _SOP_INSTANCE_UID, _INSTANCE_NUMBER})
 _OF_STUDY_AND_SERIES = tuple(sorted(IDENTITY_TAGS - _OF_ONE_INSTANCE))
@@ -99,21 +98,45 @@ def header_of(elements: Mapping[int, RawElement], transfer_syntax_uid: str) -> I
         # Slice after slice, all but three elements are the same bytes.
         shared = tuple(map(elements.get, _OF_STUDY_AND_SERIES))
         study, series, manufacturer = _study_and_series(shared, transfer_syntax_uid)
-        own = _Elements(
-            {tag: elements[tag] for tag in _OF_ONE_INSTANCE if tag in elements},
-            transfer_syntax_uid,
-            [],
-        )
         return InstanceHeader(
             study=study,
             series=series,
-            sop_class_uid=own.required_uid(_SOP_CLASS_UID),
-            sop_instance_uid=own.required_uid(_SOP_INSTANCE_UID),
-            instance_number=own.integer(_INSTANCE_NUMBER),
+            sop_class_uid=required_uid(_value(elements, _SOP_CLASS_UID)),
+            sop_instance_uid=required_uid(_value(elements, _SOP_INSTANCE_UID)),
+            instance_number=integer(_value(elements, _INSTANCE_NUMBER)),
             manufacturer=manufacturer,
         )
     except PARSE_ERRORS as error:
         raise StoreRefused(StoreFailure.UNREADABLE) from error
+
+
+def required_uid(value: bytes) -> str:
+    """Return a UI value as text.
+
+    Raises:
+        StoreRefused: it is empty, or no UID (PS3.5 9.1).
+    """
+    uid = value.rstrip(b"\0 ").decode("ascii", "replace")
+    if not uid:
+        raise StoreRefused(StoreFailure.MISSING_UID)
+    try:
+        return validated_uid(uid)
+    except InvalidUid as error:
+        raise StoreRefused(StoreFailure.INVALID_UID) from error
+
+
+def integer(value: bytes) -> int | None:
+    """Return an IS value, or None for what is none or fits no 32 bits (PS3.5 6.2)."""
+    try:
+        number = int(value)
+    except ValueError:
+        return None
+    return number if -(2**31) <= number < 2**31 else None
+
+
+def _value(elements: Mapping[int, RawElement], tag: int) -> bytes:
+    raw = elements.get(tag)
+    return raw.value if raw is not None else b""
 
 
 @lru_cache(maxsize=_REMEMBERED_SERIES)
@@ -198,21 +221,10 @@ class _Elements:
         return _clean(decode_bytes(self._raw(tag), self._encodings, PN_DELIMS))
 
     def integer(self, tag: int) -> int | None:
-        """Return an IS, or None for what is none or fits no 32 bits (PS3.5 6.2)."""
-        try:
-            number = int(self._raw(tag))
-        except ValueError:
-            return None
-        return number if -(2**31) <= number < 2**31 else None
+        return integer(self._raw(tag))
 
     def required_uid(self, tag: int) -> str:
-        uid = self._raw(tag).rstrip(b"\0 ").decode("ascii", "replace")
-        if not uid:
-            raise StoreRefused(StoreFailure.MISSING_UID)
-        try:
-            return validated_uid(uid)
-        except InvalidUid as error:
-            raise StoreRefused(StoreFailure.INVALID_UID) from error
+        return required_uid(self._raw(tag))
 
     def first_item(self, tag: int) -> _Elements | None:
         """Return the first item of a sequence; an unreadable sequence counts as absent."""
@@ -245,8 +257,7 @@ class _Elements:
         return _Elements(values, syntax, self._encodings)
 
     def _raw(self, tag: int) -> bytes:
-        raw = self._raw_elements.get(tag)
-        return raw.value if raw is not None else b""
+        return _value(self._raw_elements, tag)
 
 
 def _encodings(specific_character_set: bytes) -> list[str]:

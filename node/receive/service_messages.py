@@ -18,13 +18,13 @@ from pynetdicom.pdu_primitives import P_DATA
 
 from node.receive.admission import Caller
 from node.receive.command_set import Command, CommandField, response
-from node.receive.dataset_structure import (
+from node.receive.dataset_structure import walk_over
+from node.receive.dimse_status import StoreRefused
+from node.receive.element_headers import (
     DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
     EXPLICIT_VR_BIG_ENDIAN,
     IMPLICIT_VR_LITTLE_ENDIAN,
-    walk_over,
 )
-from node.receive.dimse_status import StoreRefused
 from node.receive.negotiation import AcceptedContext
 from node.receive.parse_errors import PARSE_ERRORS
 from node.receive.services import Service, ServiceAnswer, ServiceRequest

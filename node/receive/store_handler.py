@@ -26,6 +26,7 @@ from node.receive.command_set import Command
 from node.receive.dimse_status import StoreFailure, StoreRefused
 from node.receive.file_meta import file_head
 from node.receive.gathered_blocks import block_buffer, gathered
+from node.receive.header_memory import HeaderMemory
 from node.receive.instance_header import InstanceHeader
 from node.receive.negotiation import AcceptedContext
 from node.receive.slow_arrival import SlowArrival
@@ -54,7 +55,8 @@ class StoreRequest:
     """A C-STORE request, the context it came on, and the data set that is yet to come.
 
     `max_bytes` is the largest data set that is taken; None: any. `spare` is a file for it that is
-    made already, `buffer` the memory that its fragments are gathered in.
+    made already, `buffer` the memory that its fragments are gathered in, `memory` what the
+    association's instances before were like.
     """
 
     command: Command
@@ -64,6 +66,7 @@ class StoreRequest:
     max_bytes: int | None = None
     spare: SpareFile | None = None
     buffer: memoryview = field(default_factory=block_buffer)
+    memory: HeaderMemory = field(default_factory=HeaderMemory)
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +223,7 @@ def _receive(
     """Write what comes; return whose it is, if it is what the command says."""
     command, transfer_syntax_uid = request.command, request.context.transfer_syntax
     head = file_head(command.sop_class_uid, command.sop_instance_uid, transfer_syntax_uid)
-    arriving = ArrivingInstance(transfer_syntax_uid)
+    arriving = ArrivingInstance(transfer_syntax_uid, request.memory)
     most = request.max_bytes
     fragments = request.data_set if most is None else _limited(request.data_set, most)
     blocks = gathered(head, fragments, request.buffer, slow.is_due, arriving.digest)
