@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from storage.durable import file_errors
+from storage.reserved_space import UsualSize
 
 if TYPE_CHECKING:
     from storage.instance_files import InstanceFiles
@@ -29,14 +30,23 @@ class IncomingFile:
     Written without a buffer: what `write` has taken is with the operating system.
     """
 
-    __slots__ = ("_begun_bytes", "_files", "_is_kept", "_name", "descriptor", "size_bytes")
+    __slots__ = (
+        "_begun_bytes",
+        "_files",
+        "_is_kept",
+        "_name",
+        "_reserved_bytes",
+        "descriptor",
+        "size_bytes",
+    )
 
-    def __init__(self, files: InstanceFiles) -> None:
+    def __init__(self, files: InstanceFiles, at_least_bytes: int = 0) -> None:
         self._name = f"{files.incoming_dir}/{os.urandom(16).hex()}.part"
         self.descriptor = os.open(self._name, _NEW_FILE, 0o600)
         self._files = files
         self._is_kept = False
         self.size_bytes = self._begun_bytes = 0
+        self._reserved_bytes = files.reserve(self.descriptor, at_least_bytes)
 
     def __enter__(self) -> Self:
         return self
@@ -88,6 +98,8 @@ class IncomingFile:
             self._files.move_in(self._name, place)
             self._is_kept = True
             try:
+                if self._reserved_bytes > self.size_bytes:
+                    os.ftruncate(self.descriptor, self.size_bytes)  # the rest is given back
                 if self._files.begin_sync(self.descriptor, self._begun_bytes):
                     meanwhile()
                 # After the move: a journalling file system writes both by one commit.
@@ -117,13 +129,18 @@ class SpareFile:
         self._files = files
         self._clock = clock
         self._file: IncomingFile | None = None
+        self._taken: IncomingFile | None = None
+        self._usual = UsualSize()
         self._good_until_s = 0.0
 
     def prepare(self) -> None:
         """Have a file ready; where none can be made, the next instance meets the reason itself."""
+        if self._taken is not None:
+            self._usual.note(self._taken.size_bytes)
+            self._taken = None
         if self._file is None:
             with suppress(OSError):
-                self._file = IncomingFile(self._files)
+                self._file = IncomingFile(self._files, self._usual.at_least_bytes())
                 self._good_until_s = self._clock() + _SPARE_LASTS_S
 
     def taken(self) -> IncomingFile | None:
@@ -132,6 +149,7 @@ class SpareFile:
         if file is not None and self._clock() > self._good_until_s:
             _drop(file)
             return None
+        self._taken = file
         return file
 
     def close(self) -> None:

@@ -31,6 +31,7 @@ from storage.durable import durable_write, file_errors, make_private_dir
 from storage.errors import InvalidUid, StorageError
 from storage.incoming_file import IncomingFile, SpareFile
 from storage.open_folders import OpenFolders
+from storage.reserved_space import reserve
 
 __all__ = [
     "IncomingFile",
@@ -150,6 +151,11 @@ class InstanceFiles:
     def move_in(self, path: Path | str, place: str) -> None:
         """Move a file to a place that nobody else has; missing folders are made."""
         self._folders.move_in(path, place)
+
+    def reserve(self, descriptor: int, size_bytes: int) -> int:
+        """Reserve space for the first bytes of an open file; how many are reserved."""
+        # Where the disk is waited for, that takes as long whoever chose the blocks, and when.
+        return 0 if self._is_synced else reserve(descriptor, size_bytes)
 
     def begin_sync(self, descriptor: int, start: int) -> bool:
         """Have the disk begin with what was written from byte `start` on, and do not wait for it.
