@@ -8,6 +8,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from blake3 import blake3
+
 from tests.crash.known_instances import KnownInstance
 from tests.peers.kept_instances import KeptInstance, kept_instances
 from tests.peers.part10 import data_set_of
@@ -86,8 +88,11 @@ class Inspection:
         if size != row.size_bytes:
             return f"{uid} has {size} bytes on disk and {row.size_bytes} in its row"
         if uid not in self._right:
-            if _content(self._data_dir / row.path) != instance.data_set():
+            sent = instance.data_set()
+            if _content(self._data_dir / row.path) != sent:
                 return f"{uid} differs from what was sent"
+            if row.dataset_digest != f"blake3:{blake3(sent).hexdigest()}":
+                return f"{uid} has the digest of something else in its row"
             self._right.add(uid)
         return None
 
