@@ -1,7 +1,7 @@
 """The digest of a data set: it tells a repeated instance from a changed one.
 
-BLAKE3 with 256 bits, for it takes a third of the time of SHA-256 on the way that every instance
-goes. Written `blake3:` and 64 lower-case hexadecimal digits. Instances that came to an earlier
+BLAKE3 with 256 bits, for it takes a third of the time of SHA-256, and every instance has one.
+Written `blake3:` and 64 lower-case hexadecimal digits. Instances that came to an earlier
 version have a SHA-256, 64 digits alone: it stays, and an instance that comes again is held
 against it by the SHA-256 of its own file.
 """

@@ -46,6 +46,7 @@ MAX_UID_LENGTH = 64
 # Leading zeros in a component are wrong (PS3.5 9.1), but devices write them; they do no harm.
 UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 _LOOK_AGAIN_S = 0.1
+_MUCH_FREE_MIB = 1024
 _REMEMBERED_SERIES = 128
 
 
@@ -153,9 +154,14 @@ class InstanceFiles:
         self._folders.move_in(path, place)
 
     def reserve(self, descriptor: int, size_bytes: int) -> int:
-        """Reserve space for the first bytes of an open file; how many are reserved."""
+        """Reserve space for the first bytes of an empty file; how many are reserved.
+
+        None where space is scarce: what has come goes first.
+        """
         # Where the disk is waited for, that takes as long whoever chose the blocks, and when.
-        return 0 if self._is_synced else reserve(descriptor, size_bytes)
+        if self._is_synced or self.is_low(_MUCH_FREE_MIB):
+            return 0
+        return reserve(descriptor, size_bytes)
 
     def begin_sync(self, descriptor: int, start: int) -> bool:
         """Have the disk begin with what was written from byte `start` on, and do not wait for it.

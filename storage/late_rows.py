@@ -39,13 +39,18 @@ class LateRow:
     told: Told
     dataset_digest: str = ""
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether all is known that the row says."""
+        return self.incoming.is_late
+
     def completed(self, files: InstanceFiles) -> IncomingInstance:
         """Return all that the row says; a digest that nobody has told yet is taken of the file.
 
         Raises:
             StorageError: the file cannot be read, or is not whole.
         """
-        if not self.incoming.is_late:
+        if not self.is_complete:
             told = self.dataset_digest or self.incoming.dataset_digest
             self.incoming = acknowledged(files, self.incoming, told)
         return self.incoming
@@ -142,7 +147,8 @@ class LateRows:
         with self._lock:
             self._queued -= 1
             self._not_written.append(row)
-            self._is_behind = True
+            # A file that cannot be read is the matter of its own row alone.
+            self._is_behind = self._is_behind or row.is_complete
             # Only texts of ours are known to hold no patient data.
             reason = str(error) if isinstance(error, StorageError) else type(error).__name__
             text = f"a late row was not written: {reason}"

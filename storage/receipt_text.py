@@ -1,4 +1,6 @@
-"""A receipt as text: one line that holds all that the row of an instance needs.
+"""A receipt as text: one line that holds all that the row of an instance needs, but the digest.
+
+Where that is missing, it is the digest of the file; earlier versions wrote it.
 
 A check sum, a blank, and JSON. A killed process may leave half a line behind; nobody was told
 anything about that one, so it is passed over.

@@ -7,9 +7,11 @@ favour that not every one grants: where there is none, files are written as they
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 
 BLOCK_BYTES = 1 << 12
 MOST_BYTES = 1 << 22
@@ -35,10 +37,15 @@ _fallocate = _fallocate_of_system()
 
 
 def reserve(descriptor: int, size_bytes: int) -> int:
-    """Reserve space for the first bytes of an open file; how many, 0 where that is not granted."""
+    """Reserve space for the first bytes of an empty file; how many, 0 where that is not granted."""
     if not size_bytes or _fallocate is None:
         return 0
-    return 0 if _fallocate(descriptor, _KEEP_SIZE, 0, size_bytes) else size_bytes
+    if not _fallocate(descriptor, _KEEP_SIZE, 0, size_bytes):
+        return size_bytes
+    with suppress(OSError):
+        # On a full disk ext4 keeps what it could get until then.
+        os.ftruncate(descriptor, 0)
+    return 0
 
 
 class UsualSize:

@@ -20,7 +20,8 @@ from node.receive.message_stream import MessageStream
 from node.receive.negotiation import AcceptedContext, Agreement
 from node.receive.pacing import Pace
 from node.receive.service_messages import ServiceDesk
-from node.receive.store_handler import StoreHandler, StoreRequest
+from node.receive.store_handler import StoreHandler
+from node.receive.store_request import Handled, StoreRequest
 from node.receive.upper_layer import UpperLayer
 
 _log = structlog.get_logger()
@@ -71,7 +72,12 @@ class Conversation:
         self._layer.say_last_word(over)
         is_cut = self._messages.is_in_message and over.end == "released"
         tracker.ended(self._tracked, "aborted" if is_cut else over.end)
-        raise over
+        self._buffer = memoryview(b"")
+        try:
+            raise over
+        finally:
+            # Its traceback holds this frame: nothing is to be left to the collector.
+            del over
 
     def _answer_next(self) -> None:
         context_id, command = self._messages.next_command()
@@ -99,6 +105,9 @@ class Conversation:
             self._memory,
         )
         handled = self._store.handle(request)
+        if self._pace.may_wait and handled.after is not None:
+            handled.after()
+            handled = Handled()
         self._pace.before_answer(self._messages)
         if handled.failure is None:
             answer = response(command, SUCCESS)

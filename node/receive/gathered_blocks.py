@@ -27,9 +27,9 @@ Block = tuple[memoryview, memoryview]
 def block_buffer() -> memoryview:
     """Return the memory that one association gathers in, instance after instance.
 
-    What is not used of it takes no memory: many associations bring one small instance.
+    It takes as much as its largest instance so far: many associations bring one small instance.
     """
-    return memoryview(mmap.mmap(-1, BUFFER_BYTES))
+    return memoryview(mmap.mmap(-1, BUFFER_BYTES, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
 
 
 def gathered(

@@ -27,6 +27,11 @@ class Pace:
         """Size above which an instance is refused; None: no limit."""
         return self._policy.max_instance_bytes
 
+    @property
+    def may_wait(self) -> bool:
+        """Whether an answer may be held back."""
+        return self._policy.is_paced
+
     def data_set(self, messages: MessageStream) -> Iterator[memoryview]:
         """Return the fragments of a data set, not faster than they may come."""
         return self._paced(messages) if self._policy.is_paced else messages.data_set()

@@ -1,14 +1,14 @@
 """One C-STORE request: from the wire to a durable file and a row.
 
-0x0000 is answered only after the file, its directories and the row's transaction are on disk.
-Nothing is decoded but the identity; the data set's bytes stay as they came.
+0x0000 is answered only after the file and its row, or a receipt for the row, are as safe as the
+durability asks (`storage.instance_recorder`).
 """
 
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 
@@ -22,14 +22,10 @@ from node.receive.association_tracking import (
     TrackedAssociation,
     record_audit,
 )
-from node.receive.command_set import Command
 from node.receive.dimse_status import StoreFailure, StoreRefused
-from node.receive.file_meta import file_head
-from node.receive.gathered_blocks import block_buffer, gathered
-from node.receive.header_memory import HeaderMemory
 from node.receive.instance_header import InstanceHeader
-from node.receive.negotiation import AcceptedContext
 from node.receive.slow_arrival import SlowArrival
+from node.receive.store_request import Handled, StoreRequest, check_command, receive
 from storage.database import Database
 from storage.dicom_records import IncomingInstance
 from storage.errors import ConflictReason, DatabaseUnavailable, OutOfSpace, Quarantined
@@ -48,33 +44,6 @@ _QUARANTINED = {
 }
 
 _log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class StoreRequest:
-    """A C-STORE request, the context it came on, and the data set that is yet to come.
-
-    `max_bytes` is the largest data set that is taken; None: any. `spare` is a file for it that is
-    made already, `buffer` the memory that its fragments are gathered in, `memory` what the
-    association's instances before were like.
-    """
-
-    command: Command
-    context: AcceptedContext
-    data_set: Iterator[memoryview]
-    tracked: TrackedAssociation
-    max_bytes: int | None = None
-    spare: SpareFile | None = None
-    buffer: memoryview = field(default_factory=block_buffer)
-    memory: HeaderMemory = field(default_factory=HeaderMemory)
-
-
-@dataclass(frozen=True, slots=True)
-class Handled:
-    """Why an instance was not taken, or None; and what is to be done when that is answered."""
-
-    failure: StoreFailure | None = None
-    after: Callable[[], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +132,7 @@ class StoreHandler:
     def _store(self, request: StoreRequest) -> Callable[[], None] | None:
         if self._files.is_low(self._disk_low_mib):
             raise StoreRefused(StoreFailure.DISK_LOW)
-        _check_command(request)
+        check_command(request)
         try:
             received, association_id = self._taken_in(request)
         except (OSError, OutOfSpace) as error:
@@ -174,7 +143,7 @@ class StoreHandler:
     def _taken_in(self, request: StoreRequest) -> tuple[_Received, int]:
         with self._files.open_incoming(request.spare) as incoming:
             slow = SlowArrival(partial(self._tracker.will_bring, request.tracked))
-            header, arriving = _receive(incoming, request, slow)
+            header, arriving = receive(incoming, request, slow)
             association_id = self._association_id(request.tracked)
             received = _kept(incoming, header, arriving, request.context.transfer_syntax)
             return received, association_id
@@ -208,45 +177,6 @@ def _tell_digest(late: LateRow, arriving: ArrivingInstance) -> None:
     late.dataset_digest = arriving.dataset_digest()
 
 
-def _check_command(request: StoreRequest) -> None:
-    """Command set and presentation context must name the same SOP Class (PS3.4 B.2.3)."""
-    command = request.command
-    if command.sop_class_uid != request.context.abstract_syntax.encode("ascii"):
-        raise StoreRefused(StoreFailure.SOP_CLASS_MISMATCH)
-    if not command.sop_instance_uid:
-        raise StoreRefused(StoreFailure.SOP_INSTANCE_MISMATCH)
-
-
-def _receive(
-    incoming: IncomingFile, request: StoreRequest, slow: SlowArrival
-) -> tuple[InstanceHeader, ArrivingInstance]:
-    """Write what comes; return whose it is, if it is what the command says."""
-    command, transfer_syntax_uid = request.command, request.context.transfer_syntax
-    head = file_head(command.sop_class_uid, command.sop_instance_uid, transfer_syntax_uid)
-    arriving = ArrivingInstance(transfer_syntax_uid, request.memory)
-    most = request.max_bytes
-    fragments = request.data_set if most is None else _limited(request.data_set, most)
-    blocks = gathered(head, fragments, request.buffer, slow.is_due, arriving.digest)
-    for content, data_set in blocks:
-        incoming.write(content)
-        arriving.take(data_set)
-        slow.look(arriving)
-        if most is not None and arriving.inflated_bytes > most:
-            raise StoreRefused(StoreFailure.TOO_LARGE)
-    header = arriving.finish()
-    _check_against_command(header, command)
-    return header, arriving
-
-
-def _limited(fragments: Iterator[memoryview], most: int) -> Iterator[memoryview]:
-    received = 0
-    for fragment in fragments:
-        received += len(fragment)
-        if received > most:
-            raise StoreRefused(StoreFailure.TOO_LARGE)
-        yield fragment
-
-
 def _kept(
     incoming: IncomingFile,
     header: InstanceHeader,
@@ -260,14 +190,6 @@ def _kept(
         meanwhile=arriving.digest,
     )
     return _Received(header, arriving, incoming.size_bytes, transfer_syntax_uid, path)
-
-
-def _check_against_command(header: InstanceHeader, command: Command) -> None:
-    """Command set and data set must name the same SOP (PS3.4 B.2.3)."""
-    if header.sop_class_uid.encode("ascii") != command.sop_class_uid:
-        raise StoreRefused(StoreFailure.SOP_CLASS_MISMATCH)
-    if header.sop_instance_uid.encode("ascii") != command.sop_instance_uid:
-        raise StoreRefused(StoreFailure.SOP_INSTANCE_MISMATCH)
 
 
 def _incoming_instance(

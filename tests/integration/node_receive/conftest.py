@@ -37,7 +37,7 @@ def start_listener(tmp_path: Path, database_url: str) -> Iterator[StartListener]
     def start(settings: Settings | None = None, *, services: tuple[Service, ...] = ()) -> Running:
         settings = settings or receive_settings()
         db = open_database(database_url)
-        files = InstanceFiles(tmp_path / "data")
+        files = InstanceFiles(tmp_path / "data", settings.storage.durability)
         changes = threading.Semaphore(0)
         listener = Listener(
             settings,

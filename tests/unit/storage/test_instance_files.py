@@ -141,6 +141,17 @@ def test_what_a_write_leaves_over_is_written_by_the_next(files: InstanceFiles) -
         assert len(pipe.read()) == room
 
 
+@pytest.mark.parametrize(("durability", "told"), [("fsync", ["meanwhile"]), ("os", [])])
+def test_while_the_disk_works_and_only_then_something_else_is_done(
+    tmp_path: Path, durability: Durability, told: list[str]
+) -> None:
+    heard: list[str] = []
+    with InstanceFiles(tmp_path / "data", durability).open_incoming() as incoming:
+        incoming.write(CONTENT)
+        incoming.keep(*UIDS, meanwhile=lambda: heard.append("meanwhile"))
+    assert heard == told
+
+
 def test_a_spare_file_becomes_the_next_instance(files: InstanceFiles) -> None:
     spare = SpareFile(files)
     spare.prepare()

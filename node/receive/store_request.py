@@ -1,0 +1,104 @@
+"""A C-STORE request, and its data set on the way from the wire to a file.
+
+Nothing is decoded but the identity; the data set's bytes stay as they came.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from node.receive.arriving_instance import ArrivingInstance
+from node.receive.association_tracking import TrackedAssociation
+from node.receive.command_set import Command
+from node.receive.dimse_status import StoreFailure, StoreRefused
+from node.receive.file_meta import file_head
+from node.receive.gathered_blocks import block_buffer, gathered
+from node.receive.header_memory import HeaderMemory
+from node.receive.instance_header import InstanceHeader
+from node.receive.negotiation import AcceptedContext
+from node.receive.slow_arrival import SlowArrival
+from storage.instance_files import IncomingFile, SpareFile
+
+
+@dataclass(frozen=True, slots=True)
+class StoreRequest:
+    """A C-STORE request, the context it came on, and the data set that is yet to come.
+
+    `max_bytes` is the largest data set that is taken; None: any. `spare` is a file for it that is
+    made already, `buffer` the memory that its fragments are gathered in, `memory` what the
+    association's instances before were like.
+    """
+
+    command: Command
+    context: AcceptedContext
+    data_set: Iterator[memoryview]
+    tracked: TrackedAssociation
+    max_bytes: int | None = None
+    spare: SpareFile | None = None
+    buffer: memoryview = field(default_factory=block_buffer)
+    memory: HeaderMemory = field(default_factory=HeaderMemory)
+
+
+@dataclass(frozen=True, slots=True)
+class Handled:
+    """Why an instance was not taken, or None; and what is to be done when that is answered."""
+
+    failure: StoreFailure | None = None
+    after: Callable[[], None] | None = None
+
+
+def check_command(request: StoreRequest) -> None:
+    """Command set and presentation context must name the same SOP Class (PS3.4 B.2.3).
+
+    Raises:
+        StoreRefused: they do not, or no instance is named.
+    """
+    command = request.command
+    if command.sop_class_uid != request.context.abstract_syntax.encode("ascii"):
+        raise StoreRefused(StoreFailure.SOP_CLASS_MISMATCH)
+    if not command.sop_instance_uid:
+        raise StoreRefused(StoreFailure.SOP_INSTANCE_MISMATCH)
+
+
+def receive(
+    incoming: IncomingFile, request: StoreRequest, slow: SlowArrival
+) -> tuple[InstanceHeader, ArrivingInstance]:
+    """Write what comes; return whose it is, and what is known of it.
+
+    Raises:
+        StoreRefused: it is too large, unreadable, or not what the command says.
+        AssociationOver: the association ended before the data set did. OSError: a write failed.
+    """
+    command, transfer_syntax_uid = request.command, request.context.transfer_syntax
+    head = file_head(command.sop_class_uid, command.sop_instance_uid, transfer_syntax_uid)
+    arriving = ArrivingInstance(transfer_syntax_uid, request.memory)
+    most = request.max_bytes
+    fragments = request.data_set if most is None else _limited(request.data_set, most)
+    blocks = gathered(head, fragments, request.buffer, slow.is_due, arriving.digest)
+    for content, data_set in blocks:
+        incoming.write(content)
+        arriving.take(data_set)
+        slow.look(arriving)
+        if most is not None and arriving.inflated_bytes > most:
+            raise StoreRefused(StoreFailure.TOO_LARGE)
+    header = arriving.finish()
+    _check_against_command(header, command)
+    return header, arriving
+
+
+def _limited(fragments: Iterator[memoryview], most: int) -> Iterator[memoryview]:
+    received = 0
+    for fragment in fragments:
+        received += len(fragment)
+        if received > most:
+            raise StoreRefused(StoreFailure.TOO_LARGE)
+        yield fragment
+
+
+def _check_against_command(header: InstanceHeader, command: Command) -> None:
+    """Command set and data set must name the same SOP (PS3.4 B.2.3)."""
+    if header.sop_class_uid.encode("ascii") != command.sop_class_uid:
+        raise StoreRefused(StoreFailure.SOP_CLASS_MISMATCH)
+    if header.sop_instance_uid.encode("ascii") != command.sop_instance_uid:
+        raise StoreRefused(StoreFailure.SOP_INSTANCE_MISMATCH)
