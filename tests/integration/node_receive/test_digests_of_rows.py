@@ -100,7 +100,7 @@ def test_who_is_held_back_costs_no_second_reading(
     read_again: list[str],
 ) -> None:
     monkeypatch.setattr(storage.late_rows, "GATHER_S", 0.01)
-    running = start_listener(_settings("os", max_instances_per_s=10.0))
+    running = start_listener(_settings("os", max_instances_per_s=3.0))
     sent = {number: _slice(number, 5000, tmp_path) for number in range(1, 7)}
 
     with association(running.port) as assoc:
