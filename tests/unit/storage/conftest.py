@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
+import storage.late_rows
 from storage.database import Database, open_database, sqlite_url
 from storage.instance_files import InstanceFiles
 from storage.migrate import migrate
 from tests.migrated_database import write_migrated
 from tests.peers.postgres import PostgresServer
+from tests.unit.storage.receiving_node import ReceivingNode
 
 POSTGRESQL = pytest.param("postgresql", marks=pytest.mark.peer("postgresql"))
 
@@ -67,3 +69,14 @@ def db(db_url: str) -> Iterator[Database]:
 @pytest.fixture
 def files(tmp_path: Path) -> InstanceFiles:
     return InstanceFiles(tmp_path / "data")
+
+
+@pytest.fixture
+def node(
+    db: Database, files: InstanceFiles, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[ReceivingNode]:
+    """Rows wait until somebody asks for them."""
+    monkeypatch.setattr(storage.late_rows, "GATHER_S", 600.0)
+    node = ReceivingNode(db, files)
+    yield node
+    node.recorder.close()

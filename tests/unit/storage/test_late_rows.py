@@ -1,91 +1,38 @@
 from __future__ import annotations
 
-import os
-from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import select
 
 import storage.late_rows
 from storage.abandoned_receipts import Found, record_abandoned
 from storage.associations import open_association
 from storage.database import Database, open_database
 from storage.dicom_records import IncomingInstance, StoreOutcome
-from storage.dicom_tables import QuarantinedInstance
 from storage.errors import DatabaseUnavailable, StorageError
 from storage.instance_files import InstanceFiles
-from storage.instance_recorder import InstanceRecorder
-from storage.instances import instances_of_series, record_instance, record_instances
-from storage.late_rows import LateRow
+from storage.instances import record_instance, record_instances
 from storage.migrate import migrate
 from storage.quarantine import quarantine_count
-from storage.receipts import Receipts, pages
+from storage.receipts import pages
 from storage.studies import get_study, open_studies
 from tests.peers.postgres import PostgresServer
+from tests.unit.storage.receiving_node import ReceivingNode
 from tests.unit.storage.samples import (
     NOW,
     PATIENT,
-    SERIES,
     STUDY,
-    digest_of,
     incoming,
     make_ready,
     paths,
 )
-from tests.unit.storage.test_receipts import kept, undigested
+from tests.unit.storage.test_receipts import kept
 
 
-class _Node:
-    """A recorder with receipts, one association, and what it was told."""
-
-    def __init__(self, db: Database, files: InstanceFiles) -> None:
-        self.db, self.files = db, files
-        self.recorder = InstanceRecorder(db, files, Receipts(files.data_dir))
-        self.told: Counter[str] = Counter()
-        self.association_id = open_association(
-            db, calling_ae_title="PACS", called_ae_title="RADNODE", address="", now=NOW
-        )
-
-    def tell(self, outcome: str) -> None:
-        self.told[outcome] += 1
-
-    def send(self, number: int) -> StoreOutcome:
-        one = kept(self.files, incoming(number, association_id=self.association_id))
-        return self.recorder.record(one, self.tell)
-
-    def record(self, number: int, content: str = "", **changed: object) -> IncomingInstance:
-        one = incoming(number, content=content, association_id=self.association_id)
-        one = kept(self.files, replace(one, **changed))  # type: ignore[arg-type]
-        assert self.recorder.record(one, self.tell) is StoreOutcome.STORED
-        return one
-
-    def acknowledge(self, number: int, data_set: bytes = b"data set") -> LateRow:
-        """Receive one whose digest is not taken yet."""
-        one = incoming(number, association_id=self.association_id)
-        row = self.recorder.acknowledged(undigested(self.files, one, data_set), self.tell)
-        assert row is not None
-        return row
-
-    def digests(self) -> list[str]:
-        return [one.dataset_digest for one in instances_of_series(self.db, SERIES)]
-
-    def numbers(self) -> list[int | None]:
-        return [one.instance_number for one in instances_of_series(self.db, SERIES)]
-
-
-@pytest.fixture
-def node(db: Database, files: InstanceFiles, monkeypatch: pytest.MonkeyPatch) -> Iterator[_Node]:
-    """Rows wait until somebody asks for them."""
-    monkeypatch.setattr(storage.late_rows, "GATHER_S", 600.0)
-    node = _Node(db, files)
-    yield node
-    node.recorder.close()
-
-
-def test_the_first_of_a_series_has_its_row_and_the_next_ones_have_receipts(node: _Node) -> None:
+def test_the_first_of_a_series_has_its_row_and_the_next_ones_have_receipts(
+    node: ReceivingNode,
+) -> None:
     for number in (1, 2, 3):
         node.record(number)
     assert node.numbers() == [1]
@@ -98,7 +45,7 @@ def test_the_first_of_a_series_has_its_row_and_the_next_ones_have_receipts(node:
 
 
 def test_rows_are_written_soon_when_nobody_asks(
-    node: _Node, monkeypatch: pytest.MonkeyPatch
+    node: ReceivingNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(storage.late_rows, "GATHER_S", 0.01)
     node.record(1)
@@ -110,7 +57,7 @@ def test_rows_are_written_soon_when_nobody_asks(
     assert node.numbers() == [1, 2, 3]
 
 
-def test_what_is_recorded_at_once_takes_the_waiting_ones_along(node: _Node) -> None:
+def test_what_is_recorded_at_once_takes_the_waiting_ones_along(node: ReceivingNode) -> None:
     node.record(1)
     node.record(2)
     other = replace(incoming().series, series_instance_uid="1.2.3.1.9")
@@ -118,7 +65,7 @@ def test_what_is_recorded_at_once_takes_the_waiting_ones_along(node: _Node) -> N
     assert node.numbers() == [1, 2]
 
 
-def test_an_association_that_is_new_to_the_study_is_tied_to_it_first(node: _Node) -> None:
+def test_an_association_that_is_new_to_the_study_is_tied_to_it_first(node: ReceivingNode) -> None:
     node.record(1)
     second = open_association(
         node.db, calling_ae_title="PACS", called_ae_title="RADNODE", address="", now=NOW
@@ -127,7 +74,7 @@ def test_an_association_that_is_new_to_the_study_is_tied_to_it_first(node: _Node
     assert open_studies(node.db)[0].running_associations == 2
 
 
-def test_a_killed_process_loses_nothing_that_it_acknowledged(node: _Node) -> None:
+def test_a_killed_process_loses_nothing_that_it_acknowledged(node: ReceivingNode) -> None:
     sent = [node.record(number) for number in range(1, 6)]
     # The process is gone with its queue; its locks are, too.
     with node.recorder._lock:
@@ -140,7 +87,7 @@ def test_a_killed_process_loses_nothing_that_it_acknowledged(node: _Node) -> Non
     node.recorder._late = None
 
 
-def test_the_same_again_is_told_as_a_duplicate_and_its_file_goes(node: _Node) -> None:
+def test_the_same_again_is_told_as_a_duplicate_and_its_file_goes(node: ReceivingNode) -> None:
     first = [node.record(number) for number in (1, 2)]
     again = node.record(2)
     node.recorder.write_late()
@@ -149,7 +96,7 @@ def test_the_same_again_is_told_as_a_duplicate_and_its_file_goes(node: _Node) ->
     assert not node.files.absolute(again.path).exists()
 
 
-def test_of_two_versions_the_one_that_came_last_is_kept(node: _Node) -> None:
+def test_of_two_versions_the_one_that_came_last_is_kept(node: ReceivingNode) -> None:
     node.record(1)
     node.record(2, "older")
     last = node.record(2, "newer")
@@ -159,7 +106,7 @@ def test_of_two_versions_the_one_that_came_last_is_kept(node: _Node) -> None:
     assert get_study(node.db, STUDY).header.patient == PATIENT
 
 
-def test_a_study_that_became_complete_meanwhile_is_opened_again(node: _Node) -> None:
+def test_a_study_that_became_complete_meanwhile_is_opened_again(node: ReceivingNode) -> None:
     node.record(1)
     node.record(2)
     make_ready(node.db)
@@ -168,7 +115,7 @@ def test_a_study_that_became_complete_meanwhile_is_opened_again(node: _Node) -> 
     assert node.numbers() == [1, 2]
 
 
-def test_a_contradiction_that_came_to_light_later_is_kept_aside(node: _Node) -> None:
+def test_a_contradiction_that_came_to_light_later_is_kept_aside(node: ReceivingNode) -> None:
     node.record(1)
     stranger = node.record(2)
     # Another process has the same instance in another study by now.
@@ -181,7 +128,7 @@ def test_a_contradiction_that_came_to_light_later_is_kept_aside(node: _Node) -> 
 
 
 def test_a_row_that_cannot_be_written_is_tried_again_and_senders_hear_of_it(
-    node: _Node, monkeypatch: pytest.MonkeyPatch
+    node: ReceivingNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     node.record(1)
     acknowledged = node.record(2)
@@ -204,7 +151,7 @@ def test_a_row_that_cannot_be_written_is_tried_again_and_senders_hear_of_it(
 
 
 def test_an_older_version_that_had_to_wait_does_not_replace_a_newer_one(
-    node: _Node, monkeypatch: pytest.MonkeyPatch
+    node: ReceivingNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     node.record(1)
     node.record(2, "older")
@@ -221,7 +168,7 @@ def test_an_older_version_that_had_to_wait_does_not_replace_a_newer_one(
 
 
 def test_a_commit_whose_answer_was_lost_does_not_cost_the_file(
-    node: _Node, monkeypatch: pytest.MonkeyPatch
+    node: ReceivingNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     node.record(1)
     acknowledged = node.record(2)
@@ -240,7 +187,7 @@ def test_a_commit_whose_answer_was_lost_does_not_cost_the_file(
 
 
 def test_an_unexpected_error_costs_no_late_row(
-    node: _Node, monkeypatch: pytest.MonkeyPatch
+    node: ReceivingNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     node.record(1)
     node.record(2)
@@ -254,7 +201,7 @@ def test_an_unexpected_error_costs_no_late_row(
 
 
 def test_no_receipt_is_given_when_none_can_be_written(
-    node: _Node, monkeypatch: pytest.MonkeyPatch
+    node: ReceivingNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     node.record(1)
 
@@ -267,7 +214,7 @@ def test_no_receipt_is_given_when_none_can_be_written(
     assert not pages(node.files.data_dir)
 
 
-def test_only_so_many_wait(node: _Node, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_so_many_wait(node: ReceivingNode, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(storage.late_rows, "MOST_QUEUED", 3)
     for number in range(1, 6):
         node.record(number)
@@ -277,7 +224,7 @@ def test_only_so_many_wait(node: _Node, monkeypatch: pytest.MonkeyPatch) -> None
 def test_many_threads_lose_nothing_and_each_outcome_is_told_once(
     db: Database, files: InstanceFiles
 ) -> None:
-    node = _Node(db, files)
+    node = ReceivingNode(db, files)
     node.record(1)
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(node.send, [number // 2 + 2 for number in range(80)]))
@@ -293,7 +240,7 @@ def test_late_rows_come_when_postgresql_is_back(files: InstanceFiles) -> None:
     with PostgresServer() as server:
         db = open_database(server.new_database())
         migrate(db)
-        node = _Node(db, files)
+        node = ReceivingNode(db, files)
         node.record(1)
         server.stop()
         node.record(2)
@@ -308,7 +255,7 @@ def test_late_rows_come_when_postgresql_is_back(files: InstanceFiles) -> None:
 
 
 def test_a_contradiction_is_not_lost_when_the_database_goes_away_in_between(
-    node: _Node, monkeypatch: pytest.MonkeyPatch
+    node: ReceivingNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     node.record(1)
     stranger = node.record(2)
@@ -327,7 +274,7 @@ def test_a_contradiction_is_not_lost_when_the_database_goes_away_in_between(
 
 
 def test_more_rows_than_one_batch_holds_and_an_unexpected_error_leave_the_lead_free(
-    node: _Node, monkeypatch: pytest.MonkeyPatch
+    node: ReceivingNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(storage.late_rows, "MOST_QUEUED", 200)
     for number in range(1, 151):
@@ -343,7 +290,7 @@ def test_more_rows_than_one_batch_holds_and_an_unexpected_error_leave_the_lead_f
 
 
 def test_an_error_while_a_row_is_seen_to_leaves_the_lead_free_and_the_row_owed(
-    node: _Node, monkeypatch: pytest.MonkeyPatch
+    node: ReceivingNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     node.record(1)
     node.record(2)
@@ -357,7 +304,7 @@ def test_an_error_while_a_row_is_seen_to_leaves_the_lead_free_and_the_row_owed(
     assert not pages(node.files.data_dir)
 
 
-def test_a_closed_recorder_acknowledges_nothing_by_a_receipt(node: _Node) -> None:
+def test_a_closed_recorder_acknowledges_nothing_by_a_receipt(node: ReceivingNode) -> None:
     node.record(1)
     node.recorder.close()
     node.record(2)
@@ -366,7 +313,7 @@ def test_a_closed_recorder_acknowledges_nothing_by_a_receipt(node: _Node) -> Non
 
 
 def test_where_no_thread_can_be_started_rows_come_first(
-    node: _Node, monkeypatch: pytest.MonkeyPatch
+    node: ReceivingNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def none_left(_self: object) -> None:
         raise RuntimeError("can't start new thread")
@@ -376,45 +323,3 @@ def test_where_no_thread_can_be_started_rows_come_first(
     node.record(2)
     assert node.numbers() == [1, 2]
     assert not pages(node.files.data_dir)
-
-
-def test_the_digest_is_what_the_row_was_told_or_else_that_of_the_file(node: _Node) -> None:
-    node.record(1)
-    node.acknowledge(2).dataset_digest = digest_of(b"as told")
-    node.acknowledge(3, b"as in the file")
-    node.recorder.write_late()
-    assert node.digests()[1:] == [digest_of(b"as told"), digest_of(b"as in the file")]
-    assert node.told == {"stored": 3}
-
-
-def test_without_receipts_nothing_is_acknowledged_early(db: Database, files: InstanceFiles) -> None:
-    assert InstanceRecorder(db, files).acknowledged(undigested(files, incoming(1))) is None
-
-
-def test_one_whose_file_is_not_whole_holds_no_other_and_is_owed(node: _Node) -> None:
-    node.record(1)
-    cut, whole = node.acknowledge(2), node.acknowledge(3)
-    os.truncate(node.files.absolute(cut.incoming.path), 5)
-    with pytest.raises(StorageError, match="has 5 bytes instead of"):
-        node.recorder.write_late()
-    assert node.numbers() == [1, 3]
-    node.acknowledge(4).dataset_digest = digest_of(b"data set")
-    assert whole.incoming.dataset_digest == digest_of(b"data set")
-    cut.dataset_digest = digest_of(b"data set")
-    node.recorder.write_late()
-    assert node.numbers() == [1, 2, 3, 4]
-    assert not pages(node.files.data_dir)
-
-
-def test_a_contradiction_that_shows_late_is_kept_aside_with_its_digest(
-    node: _Node, db: Database
-) -> None:
-    node.record(1)
-    stranger = node.acknowledge(2)
-    other = incoming(2, study="1.2.3.9", series="1.2.3.9.1")
-    record_instance(db, kept(node.files, replace(other, sop_instance_uid=f"{SERIES}.2")))
-    node.recorder.write_late()
-    assert node.told == {"stored": 1, "quarantined": 1}
-    with db.read() as session:
-        (aside,) = session.scalars(select(QuarantinedInstance.dataset_digest))
-    assert aside == stranger.incoming.dataset_digest == digest_of(b"data set")

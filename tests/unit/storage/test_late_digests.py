@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import select
+
+from storage.database import Database
+from storage.dicom_tables import QuarantinedInstance
+from storage.errors import StorageError
+from storage.instance_files import InstanceFiles
+from storage.instance_recorder import InstanceRecorder
+from storage.instances import record_instance
+from storage.receipts import pages
+from tests.unit.storage.receiving_node import ReceivingNode
+from tests.unit.storage.samples import (
+    SERIES,
+    digest_of,
+    incoming,
+)
+from tests.unit.storage.test_receipts import kept, undigested
+
+
+def test_the_digest_is_what_the_row_was_told_or_else_that_of_the_file(node: ReceivingNode) -> None:
+    node.record(1)
+    node.acknowledge(2).dataset_digest = digest_of(b"as told")
+    node.acknowledge(3, b"as in the file")
+    node.recorder.write_late()
+    assert node.digests()[1:] == [digest_of(b"as told"), digest_of(b"as in the file")]
+    assert node.told == {"stored": 3}
+
+
+def test_without_receipts_nothing_is_acknowledged_early(db: Database, files: InstanceFiles) -> None:
+    assert InstanceRecorder(db, files).acknowledged(undigested(files, incoming(1))) is None
+
+
+def test_one_whose_file_is_not_whole_holds_no_other_and_is_owed(node: ReceivingNode) -> None:
+    node.record(1)
+    cut, whole = node.acknowledge(2), node.acknowledge(3)
+    os.truncate(node.files.absolute(cut.incoming.path), 5)
+    with pytest.raises(StorageError, match="has 5 bytes instead of"):
+        node.recorder.write_late()
+    assert node.numbers() == [1, 3]
+    node.acknowledge(4).dataset_digest = digest_of(b"data set")
+    assert whole.incoming.dataset_digest == digest_of(b"data set")
+    cut.dataset_digest = digest_of(b"data set")
+    node.recorder.write_late()
+    assert node.numbers() == [1, 2, 3, 4]
+    assert not pages(node.files.data_dir)
+
+
+def test_a_contradiction_that_shows_late_is_kept_aside_with_its_digest(
+    node: ReceivingNode, db: Database
+) -> None:
+    node.record(1)
+    stranger = node.acknowledge(2)
+    other = incoming(2, study="1.2.3.9", series="1.2.3.9.1")
+    record_instance(db, kept(node.files, replace(other, sop_instance_uid=f"{SERIES}.2")))
+    node.recorder.write_late()
+    assert node.told == {"stored": 1, "quarantined": 1}
+    with db.read() as session:
+        (aside,) = session.scalars(select(QuarantinedInstance.dataset_digest))
+    assert aside == stranger.incoming.dataset_digest == digest_of(b"data set")
