@@ -13,7 +13,7 @@ import structlog
 from node.receive.association_ends import AssociationOver, NodeFailed
 from node.receive.association_tracking import AssociationTracker, TrackedAssociation
 from node.receive.command_set import RESPONSE, Command, CommandField, response
-from node.receive.dimse_status import SUCCESS
+from node.receive.dimse_status import SUCCESS, StoreFailure
 from node.receive.gathered_blocks import block_buffer
 from node.receive.header_memory import HeaderMemory
 from node.receive.message_stream import MessageStream
@@ -93,31 +93,28 @@ class Conversation:
             self._answer_service(context_id, command, context)
 
     def _answer_store(self, context_id: int, command: Command, context: AcceptedContext) -> None:
-        data_set, most = self._pace.data_set(self._messages), self._pace.max_instance_bytes
-        request = StoreRequest(
-            command,
-            context,
-            data_set,
-            self._tracked,
-            most,
-            self._spare,
-            self._buffer,
-            self._memory,
-        )
-        handled = self._store.handle(request)
+        handled = self._store.handle(self._store_request(command, context))
         if self._pace.may_wait and handled.after is not None:
             handled.after()
             handled = Handled()
         self._pace.before_answer(self._messages)
-        if handled.failure is None:
-            answer = response(command, SUCCESS)
-        else:
-            answer = response(command, handled.failure.status, handled.failure.comment)
-        self._layer.send_message(context_id, answer)
+        self._layer.send_message(context_id, _store_response(command, handled.failure))
         # While the sender reads the answer and its next file.
         if handled.after is not None:
             handled.after()
         self._spare.prepare()
+
+    def _store_request(self, command: Command, context: AcceptedContext) -> StoreRequest:
+        return StoreRequest(
+            command,
+            context,
+            self._pace.data_set(self._messages),
+            self._tracked,
+            self._pace.max_instance_bytes,
+            self._spare,
+            self._buffer,
+            self._memory,
+        )
 
     def _answer_service(self, context_id: int, command: Command, context: AcceptedContext) -> None:
         data_set = self._messages.data_set()
@@ -129,6 +126,12 @@ class Conversation:
         self._layer.send_message(context_id, answered, content)
         if answer is not None and answer.after is not None:
             _run(answer.after)
+
+
+def _store_response(command: Command, failure: StoreFailure | None) -> bytes:
+    if failure is None:
+        return response(command, SUCCESS)
+    return response(command, failure.status, failure.comment)
 
 
 def _run(after: Callable[[], None]) -> None:

@@ -15,8 +15,12 @@ from node.receive import arriving_instance
 from node.receive.dataset_structure import RawElement
 from node.receive.gathered_blocks import BUFFER_BYTES
 from node.receive.instance_header import InstanceHeader, header_of
+from node.receive.pacing import Pace
+from storage.dicom_records import IncomingInstance
 from storage.instance_files import InstanceFiles
+from storage.instance_recorder import InstanceRecorder
 from storage.instances import instances_of_series
+from storage.late_rows import LateRow, Told
 from tests.integration.node_receive.ended_associations import SUCCESS
 from tests.integration.node_receive.mr_study import SERIES, mr_instance, write
 from tests.integration.node_receive.running_listener import CALLING, Running, StartListener
@@ -99,8 +103,22 @@ def test_who_is_held_back_costs_no_second_reading(
     monkeypatch: pytest.MonkeyPatch,
     read_again: list[str],
 ) -> None:
-    monkeypatch.setattr(storage.late_rows, "GATHER_S", 0.01)
-    running = start_listener(_settings("os", max_instances_per_s=3.0))
+    """Rows that are written while a sender waits for its answer, have their digest by then."""
+    recorders: list[InstanceRecorder] = []
+    acknowledged = InstanceRecorder.acknowledged
+
+    def noted(recorder: InstanceRecorder, one: IncomingInstance, told: Told) -> LateRow | None:
+        recorders.append(recorder)
+        return acknowledged(recorder, one, told)
+
+    def write_meanwhile(*_: object) -> None:
+        for recorder in recorders[-1:]:
+            recorder.write_late()
+
+    monkeypatch.setattr(storage.late_rows, "GATHER_S", 600.0)
+    monkeypatch.setattr(InstanceRecorder, "acknowledged", noted)
+    monkeypatch.setattr(Pace, "_wait", write_meanwhile)
+    running = start_listener(_settings("os", max_instances_per_s=1000.0))
     sent = {number: _slice(number, 5000, tmp_path) for number in range(1, 7)}
 
     with association(running.port) as assoc:
