@@ -120,7 +120,7 @@ class LateRows:
         with self._lock:
             self._queued -= 1
             self._receipts.settled(row.page)
-            self._is_behind = self._is_behind and bool(self._queued or self._not_written)
+            self._is_behind = self._is_behind and self._holds_back
         row.told("quarantined" if isinstance(outcome, Quarantined) else outcome.value)
 
     def new_failure(self) -> StorageError | None:
@@ -143,12 +143,17 @@ class LateRows:
         with self._lock:
             self._receipts.close()
 
+    @property
+    def _holds_back(self) -> bool:
+        """Whether anything waits that may hold back others; only with the lock."""
+        return self._queued > 0 or any(row.is_complete for row in self._not_written)
+
     def _owe(self, row: LateRow, error: Exception) -> None:
         with self._lock:
             self._queued -= 1
             self._not_written.append(row)
             # A file that cannot be read is the matter of its own row alone.
-            self._is_behind = self._is_behind or row.is_complete
+            self._is_behind = row.is_complete or (self._is_behind and self._holds_back)
             # Only texts of ours are known to hold no patient data.
             reason = str(error) if isinstance(error, StorageError) else type(error).__name__
             text = f"a late row was not written: {reason}"

@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from storage.database import Database
 from storage.dicom_tables import QuarantinedInstance
-from storage.errors import StorageError
+from storage.errors import DatabaseUnavailable, StorageError
 from storage.instance_files import InstanceFiles
 from storage.instance_recorder import InstanceRecorder
 from storage.instances import record_instance
@@ -48,6 +48,28 @@ def test_one_whose_file_is_not_whole_holds_no_other_and_is_owed(node: ReceivingN
     node.recorder.write_late()
     assert node.numbers() == [1, 2, 3, 4]
     assert not pages(node.files.data_dir)
+
+
+def test_after_an_outage_a_file_that_is_not_whole_keeps_no_other_from_its_receipt(
+    node: ReceivingNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node.record(1)
+    cut = node.acknowledge(2)
+    os.truncate(node.files.absolute(cut.incoming.path), 5)
+    with pytest.raises(StorageError, match="has 5 bytes instead of"):
+        node.recorder.write_late()
+    node.acknowledge(3)
+    with monkeypatch.context() as patch:
+        away = DatabaseUnavailable("the database is away")
+        patch.setattr(
+            "storage.instance_recorder.record_instances", lambda _, all_, *__: [away] * len(all_)
+        )
+        node.recorder.write_late()
+        refused = kept(node.files, incoming(4, association_id=node.association_id))
+        assert node.recorder.acknowledged(refused, node.tell) is None
+    node.recorder.write_late()
+    assert node.numbers() == [1, 3]
+    node.acknowledge(5)
 
 
 def test_a_contradiction_that_shows_late_is_kept_aside_with_its_digest(
