@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from storage.database import Database
 from storage.dicom_records import IncomingInstance, StoreOutcome
 from storage.errors import IdentityConflict, Quarantined, StorageError
@@ -25,7 +23,7 @@ def acknowledged(
     if not dataset_digest:
         files.check_size(incoming.path, incoming.size_bytes)
         dataset_digest = files.dataset_digest(incoming.path)
-    return replace(incoming, dataset_digest=dataset_digest, is_late=True)
+    return incoming.digested(dataset_digest, is_late=True)
 
 
 def settled(

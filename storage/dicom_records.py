@@ -102,6 +102,28 @@ class IncomingInstance:
     received_at: datetime
     is_late: bool = False
 
+    def digested(self, dataset_digest: str, *, is_late: bool = False) -> IncomingInstance:
+        """Return the same instance with its digest.
+
+        Done for each instance: `replace` takes three times as long.
+        """
+        return IncomingInstance(
+            self.study,
+            self.series,
+            self.sop_instance_uid,
+            self.sop_class_uid,
+            self.transfer_syntax_uid,
+            self.instance_number,
+            self.path,
+            self.size_bytes,
+            dataset_digest,
+            self.calling_ae_title,
+            self.association_id,
+            self.is_own_result,
+            self.received_at,
+            is_late,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class InstanceRecord:

@@ -64,12 +64,15 @@ class ArrivingInstance:
         Raises:
             StoreRefused: they are no data set in this transfer syntax.
         """
+        self._undigested.append(fragment)
+        if self._has_looked:
+            self._walk.take(fragment)
+            return
         is_first = not self._first
         if len(self._first) < len(_GROUP_2):
             self._first = (self._first + bytes(fragment[:2]))[:2]
         if not (is_first and self._is_recalled(fragment)):
             self._walk.take(fragment)
-        self._undigested.append(fragment)
         if not self._has_looked and self._walk.is_identified:
             # While the rest comes; what is wrong is told when all has come.
             self._has_looked = True

@@ -7,8 +7,8 @@ takes are read and answered here; the commands of services are left to pynetdico
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
 NO_DATA_SET = 0x0101
 RESPONSE = 0x8000
@@ -18,12 +18,12 @@ _GROUP_LENGTH = 0x0000
 _AFFECTED_SOP_CLASS_UID = 0x0002
 _REQUESTED_SOP_CLASS_UID = 0x0003
 _COMMAND_FIELD = 0x0100
-_MESSAGE_ID = 0x0110
+MESSAGE_ID = 0x0110
 _MESSAGE_ID_BEING_RESPONDED_TO = 0x0120
 _COMMAND_DATA_SET_TYPE = 0x0800
 _STATUS = 0x0900
 _ERROR_COMMENT = 0x0902
-_AFFECTED_SOP_INSTANCE_UID = 0x1000
+AFFECTED_SOP_INSTANCE_UID = 0x1000
 _REQUESTED_SOP_INSTANCE_UID = 0x1001
 
 _ELEMENT = struct.Struct("<HHI")
@@ -31,7 +31,7 @@ _HEADER_LENGTH = _ELEMENT.size
 _US = struct.Struct("<H")
 _UL_ELEMENT = struct.Struct("<HHII")
 _FOUR_US_ELEMENTS = struct.Struct("<" + 4 * "HHIH")
-_LONGEST_UID = 64
+LONGEST_UID = 64
 
 
 class CommandField(IntEnum):
@@ -52,8 +52,7 @@ class InvalidCommandSet(ValueError):
     """Bytes that are no command set, or one without what every request has."""
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(NamedTuple):
     """A request; the UIDs are the bytes that came, without their padding."""
 
     field: int
@@ -74,12 +73,10 @@ def read_command(encoded: bytes) -> Command:
     try:
         return Command(
             field=_number(elements[_COMMAND_FIELD]),
-            message_id=_number(elements.get(_MESSAGE_ID, b"\0\0")),
+            message_id=_number(elements.get(MESSAGE_ID, b"\0\0")),
             has_data_set=_number(elements[_COMMAND_DATA_SET_TYPE]) != NO_DATA_SET,
             sop_class_uid=_uid(elements, _AFFECTED_SOP_CLASS_UID, _REQUESTED_SOP_CLASS_UID),
-            sop_instance_uid=_uid(
-                elements, _AFFECTED_SOP_INSTANCE_UID, _REQUESTED_SOP_INSTANCE_UID
-            ),
+            sop_instance_uid=_uid(elements, AFFECTED_SOP_INSTANCE_UID, _REQUESTED_SOP_INSTANCE_UID),
             encoded=encoded,
         )
     except KeyError:
@@ -97,13 +94,17 @@ def response(command: Command, status: int, comment: str = "") -> bytes:
     if comment:
         value += _text_element(_ERROR_COMMENT, comment.encode("ascii"), b" ")
     value = _text_element(_AFFECTED_SOP_CLASS_UID, command.sop_class_uid, b"\0") + value
-    value += _text_element(_AFFECTED_SOP_INSTANCE_UID, command.sop_instance_uid, b"\0")
+    value += _text_element(AFFECTED_SOP_INSTANCE_UID, command.sop_instance_uid, b"\0")
     return _UL_ELEMENT.pack(0, _GROUP_LENGTH, 4, len(value)) + value
 
 
-def _elements(encoded: bytes) -> dict[int, bytes]:
-    """Return the values of group 0000 by element number."""
-    elements = {}
+def places(encoded: bytes) -> dict[int, list[tuple[int, int]]]:
+    """Return by element number of group 0000 where values begin and end.
+
+    Raises:
+        InvalidCommandSet: it is none.
+    """
+    found: dict[int, list[tuple[int, int]]] = {}
     unpack, at, end = _ELEMENT.unpack_from, 0, len(encoded)
     while at < end:
         begin = at + _HEADER_LENGTH
@@ -113,8 +114,13 @@ def _elements(encoded: bytes) -> dict[int, bytes]:
         at = begin + length
         if group != 0 or at > end:
             raise InvalidCommandSet("an element of another group, or longer than the rest")
-        elements[element] = encoded[begin:at]
-    return elements
+        found.setdefault(element, []).append((begin, at))
+    return found
+
+
+def _elements(encoded: bytes) -> dict[int, bytes]:
+    """Return the values of group 0000 by element number; of several, the last."""
+    return {number: encoded[slice(*values[-1])] for number, values in places(encoded).items()}
 
 
 def _number(value: bytes) -> int:
@@ -128,7 +134,7 @@ def _uid(elements: dict[int, bytes], *numbers: int) -> bytes:
     for number in numbers:
         value = elements.get(number, b"").rstrip(b"\0 ")
         if value:
-            return value if len(value) <= _LONGEST_UID else b""
+            return value if len(value) <= LONGEST_UID else b""
     return b""
 
 

@@ -47,6 +47,7 @@ class Conversation:
         self._store = store
         self._desk = desk
         self._pace = pace
+        self._read_into = pace.reader(messages)
         self._spare = store.spare_file()
         self._buffer = block_buffer()
         self._memory = HeaderMemory()
@@ -108,7 +109,7 @@ class Conversation:
         return StoreRequest(
             command,
             context,
-            self._pace.data_set(self._messages),
+            self._read_into,
             self._tracked,
             self._pace.max_instance_bytes,
             self._spare,

@@ -78,6 +78,10 @@ class DataSetWalk:
         Raises:
             StoreRefused: they are no data set in this transfer syntax.
         """
+        if self._left > len(fragment) and self._kept is None:
+            # Nearly all of an image is one long value.
+            self._left -= len(fragment)
+            return
         if at:
             self.is_identified = True
         if self._carry:

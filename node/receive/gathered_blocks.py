@@ -12,13 +12,16 @@ what can wait until the sender has its answer, the digest, can be taken of them 
 from __future__ import annotations
 
 import mmap
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 
 STEP_BYTES = 1 << 14
 LONGEST_HEAD = 1 << 12
 BUFFER_BYTES = LONGEST_HEAD + (1 << 20)
-_WORTH_A_BLOCK_BYTES = 1 << 16
+WORTH_A_BLOCK_BYTES = 3 << 16
 
+
+ReadInto = Callable[[memoryview], int]
+"""Places what comes next of a data set in memory that is not empty; how many bytes, 0: no more."""
 
 Block = tuple[memoryview, memoryview]
 """What comes next in the file, and what comes next of the data set; see `gathered`."""
@@ -34,7 +37,7 @@ def block_buffer() -> memoryview:
 
 def gathered(
     head: bytes,
-    fragments: Iterable[memoryview],
+    read_into: ReadInto,
     buffer: memoryview,
     is_due: Callable[[], bool],
     before_reuse: Callable[[], None],
@@ -50,25 +53,19 @@ def gathered(
         raise ValueError("the head of a file is longer than any that is written")
     of_file, of_data_set, at, size = 0, len(head), len(head), len(buffer)
     buffer[:at] = head
-    for fragment in fragments:
-        while fragment:
-            if at == size:
-                before_reuse()
-                at -= of_file
-                buffer[:at] = buffer[of_file:]
-                of_file, of_data_set = 0, of_data_set - of_file
-            taken = min(len(fragment), size - at)
-            buffer[at : at + taken] = fragment[:taken]
-            at, fragment = at + taken, fragment[taken:]
-            length = at - of_data_set
-            if length >= _WORTH_A_BLOCK_BYTES:
-                length -= length % STEP_BYTES
-                yield (
-                    buffer[of_file : of_file + length],
-                    buffer[of_data_set : of_data_set + length],
-                )
-                of_file, of_data_set = of_file + length, of_data_set + length
+    while taken := read_into(buffer[at:]):
+        at += taken
+        length = at - of_data_set
+        if length >= WORTH_A_BLOCK_BYTES:
+            length -= length % STEP_BYTES
+            yield buffer[of_file : of_file + length], buffer[of_data_set : of_data_set + length]
+            of_file, of_data_set = of_file + length, of_data_set + length
         if is_due():
             yield buffer[of_file:at], buffer[of_data_set:at]
             of_file = of_data_set = at
+        if at == size:
+            before_reuse()
+            at -= of_file
+            buffer[:at] = buffer[of_file:]
+            of_file, of_data_set = 0, of_data_set - of_file
     yield buffer[of_file:at], buffer[of_data_set:at]

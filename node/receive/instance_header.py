@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from io import BytesIO
+from typing import NamedTuple
 
 from pydicom.charset import convert_encodings, decode_bytes
 from pydicom.filereader import read_sequence
@@ -76,8 +76,7 @@ _REMEMBERED_SERIES = 128
 _CONTROL = frozenset({"Cc", "Cs"})
 
 
-@dataclass(frozen=True, slots=True)
-class InstanceHeader:
+class InstanceHeader(NamedTuple):
     """What the database keeps of an instance; UIDs are checked, all else is as it came."""
 
     study: StudyHeader

@@ -14,11 +14,13 @@ from node.receive.association_ends import (
     PeerSilent,
     ProtocolViolation,
 )
-from node.receive.command_set import Command, InvalidCommandSet, read_command
+from node.receive.command_memory import CommandMemory
+from node.receive.command_set import Command, InvalidCommandSet
 from node.receive.upper_layer import COMMAND, LAST, UpperLayer
 
 _LONGEST_COMMAND_SET = 1 << 16
 _LEAST_BYTES = 1 << 16
+_PIECE_BYTES = 1 << 16
 
 
 class MessageStream:
@@ -35,6 +37,7 @@ class MessageStream:
         self._deadline = 0.0
         self._received = 0
         self._context_id = 0
+        self._commands = CommandMemory()
         self.is_in_message = False
 
     def next_command(self) -> tuple[int, Command]:
@@ -48,23 +51,35 @@ class MessageStream:
             raise ProtocolViolation(AbortReason.INVALID_PDU_PARAMETER_VALUE)
         self._begin(context_id)
         try:
-            command = read_command(self._command_set(control, fragment))
+            command = self._commands.read(self._command_set(control, fragment))
         except InvalidCommandSet:
             raise ProtocolViolation(AbortReason.INVALID_PDU_PARAMETER_VALUE) from None
         self.is_in_message = command.has_data_set
         return context_id, command
 
     def data_set(self) -> Iterator[memoryview]:
-        """Yield the fragments of the data set of the message that has begun.
+        """Yield the data set of the message that has begun in pieces, each good until the next."""
+        memory = memoryview(bytearray(_PIECE_BYTES))
+        while size := self.read_into(memory):
+            yield memory[:size]
 
-        Each is good until the next one.
+    def read_into(self, memory: memoryview) -> int:
+        """Place what comes next of that data set in `memory`; return how many bytes, 0 at its end.
+
+        It is a fragment, or as much of it as has room.
+
+        Raises:
+            AssociationOver: it has no end.
         """
         while self.is_in_message:
-            control, fragment = self._next_fragment()
+            context_id, control, size = self._layer.read_into(memory)
+            self._check(context_id, size)
             if control & COMMAND:
                 raise ProtocolViolation(AbortReason.UNEXPECTED_PDU_PARAMETER)
             self.is_in_message = not control & LAST
-            yield fragment
+            if size:
+                return size
+        return 0
 
     def excuse(self, wait_s: float) -> None:
         """Give the peer more time, because we wait for so long before we read on."""
@@ -77,6 +92,8 @@ class MessageStream:
         self.is_in_message = True
 
     def _command_set(self, control: int, fragment: memoryview) -> bytes:
+        if control == COMMAND | LAST and len(fragment) <= _LONGEST_COMMAND_SET:
+            return bytes(fragment)
         encoded = bytearray()
         while True:
             if not control & COMMAND:
@@ -90,12 +107,16 @@ class MessageStream:
 
     def _next_fragment(self) -> tuple[int, memoryview]:
         context_id, control, fragment = self._layer.next_pdv()
+        self._check(context_id, len(fragment))
+        return control, fragment
+
+    def _check(self, context_id: int, size: int) -> None:
+        """Judge a fragment of `size` bytes of the message that has begun."""
         if context_id != self._context_id:
             raise ProtocolViolation(AbortReason.UNEXPECTED_PDU_PARAMETER)
-        self._received += len(fragment)
+        self._received += size
         if self._received >= _LEAST_BYTES:
             self._received = 0
             self._deadline = time.monotonic() + self._timeout_s
         elif time.monotonic() > self._deadline:
             raise PeerSilent
-        return control, fragment

@@ -7,8 +7,10 @@ sender has under way fills TCP's windows, and then the sender waits, too.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 
+from node.receive.gathered_blocks import ReadInto
 from node.receive.message_stream import MessageStream
 from node.receive.sender_policy import AssociationPolicy
 
@@ -20,32 +22,38 @@ class Pace:
 
     def __init__(self, policy: AssociationPolicy, pause: Callable[[float], object]) -> None:
         self._policy = policy
+        self._is_paced = policy.is_paced
+        self._max_instance_bytes = policy.max_instance_bytes
         self._pause = pause
+        self._owed_s = 0.0
 
     @property
     def max_instance_bytes(self) -> int | None:
         """Size above which an instance is refused; None: no limit."""
-        return self._policy.max_instance_bytes
+        return self._max_instance_bytes
 
     @property
     def may_wait(self) -> bool:
         """Whether an answer may be held back."""
-        return self._policy.is_paced
+        return self._is_paced
 
-    def data_set(self, messages: MessageStream) -> Iterator[memoryview]:
-        """Return the fragments of a data set, not faster than they may come."""
-        return self._paced(messages) if self._policy.is_paced else messages.data_set()
+    def reader(self, messages: MessageStream) -> ReadInto:
+        """Return what reads a data set (`MessageStream.read_into`), not faster than it may come."""
+        return partial(self._read_into, messages) if self._is_paced else messages.read_into
 
     def before_answer(self, messages: MessageStream) -> None:
         """Wait until the instance that was received may be answered."""
-        if self._policy.is_paced:
+        if self._is_paced:
             self._wait(self._policy.delay_after_instance(time.monotonic()), messages)
 
-    def _paced(self, messages: MessageStream) -> Iterator[memoryview]:
-        for fragment in messages.data_set():
-            wait_s = self._policy.delay_after_bytes(len(fragment), time.monotonic())
-            yield fragment
-            self._wait(wait_s, messages)
+    def _read_into(self, messages: MessageStream, memory: memoryview) -> int:
+        # What came last was worked on meanwhile, and begins to count when it came.
+        owed_s, self._owed_s = self._owed_s, 0.0
+        self._wait(owed_s, messages)
+        size = messages.read_into(memory)
+        if size:
+            self._owed_s = self._policy.delay_after_bytes(size, time.monotonic())
+        return size
 
     def _wait(self, wait_s: float, messages: MessageStream) -> None:
         # A debt too small to wait for is not lost: it adds to the next.

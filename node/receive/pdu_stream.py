@@ -21,8 +21,14 @@ from node.receive.association_ends import (
 )
 
 HEADER_LENGTH = 6
+WORTH_NO_COPY_BYTES = 1 << 15
+"""A fragment so large is received where it is wanted: to copy it costs more than another call."""
+
 _HEADER = struct.Struct(">BxI")
 _SHORT_PDU_LENGTH = 4
+_ONE_VALUE = struct.Struct(">BxIIBB")
+_VALUE_OVERHEAD = 6
+_LITTLE = 1 << 12
 
 
 class PduType(IntEnum):
@@ -38,6 +44,7 @@ class PduType(IntEnum):
 
 
 _KNOWN = frozenset(int(kind) for kind in PduType)
+_P_DATA_TF = int(PduType.P_DATA_TF)
 _SHORT = frozenset({PduType.A_ASSOCIATE_RJ, PduType.A_RELEASE_RQ, PduType.A_RELEASE_RP, 7})
 
 
@@ -56,6 +63,8 @@ class PduStream:
         self._buffer = memoryview(bytearray(2 * (longest[PduType.P_DATA_TF] + HEADER_LENGTH)))
         self._start = self._end = 0
         self._is_stopped = False
+        self._longest_p_data = longest[PduType.P_DATA_TF]
+        self._ahead = len(self._buffer)
 
     def stop(self) -> None:
         """Have the reading thread raise `NodeStops` at once; called from another thread."""
@@ -86,6 +95,52 @@ class PduStream:
         self._start = end = body + length
         return kind, self._buffer[body:end]
 
+    def read_value(self, memory: memoryview) -> tuple[int, int, int] | None:
+        """Place the value of the next PDU in `memory`, if it is a large P-DATA-TF with one value.
+
+        Most are. Returns presentation context, message control header and how many bytes. None:
+        something else comes, or what has no room there; it is left for `read`.
+
+        Raises:
+            PeerVanished, PeerSilent, NodeStops: it did not come.
+        """
+        if self._is_stopped:
+            raise NodeStops
+        if self._start == self._end:
+            self._start, self._end = 0, self._receive(self._buffer[: self._ahead])
+        here = self._end - self._start - _ONE_VALUE.size
+        if here < 0:
+            return None
+        kind, length, value_length, context_id, control = _ONE_VALUE.unpack_from(
+            self._buffer, self._start
+        )
+        size = length - _VALUE_OVERHEAD
+        is_one = kind == _P_DATA_TF and value_length == size + 2 and length <= self._longest_p_data
+        if not is_one or not WORTH_NO_COPY_BYTES <= size <= len(memory):
+            return None
+        begin = self._start + _ONE_VALUE.size
+        if here >= size:
+            self._start = begin + size
+            memory[:size] = self._buffer[begin : self._start]
+            return context_id, control, size
+        memory[:here] = self._buffer[begin : self._end]
+        self._start = self._end = 0
+        self._ahead = _LITTLE
+        self._receive_rest(memory, here, size)
+        return context_id, control, size
+
+    def _receive_rest(self, memory: memoryview, here: int, size: int) -> None:
+        """Receive what is to follow the first `here` bytes of `size`."""
+        here += self._receive(memory[here:size])
+        deadline = None
+        while here < size:
+            deadline = self._still_in_time(deadline)
+            here += self._receive(memory[here:size])
+
+    def reads_ahead(self, is_worth_it: bool) -> None:
+        """Say whether to receive more than is asked for, as much as there is room."""
+        self._ahead = len(self._buffer) if is_worth_it else _LITTLE
+
     def drain(self, deadline: float) -> None:
         """Read and forget, until the peer closes or `deadline` (of `time.monotonic`) has come.
 
@@ -93,8 +148,7 @@ class PduStream:
             PeerVanished, PeerSilent, NodeStops: nothing more comes.
         """
         while time.monotonic() < deadline:
-            self._start = self._end = 0
-            self._receive()
+            self._receive(self._buffer)
 
     def _check(self, kind: int, length: int) -> None:
         """Judge a PDU that is not one of the longer types at a length that it may have."""
@@ -110,14 +164,22 @@ class PduStream:
     def _fill(self, needed: int) -> None:
         """Read until `needed` bytes lie in the buffer; more, where more has come already."""
         self._make_room(needed)
+        most = max(self._start + needed, self._end + self._ahead)
         deadline = None
-        while self._end - self._start < needed:
-            self._receive()
-            # The first byte may take its time; a PDU that has begun may not drip.
-            now = time.monotonic()
-            deadline = deadline or now + self._timeout_s
-            if now > deadline:
-                raise PeerSilent
+        while True:
+            self._end += self._receive(self._buffer[self._end : most])
+            if self._end - self._start >= needed:
+                return
+            deadline = self._still_in_time(deadline)
+
+    def _still_in_time(self, deadline: float | None) -> float:
+        """Return until when; the first byte may take its time, what has begun may not drip."""
+        now = time.monotonic()
+        if deadline is None:
+            return now + self._timeout_s
+        if now > deadline:
+            raise PeerSilent
+        return deadline
 
     def _make_room(self, needed: int) -> None:
         if self._start == self._end:
@@ -130,9 +192,9 @@ class PduStream:
         self._buffer[: len(left)] = left
         self._start, self._end = 0, len(left)
 
-    def _receive(self) -> None:
+    def _receive(self, room: memoryview) -> int:
         try:
-            received = self._connection.recv_into(self._buffer[self._end :])
+            received = self._connection.recv_into(room)
         except TimeoutError:
             raise PeerSilent from None
         except OSError:
@@ -141,4 +203,4 @@ class PduStream:
             raise NodeStops
         if received == 0:
             raise PeerVanished
-        self._end += received
+        return received

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 
@@ -44,17 +43,6 @@ _QUARANTINED = {
 }
 
 _log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class _Received:
-    """A readable instance whose file is at its place."""
-
-    header: InstanceHeader
-    arriving: ArrivingInstance
-    size_bytes: int
-    transfer_syntax_uid: str
-    path: str
 
 
 class StoreHandler:
@@ -96,8 +84,7 @@ class StoreHandler:
         except Exception:  # noqa: BLE001 -- the request's edge: any answer beats none
             _log.error("store_failed", exc_info=True)
             failure = StoreFailure.PROCESSING_FAILURE
-        for _ in request.data_set:
-            pass
+        request.pass_over_the_rest()
         tracked.count(failure.outcome)
         _log.warning(
             f"instance_{failure.outcome}",
@@ -134,19 +121,18 @@ class StoreHandler:
             raise StoreRefused(StoreFailure.DISK_LOW)
         check_command(request)
         try:
-            received, association_id = self._taken_in(request)
+            incoming, arriving = self._taken_in(request)
         except (OSError, OutOfSpace) as error:
             raise StoreRefused(StoreFailure.DISK_FULL) from error
-        incoming = _incoming_instance(received, request.tracked, association_id)
-        return self._record(incoming, received.arriving, request.tracked)
+        return self._record(incoming, arriving, request.tracked)
 
-    def _taken_in(self, request: StoreRequest) -> tuple[_Received, int]:
-        with self._files.open_incoming(request.spare) as incoming:
+    def _taken_in(self, request: StoreRequest) -> tuple[IncomingInstance, ArrivingInstance]:
+        with self._files.open_incoming(request.spare) as file:
             slow = SlowArrival(partial(self._tracker.will_bring, request.tracked))
-            header, arriving = receive(incoming, request, slow)
+            header, arriving = receive(file, request, slow)
             association_id = self._association_id(request.tracked)
-            received = _kept(incoming, header, arriving, request.context.transfer_syntax)
-            return received, association_id
+            path = _kept(file, header, arriving)
+            return _incoming(header, path, file.size_bytes, request, association_id), arriving
 
     def _association_id(self, tracked: TrackedAssociation) -> int:
         try:
@@ -163,7 +149,7 @@ class StoreHandler:
             return partial(_tell_digest, late, arriving)
         digest = arriving.dataset_digest()
         try:
-            self._recorder.record(replace(incoming, dataset_digest=digest), tracked.count)
+            self._recorder.record(incoming.digested(digest), tracked.count)
         except Quarantined as kept:
             raise StoreRefused(_QUARANTINED[kept.reason]) from kept
         except DatabaseUnavailable as error:
@@ -177,36 +163,33 @@ def _tell_digest(late: LateRow, arriving: ArrivingInstance) -> None:
     late.dataset_digest = arriving.dataset_digest()
 
 
-def _kept(
-    incoming: IncomingFile,
-    header: InstanceHeader,
-    arriving: ArrivingInstance,
-    transfer_syntax_uid: str,
-) -> _Received:
-    path = incoming.keep(
+def _kept(file: IncomingFile, header: InstanceHeader, arriving: ArrivingInstance) -> str:
+    return file.keep(
         header.study.study_instance_uid,
         header.series.series_instance_uid,
         header.sop_instance_uid,
         meanwhile=arriving.digest,
     )
-    return _Received(header, arriving, incoming.size_bytes, transfer_syntax_uid, path)
 
 
-def _incoming_instance(
-    received: _Received, tracked: TrackedAssociation, association_id: int
+def _incoming(
+    header: InstanceHeader,
+    path: str,
+    size_bytes: int,
+    request: StoreRequest,
+    association_id: int,
 ) -> IncomingInstance:
-    header = received.header
     return IncomingInstance(
         study=header.study,
         series=header.series,
         sop_instance_uid=header.sop_instance_uid,
         sop_class_uid=header.sop_class_uid,
-        transfer_syntax_uid=received.transfer_syntax_uid,
+        transfer_syntax_uid=request.context.transfer_syntax,
         instance_number=header.instance_number,
-        path=received.path,
-        size_bytes=received.size_bytes,
+        path=path,
+        size_bytes=size_bytes,
         dataset_digest="",
-        calling_ae_title=tracked.caller.calling_ae_title,
+        calling_ae_title=request.tracked.caller.calling_ae_title,
         association_id=association_id,
         is_own_result=_is_own_result(header),
         received_at=datetime.now(UTC),

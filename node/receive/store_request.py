@@ -5,15 +5,15 @@ Nothing is decoded but the identity; the data set's bytes stay as they came.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from typing import NamedTuple
 
 from node.receive.arriving_instance import ArrivingInstance
 from node.receive.association_tracking import TrackedAssociation
 from node.receive.command_set import Command
 from node.receive.dimse_status import StoreFailure, StoreRefused
 from node.receive.file_meta import file_head
-from node.receive.gathered_blocks import block_buffer, gathered
+from node.receive.gathered_blocks import ReadInto, gathered
 from node.receive.header_memory import HeaderMemory
 from node.receive.instance_header import InstanceHeader
 from node.receive.negotiation import AcceptedContext
@@ -21,27 +21,30 @@ from node.receive.slow_arrival import SlowArrival
 from storage.instance_files import IncomingFile, SpareFile
 
 
-@dataclass(frozen=True, slots=True)
-class StoreRequest:
-    """A C-STORE request, the context it came on, and the data set that is yet to come.
+class StoreRequest(NamedTuple):
+    """A C-STORE request, the context it came on, and what reads the data set that is yet to come.
 
     `max_bytes` is the largest data set that is taken; None: any. `spare` is a file for it that is
-    made already, `buffer` the memory that its fragments are gathered in, `memory` what the
-    association's instances before were like.
+    made already, `buffer` the memory that it is gathered in, `memory` what the association's
+    instances before were like.
     """
 
     command: Command
     context: AcceptedContext
-    data_set: Iterator[memoryview]
+    read_into: ReadInto
     tracked: TrackedAssociation
-    max_bytes: int | None = None
-    spare: SpareFile | None = None
-    buffer: memoryview = field(default_factory=block_buffer)
-    memory: HeaderMemory = field(default_factory=HeaderMemory)
+    max_bytes: int | None
+    spare: SpareFile
+    buffer: memoryview
+    memory: HeaderMemory
+
+    def pass_over_the_rest(self) -> None:
+        """Read the data set to its end; what the buffer holds of it is lost."""
+        while self.read_into(self.buffer):
+            pass
 
 
-@dataclass(frozen=True, slots=True)
-class Handled:
+class Handled(NamedTuple):
     """Why an instance was not taken, or None; and what is to be done when that is answered."""
 
     failure: StoreFailure | None = None
@@ -73,10 +76,12 @@ def receive(
     command, transfer_syntax_uid = request.command, request.context.transfer_syntax
     head = file_head(command.sop_class_uid, command.sop_instance_uid, transfer_syntax_uid)
     arriving = ArrivingInstance(transfer_syntax_uid, request.memory)
-    most = request.max_bytes
-    fragments = request.data_set if most is None else _limited(request.data_set, most)
-    blocks = gathered(head, fragments, request.buffer, slow.is_due, arriving.digest)
+    most, received_bytes = request.max_bytes, 0
+    blocks = gathered(head, request.read_into, request.buffer, slow.is_due, arriving.digest)
     for content, data_set in blocks:
+        received_bytes += len(data_set)
+        if most is not None and received_bytes > most:
+            raise StoreRefused(StoreFailure.TOO_LARGE)
         incoming.write(content)
         arriving.take(data_set)
         slow.look(arriving)
@@ -85,15 +90,6 @@ def receive(
     header = arriving.finish()
     _check_against_command(header, command)
     return header, arriving
-
-
-def _limited(fragments: Iterator[memoryview], most: int) -> Iterator[memoryview]:
-    received = 0
-    for fragment in fragments:
-        received += len(fragment)
-        if received > most:
-            raise StoreRefused(StoreFailure.TOO_LARGE)
-        yield fragment
 
 
 def _check_against_command(header: InstanceHeader, command: Command) -> None:

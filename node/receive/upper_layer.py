@@ -2,7 +2,7 @@
 
 Sta2   `associate_request`   the A-ASSOCIATE-RQ is due
 Sta3   `accept`, `reject`    it has come, and is answered
-Sta6   `next_pdv`, `send`    data transfer
+Sta6   `next_pdv`, `read_into`, `send`    data transfer
 Sta13  `await_close`         the peer is given a moment to close the connection
 """
 
@@ -12,7 +12,6 @@ import contextlib
 import socket
 import struct
 import time
-from collections.abc import Iterable
 
 from node.receive.association_ends import (
     SERVICE_USER,
@@ -25,7 +24,7 @@ from node.receive.association_ends import (
     ProtocolViolation,
     Rejected,
 )
-from node.receive.pdu_stream import PduStream, PduType
+from node.receive.pdu_stream import WORTH_NO_COPY_BYTES, PduStream, PduType
 
 LONGEST_ASSOCIATE_RQ = 1 << 20
 _ARTIM_S = 2.0
@@ -38,6 +37,8 @@ _PDV_OVERHEAD = _PDV_HEADER.size
 _LENGTH_FIELD = 4
 _P_DATA_PDV = struct.Struct(">BxIIBB")
 _ANSWER = struct.Struct(">BxIxBBB")
+
+_NOTHING = memoryview(b"")
 
 Pdv = tuple[int, int, memoryview]
 """Presentation context id, message control header, fragment."""
@@ -54,8 +55,8 @@ class UpperLayer:
             PduType.A_ASSOCIATE_RQ: LONGEST_ASSOCIATE_RQ,
         }
         self._stream = PduStream(connection, longest=longest, timeout_s=timeout_s)
-        self._body = memoryview(b"")
-        self._at = 0
+        self._body = self._value = _NOTHING
+        self._at = self._context_id = self._control = 0
         self._peer_max_pdu_bytes = 0
         self._has_said_last_word = False
 
@@ -106,12 +107,34 @@ class UpperLayer:
         self._at = end
         return context_id, control, body[at + _PDV_OVERHEAD : end]
 
+    def read_into(self, memory: memoryview) -> tuple[int, int, int]:
+        """Place what comes next of a presentation data value in `memory`, as much as has room.
+
+        Returns context id, message control header and how many bytes. What had no room comes with
+        the next call; `LAST` is told with the last byte.
+
+        Raises:
+            AssociationOver: as by `next_pdv`.
+        """
+        if not self._value:
+            if self._at == len(self._body):
+                large = self._stream.read_value(memory)
+                if large is not None:
+                    return large
+            self._open_value()
+        left, size = len(self._value), len(memory)
+        if size >= left:
+            memory[:left], self._value = self._value, _NOTHING
+            return self._context_id, self._control, left
+        memory[:], self._value = self._value[:size], self._value[size:]
+        return self._context_id, self._control & ~LAST, size
+
     def send_message(self, context_id: int, command: bytes, data_set: bytes | None = None) -> None:
         """Send a DIMSE message, in PDUs that the peer can take."""
-        pdus = [*self._fragments(context_id, COMMAND, command)]
+        pdus = self._pdus(context_id, COMMAND, command)
         if data_set is not None:
-            pdus += self._fragments(context_id, 0, data_set)
-        self.send(b"".join(pdus))
+            pdus += self._pdus(context_id, 0, data_set)
+        self.send(pdus)
 
     def send(self, content: bytes) -> None:
         """Send bytes.
@@ -149,6 +172,13 @@ class UpperLayer:
                 self._ignore_pdus(deadline)
             self._stream.drain(deadline)
 
+    def _open_value(self) -> None:
+        """Begin a value that lies in the stream's buffer."""
+        self._context_id, self._control, self._value = self.next_pdv()
+        if not self._control & LAST and len(self._value) < WORTH_NO_COPY_BYTES:
+            # More of its kind will come.
+            self._stream.reads_ahead(True)
+
     def _next_p_data(self) -> None:
         kind, body = self._stream.read()
         if kind == _P_DATA_TF and body:
@@ -162,16 +192,14 @@ class UpperLayer:
         else:
             raise ProtocolViolation(AbortReason.UNEXPECTED_PDU)
 
-    def _fragments(self, context_id: int, control: int, content: bytes) -> Iterable[bytes]:
-        step = len(content) or 1
-        if self._peer_max_pdu_bytes:
-            step = min(step, max(self._peer_max_pdu_bytes - _PDV_OVERHEAD, 1))
-        for at in range(0, len(content) or 1, step):
-            part = content[at : at + step]
-            is_last = LAST if at + step >= len(content) else 0
-            lengths = len(part) + _PDV_OVERHEAD, len(part) + 2
-            yield _P_DATA_PDV.pack(_P_DATA_TF, *lengths, context_id, control | is_last)
-            yield part
+    def _pdus(self, context_id: int, control: int, content: bytes) -> bytes:
+        size, most = len(content), self._peer_max_pdu_bytes
+        if not most or size + _PDV_OVERHEAD <= most:
+            return _p_data(context_id, control | LAST, content)
+        step = max(most - _PDV_OVERHEAD, 1)
+        parts = [content[at : at + step] for at in range(0, size, step)]
+        pdus = [_p_data(context_id, control, part) for part in parts[:-1]]
+        return b"".join([*pdus, _p_data(context_id, control | LAST, parts[-1])])
 
     def _send_abort(self, source: int, reason: int) -> None:
         self.send(_ANSWER.pack(PduType.A_ABORT, 4, 0, source, reason))
@@ -188,6 +216,13 @@ class UpperLayer:
             if kind == PduType.A_ABORT:
                 return None
         return None
+
+
+def _p_data(context_id: int, control: int, content: bytes) -> bytes:
+    """Return a P-DATA-TF PDU with one value."""
+    size = len(content)
+    lengths = size + _PDV_OVERHEAD, size + 2
+    return _P_DATA_PDV.pack(_P_DATA_TF, *lengths, context_id, control) + content
 
 
 class _NoRequest(AssociationOver):
