@@ -75,6 +75,11 @@ class PduStream:
         except OSError:
             return  # it is closed already
 
+    @property
+    def has_more(self) -> bool:
+        """Whether more than was read has come already."""
+        return self._start < self._end
+
     def read(self) -> tuple[int, memoryview]:
         """Return type and body of the next PDU.
 
@@ -98,44 +103,46 @@ class PduStream:
     def read_value(self, memory: memoryview) -> tuple[int, int, int] | None:
         """Place the value of the next PDU in `memory`, if it is a large P-DATA-TF with one value.
 
-        Most are. Returns presentation context, message control header and how many bytes. None:
-        something else comes, or what has no room there; it is left for `read`.
+        Most are. Returns presentation context, message control header and how many bytes; what was
+        in `memory` behind them may be overwritten. None: something else comes, or what has no room
+        there; it is left for `read`.
 
         Raises:
             PeerVanished, PeerSilent, NodeStops: it did not come.
         """
         if self._is_stopped:
             raise NodeStops
-        if self._start == self._end:
-            self._start, self._end = 0, self._receive(self._buffer[: self._ahead])
-        here = self._end - self._start - _ONE_VALUE.size
-        if here < 0:
+        buffer, start, end = self._buffer, self._start, self._end
+        if start == end:
+            start, end = 0, self._receive(buffer[: self._ahead])
+            self._start, self._end = start, end
+        begin = start + _ONE_VALUE.size
+        if begin > end:
             return None
-        kind, length, value_length, context_id, control = _ONE_VALUE.unpack_from(
-            self._buffer, self._start
-        )
+        kind, length, value_length, context_id, control = _ONE_VALUE.unpack_from(buffer, start)
         size = length - _VALUE_OVERHEAD
-        is_one = kind == _P_DATA_TF and value_length == size + 2 and length <= self._longest_p_data
-        if not is_one or not WORTH_NO_COPY_BYTES <= size <= len(memory):
+        if kind != _P_DATA_TF or value_length != size + 2 or length > self._longest_p_data:
             return None
-        begin = self._start + _ONE_VALUE.size
-        if here >= size:
-            self._start = begin + size
-            memory[:size] = self._buffer[begin : self._start]
-            return context_id, control, size
-        memory[:here] = self._buffer[begin : self._end]
-        self._start = self._end = 0
-        self._ahead = _LITTLE
-        self._receive_rest(memory, here, size)
+        if not WORTH_NO_COPY_BYTES <= size <= len(memory):
+            return None
+        here = min(size, end - begin)
+        memory[:here] = buffer[begin : begin + here]
+        self._start = begin + here
+        if here < size:
+            self._ahead = _LITTLE
+            self._receive_rest(memory, here, size)
         return context_id, control, size
 
     def _receive_rest(self, memory: memoryview, here: int, size: int) -> None:
-        """Receive what is to follow the first `here` bytes of `size`."""
-        here += self._receive(memory[here:size])
+        """Receive what is to follow the first `here` bytes of `size`, and the next PDU's header."""
+        most = size + _ONE_VALUE.size
+        here += self._receive(memory[here:most])
         deadline = None
         while here < size:
             deadline = self._still_in_time(deadline)
-            here += self._receive(memory[here:size])
+            here += self._receive(memory[here:most])
+        self._start, self._end = 0, here - size
+        self._buffer[: self._end] = memory[size:here]
 
     def reads_ahead(self, is_worth_it: bool) -> None:
         """Say whether to receive more than is asked for, as much as there is room."""

@@ -129,6 +129,11 @@ class UpperLayer:
         memory[:], self._value = self._value[:size], self._value[size:]
         return self._context_id, self._control & ~LAST, size
 
+    @property
+    def has_more(self) -> bool:
+        """Whether more than was read has come already, so that nobody waits for it."""
+        return self._stream.has_more or self._at < len(self._body) or len(self._value) > 0
+
     def send_message(self, context_id: int, command: bytes, data_set: bytes | None = None) -> None:
         """Send a DIMSE message, in PDUs that the peer can take."""
         pdus = self._pdus(context_id, COMMAND, command)
