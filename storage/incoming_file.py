@@ -20,6 +20,11 @@ _WORTH_BEGINNING_BYTES = 1 << 18
 _NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
 
+def new_chance() -> str:
+    """Return what no other file has in its name, on its way in or at its place."""
+    return os.urandom(16).hex()
+
+
 def _nothing() -> None:
     """There is nothing to do meanwhile."""
 
@@ -32,6 +37,7 @@ class IncomingFile:
 
     __slots__ = (
         "_begun_bytes",
+        "_chance",
         "_files",
         "_is_kept",
         "_name",
@@ -41,7 +47,8 @@ class IncomingFile:
     )
 
     def __init__(self, files: InstanceFiles, at_least_bytes: int = 0) -> None:
-        self._name = f"{files.incoming_dir}/{os.urandom(16).hex()}.part"
+        self._chance = new_chance()
+        self._name = f"{files.incoming_dir}/{self._chance}.part"
         self.descriptor = os.open(self._name, _NEW_FILE, 0o600)
         self._files = files
         self._is_kept = False
@@ -93,7 +100,7 @@ class IncomingFile:
         Raises:
             InvalidUid: a UID is none. OutOfSpace: the disk is full. StorageError: other failures.
         """
-        place = self._files.new_place(study_uid, series_uid, sop_uid)
+        place = self._files.new_place(study_uid, series_uid, sop_uid, self._chance)
         with file_errors():
             self._files.move_in(self._name, place)
             self._is_kept = True

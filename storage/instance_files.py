@@ -15,7 +15,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import secrets
 import shutil
 import struct
 import time
@@ -29,7 +28,7 @@ from config.setting_types import Durability
 from storage.dataset_digest import dataset_digest, former_digest
 from storage.durable import durable_write, file_errors, make_private_dir
 from storage.errors import InvalidUid, StorageError
-from storage.incoming_file import IncomingFile, SpareFile
+from storage.incoming_file import IncomingFile, SpareFile, new_chance
 from storage.open_folders import OpenFolders
 from storage.reserved_space import reserve
 
@@ -107,14 +106,16 @@ class InstanceFiles:
             raise StorageError("a stored path leads out of the data directory")
         return self.data_dir / path
 
-    def new_place(self, study_uid: str, series_uid: str, sop_uid: str) -> str:
+    def new_place(self, study_uid: str, series_uid: str, sop_uid: str, chance: str) -> str:
         """Return a path of a kept file that no other has; made of checked digits and dots alone.
+
+        `chance` is what `new_chance` has given to this file alone.
 
         Raises:
             InvalidUid: a UID is none.
         """
         folder = _series_folder(study_uid, series_uid)
-        return f"{folder}/{validated_uid(sop_uid)}.{os.urandom(16).hex()}.dcm"
+        return f"{folder}/{validated_uid(sop_uid)}.{chance}.dcm"
 
     def dataset_digest(self, place: str) -> str:
         """Return the digest of a kept file's data set.
@@ -194,8 +195,9 @@ class InstanceFiles:
         Raises:
             InvalidUid: a UID is none. StorageError: the file is gone, or other failures.
         """
-        place = self.new_place(study_uid, series_uid, sop_uid)
-        temporary = self.incoming_dir / f"{secrets.token_hex(16)}.part"
+        chance = new_chance()
+        place = self.new_place(study_uid, series_uid, sop_uid, chance)
+        temporary = self.incoming_dir / f"{chance}.part"
         with file_errors():
             os.link(self.absolute(known), temporary)
             self.move_in(temporary, place)
@@ -213,7 +215,7 @@ class InstanceFiles:
         Raises:
             StorageError: the file is gone, or other failures.
         """
-        aside = f"quarantine/{secrets.token_hex(16)}.dcm"
+        aside = f"quarantine/{new_chance()}.dcm"
         with file_errors():
             os.link(self.absolute(place), self.absolute(aside))
         self.sync_folders((aside,))

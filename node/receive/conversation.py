@@ -13,7 +13,7 @@ import structlog
 from node.receive.association_ends import AssociationOver, NodeFailed
 from node.receive.association_tracking import AssociationTracker, TrackedAssociation
 from node.receive.command_set import RESPONSE, Command, CommandField, response
-from node.receive.dimse_status import SUCCESS, StoreFailure
+from node.receive.dimse_status import SUCCESS
 from node.receive.gathered_blocks import block_buffer
 from node.receive.header_memory import HeaderMemory
 from node.receive.message_stream import MessageStream
@@ -94,12 +94,16 @@ class Conversation:
             self._answer_service(context_id, command, context)
 
     def _answer_store(self, context_id: int, command: Command, context: AcceptedContext) -> None:
+        # Made before the data set comes: then the sender waits.
+        answer = response(command, SUCCESS)
         handled = self._store.handle(self._store_request(command, context))
+        if handled.failure is not None:
+            answer = response(command, handled.failure.status, handled.failure.comment)
         if self._pace.may_wait and handled.after is not None:
             handled.after()
             handled = Handled()
         self._pace.before_answer(self._messages)
-        self._layer.send_message(context_id, _store_response(command, handled.failure))
+        self._layer.send_message(context_id, answer)
         # While the sender reads the answer and its next file.
         if handled.after is not None:
             handled.after()
@@ -128,12 +132,6 @@ class Conversation:
         self._layer.send_message(context_id, answered, content)
         if answer is not None and answer.after is not None:
             _run(answer.after)
-
-
-def _store_response(command: Command, failure: StoreFailure | None) -> bytes:
-    if failure is None:
-        return response(command, SUCCESS)
-    return response(command, failure.status, failure.comment)
 
 
 def _run(after: Callable[[], None]) -> None:
