@@ -99,18 +99,19 @@ def test_an_association_holds_a_study_from_its_first_instance_on_that_takes_long
     _send(running, *mr_series(tmp_path, 1))
     completeness = _completeness(running)
     content = encoded(mr_instance(2))
+    begin, rest = content[:-500], list(content[-500:])
     with RawPeer(running.port) as peer:
         peer.associate()
         peer.send(p_data(pdv(3, COMMAND | LAST, store_command(f"{SERIES}.2"))))
 
         def holds() -> bool:
-            peer.send(p_data(pdv(3, DATA, b"")))
+            peer.send(p_data(pdv(3, DATA, bytes([rest.pop(0)]))))
             return _running_associations(running) == 1
 
-        peer.send(p_data(pdv(3, DATA, content[:-4])))
+        peer.send(p_data(pdv(3, DATA, begin)))
         wait_until(holds, what="an association that is tied to the study")
         assert _look(completeness, _in(1000)) == ()
-        peer.send(p_data(pdv(3, DATA | LAST, content[-4:])))
+        peer.send(p_data(pdv(3, DATA | LAST, bytes(rest))))
         assert peer.reply().status == 0
         peer.release()
     assert running.changes.acquire(timeout=10)
