@@ -83,7 +83,9 @@ class EnumText(TypeDecorator[E], Generic[E]):
 
 
 def _plain(value: str | None) -> str | None:
-    return None if value is None else storable(value)
+    if value is None or (value.isascii() and "\x00" not in value):
+        return value
+    return storable(value)
 
 
 def storable(text: str) -> str:
@@ -92,8 +94,6 @@ def storable(text: str) -> str:
     Neither is allowed in any DICOM text (PS3.5 6.1), yet both turn up: NUL as wrong padding,
     surrogates from a wrong character set. An instance must not be lost for that.
     """
-    if text.isascii() and "\x00" not in text:
-        return text
     return text.replace("\x00", "").encode("utf-8", "replace").decode("utf-8")
 
 
