@@ -121,7 +121,7 @@ class IncomingInstance:
             self.association_id,
             self.is_own_result,
             self.received_at,
-            is_late,
+            is_late or self.is_late,
         )
 
 

@@ -20,7 +20,6 @@ from storage.receipts import Page, Receipts
 
 GATHER_S = 0.05
 MOST_QUEUED = 63
-
 """With the call that has to wait they make one batch of the recorder."""
 
 Told = Callable[[str], None]

@@ -55,11 +55,11 @@ class PlainText(TypeDecorator[str]):
     cache_ok = True
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
-        """Take out what cannot be kept."""
+        """Take out what cannot be kept; of literals, since parameters have their own function."""
         return _plain(value)
 
     def bind_processor(self, dialect: Dialect) -> Callable[[str | None], str | None]:
-        """Return that as one function: it runs ten times for each instance that comes in."""
+        """Return what does so to a parameter: one function, run ten times for each instance."""
         return _plain
 
 

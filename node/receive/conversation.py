@@ -1,6 +1,6 @@
 """The messages of one accepted association, one after another, until it is over.
 
-C-STORE goes to the store handler fragment by fragment; everything else is rare, and goes to the
+A C-STORE's data set is read by the store handler; everything else is rare, and goes to the
 service desk.
 """
 
@@ -94,7 +94,7 @@ class Conversation:
             self._answer_service(context_id, command, context)
 
     def _answer_store(self, context_id: int, command: Command, context: AcceptedContext) -> None:
-        # Made before the data set comes: then the sender waits.
+        # Made now, because once the data set is here, the sender waits.
         answer = response(command, SUCCESS)
         handled = self._store.handle(self._store_request(command, context))
         if handled.failure is not None:

@@ -2,8 +2,8 @@
 
 Fragments are as large as the sender likes, and they begin and end anywhere. A block ends where a
 page of the file ends, so that no page is written twice. Large blocks take less time in all than
-small ones. But while nothing more is here, what has come is not held back for them: to write it
-then costs nothing, and when the last fragment is here, the sender waits for the answer.
+small ones. But where nothing more is known to have come, 64 KiB are enough: to write them costs
+nothing then, and when the last fragment is here, the sender waits for the answer.
 
 The blocks of a data set lie one behind the other in a buffer that holds a usual instance, so that
 what can wait until the sender has its answer, the digest, can be taken of them then.
@@ -18,7 +18,7 @@ STEP_BYTES = 1 << 14
 LONGEST_HEAD = 1 << 12
 BUFFER_BYTES = LONGEST_HEAD + (1 << 20)
 WORTH_A_BLOCK_BYTES = 1 << 16
-WORTH_TWO_BYTES = 3 << 16
+LARGE_BLOCK_BYTES = 3 << 16
 
 
 ReadInto = Callable[[memoryview], int]
@@ -58,7 +58,7 @@ def gathered(
     while taken := read_into(buffer[at:]):
         at += taken
         length = at - of_data_set
-        if length >= WORTH_TWO_BYTES or (length >= WORTH_A_BLOCK_BYTES and not has_more()):
+        if length >= LARGE_BLOCK_BYTES or (length >= WORTH_A_BLOCK_BYTES and not has_more()):
             length -= length % STEP_BYTES
             yield buffer[of_file : of_file + length], buffer[of_data_set : of_data_set + length]
             of_file, of_data_set = of_file + length, of_data_set + length

@@ -83,7 +83,7 @@ class MessageStream:
 
     def has_more(self) -> bool:
         """Whether more than was read of that data set has come already."""
-        return self.is_in_message and self._layer.has_more
+        return self.is_in_message and self._layer.has_more()
 
     def excuse(self, wait_s: float) -> None:
         """Give the peer more time, because we wait for so long before we read on."""
@@ -122,5 +122,6 @@ class MessageStream:
         if self._received >= _LEAST_BYTES:
             self._received = 0
             self._deadline = time.monotonic() + self._timeout_s
-        elif time.monotonic() > self._deadline:
+        elif time.monotonic() > self._deadline and not self._layer.is_in_value():
+            # Of a value that has come in full, the rest counts as soon as it is read.
             raise PeerSilent

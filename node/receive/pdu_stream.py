@@ -1,5 +1,7 @@
 """PDUs from a connection, read into one buffer that is used again and again (PS3.8 9.3).
 
+But for large values of P-DATA-TF PDUs: these are received at once where they are wanted.
+
 A PDU is judged by its header, before a byte of its body is waited for: neither an announcement
 of 4 GiB nor a type that does not exist costs memory or time.
 """
@@ -26,8 +28,10 @@ WORTH_NO_COPY_BYTES = 1 << 15
 
 _HEADER = struct.Struct(">BxI")
 _SHORT_PDU_LENGTH = 4
-_ONE_VALUE = struct.Struct(">BxIIBB")
-_VALUE_OVERHEAD = 6
+ONE_VALUE = struct.Struct(">BxIIBB")
+"""The headers of a P-DATA-TF PDU with one presentation data value (PS3.8 9.3.5)."""
+VALUE_OVERHEAD = 6
+"""Bytes that a presentation data value has beside its fragment."""
 _LITTLE = 1 << 12
 
 
@@ -44,12 +48,12 @@ class PduType(IntEnum):
 
 
 _KNOWN = frozenset(int(kind) for kind in PduType)
-_P_DATA_TF = int(PduType.P_DATA_TF)
+P_DATA_TF = int(PduType.P_DATA_TF)
 _SHORT = frozenset({PduType.A_ASSOCIATE_RJ, PduType.A_RELEASE_RQ, PduType.A_RELEASE_RP, 7})
 
 
 class PduStream:
-    """Reads whole PDUs; the view that `read` returns is good until the next `read`.
+    """Reads PDUs; the view that `read` returns is good until anything more is read.
 
     `longest` maps the types that may come with a body to the longest PDU-length of each.
     """
@@ -75,7 +79,6 @@ class PduStream:
         except OSError:
             return  # it is closed already
 
-    @property
     def has_more(self) -> bool:
         """Whether more than was read has come already."""
         return self._start < self._end
@@ -116,12 +119,12 @@ class PduStream:
         if start == end:
             start, end = 0, self._receive(buffer[: self._ahead])
             self._start, self._end = start, end
-        begin = start + _ONE_VALUE.size
+        begin = start + ONE_VALUE.size
         if begin > end:
             return None
-        kind, length, value_length, context_id, control = _ONE_VALUE.unpack_from(buffer, start)
-        size = length - _VALUE_OVERHEAD
-        if kind != _P_DATA_TF or value_length != size + 2 or length > self._longest_p_data:
+        kind, length, value_length, context_id, control = ONE_VALUE.unpack_from(buffer, start)
+        size = length - VALUE_OVERHEAD
+        if kind != P_DATA_TF or value_length != size + 2 or length > self._longest_p_data:
             return None
         if not WORTH_NO_COPY_BYTES <= size <= len(memory):
             return None
@@ -135,18 +138,18 @@ class PduStream:
 
     def _receive_rest(self, memory: memoryview, here: int, size: int) -> None:
         """Receive what is to follow the first `here` bytes of `size`, and the next PDU's header."""
-        most = size + _ONE_VALUE.size
+        most = size + ONE_VALUE.size
         here += self._receive(memory[here:most])
         deadline = None
         while here < size:
-            deadline = self._still_in_time(deadline)
+            deadline = self._in_time(deadline)
             here += self._receive(memory[here:most])
         self._start, self._end = 0, here - size
         self._buffer[: self._end] = memory[size:here]
 
-    def reads_ahead(self, is_worth_it: bool) -> None:
-        """Say whether to receive more than is asked for, as much as there is room."""
-        self._ahead = len(self._buffer) if is_worth_it else _LITTLE
+    def read_ahead(self) -> None:
+        """From now on receive more than is asked for, until a large value comes."""
+        self._ahead = len(self._buffer)
 
     def drain(self, deadline: float) -> None:
         """Read and forget, until the peer closes or `deadline` (of `time.monotonic`) has come.
@@ -172,15 +175,17 @@ class PduStream:
         """Read until `needed` bytes lie in the buffer; more, where more has come already."""
         self._make_room(needed)
         most = max(self._start + needed, self._end + self._ahead)
-        deadline = None
+        # Where no byte is here, the first one may take its time.
+        has_begun = 0 < self._end - self._start < HEADER_LENGTH
+        deadline = self._in_time(None) if has_begun else None
         while True:
             self._end += self._receive(self._buffer[self._end : most])
             if self._end - self._start >= needed:
                 return
-            deadline = self._still_in_time(deadline)
+            deadline = self._in_time(deadline)
 
-    def _still_in_time(self, deadline: float | None) -> float:
-        """Return until when; the first byte may take its time, what has begun may not drip."""
+    def _in_time(self, deadline: float | None) -> float:
+        """Return until when the rest has to be here: what has begun may not drip."""
         now = time.monotonic()
         if deadline is None:
             return now + self._timeout_s

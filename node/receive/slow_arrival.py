@@ -24,7 +24,7 @@ class SlowArrival:
         self._look_at_s = time.monotonic() + LONG_S
 
     def is_due(self) -> bool:
-        """Whether it is time to look at what has come; asked for each fragment."""
+        """Whether it is time to look at what has come; asked whenever something has come."""
         return time.monotonic() >= self._look_at_s
 
     def look(self, arriving: ArrivingInstance) -> None:

@@ -24,18 +24,22 @@ from node.receive.association_ends import (
     ProtocolViolation,
     Rejected,
 )
-from node.receive.pdu_stream import WORTH_NO_COPY_BYTES, PduStream, PduType
+from node.receive.pdu_stream import (
+    ONE_VALUE,
+    P_DATA_TF,
+    VALUE_OVERHEAD,
+    WORTH_NO_COPY_BYTES,
+    PduStream,
+    PduType,
+)
 
 LONGEST_ASSOCIATE_RQ = 1 << 20
 _ARTIM_S = 2.0
 
 COMMAND = 0x01
 LAST = 0x02
-_P_DATA_TF = int(PduType.P_DATA_TF)
 _PDV_HEADER = struct.Struct(">IBB")
-_PDV_OVERHEAD = _PDV_HEADER.size
 _LENGTH_FIELD = 4
-_P_DATA_PDV = struct.Struct(">BxIIBB")
 _ANSWER = struct.Struct(">BxIxBBB")
 
 _NOTHING = memoryview(b"")
@@ -98,14 +102,14 @@ class UpperLayer:
         while self._at == len(self._body):
             self._next_p_data()
         body, at, size = self._body, self._at, len(self._body)
-        if size - at < _PDV_OVERHEAD:
+        if size - at < VALUE_OVERHEAD:
             raise ProtocolViolation(AbortReason.INVALID_PDU_PARAMETER_VALUE)
         length, context_id, control = _PDV_HEADER.unpack_from(body, at)
         end = at + _LENGTH_FIELD + length
         if length < 2 or end > size:
             raise ProtocolViolation(AbortReason.INVALID_PDU_PARAMETER_VALUE)
         self._at = end
-        return context_id, control, body[at + _PDV_OVERHEAD : end]
+        return context_id, control, body[at + VALUE_OVERHEAD : end]
 
     def read_into(self, memory: memoryview) -> tuple[int, int, int]:
         """Place what comes next of a presentation data value in `memory`, as much as has room.
@@ -129,10 +133,13 @@ class UpperLayer:
         memory[:], self._value = self._value[:size], self._value[size:]
         return self._context_id, self._control & ~LAST, size
 
-    @property
     def has_more(self) -> bool:
-        """Whether more than was read has come already, so that nobody waits for it."""
-        return self._stream.has_more or self._at < len(self._body) or len(self._value) > 0
+        """Whether more than was read is known to have come, be it a header: we are behind."""
+        return self.is_in_value() or self._at < len(self._body) or self._stream.has_more()
+
+    def is_in_value(self) -> bool:
+        """Whether a value has come of which `read_into` had no room for all."""
+        return len(self._value) > 0
 
     def send_message(self, context_id: int, command: bytes, data_set: bytes | None = None) -> None:
         """Send a DIMSE message, in PDUs that the peer can take."""
@@ -182,13 +189,13 @@ class UpperLayer:
         self._context_id, self._control, self._value = self.next_pdv()
         if not self._control & LAST and len(self._value) < WORTH_NO_COPY_BYTES:
             # More of its kind will come.
-            self._stream.reads_ahead(True)
+            self._stream.read_ahead()
 
     def _next_p_data(self) -> None:
         kind, body = self._stream.read()
-        if kind == _P_DATA_TF and body:
+        if kind == P_DATA_TF and body:
             self._body, self._at = body, 0
-        elif kind == _P_DATA_TF:
+        elif kind == P_DATA_TF:
             raise ProtocolViolation(AbortReason.INVALID_PDU_PARAMETER_VALUE)
         elif kind == PduType.A_RELEASE_RQ:
             raise PeerReleased
@@ -199,10 +206,10 @@ class UpperLayer:
 
     def _pdus(self, context_id: int, control: int, content: bytes) -> bytes:
         size, most = len(content), self._peer_max_pdu_bytes
-        if not most or size + _PDV_OVERHEAD <= most:
+        if not most or size + VALUE_OVERHEAD <= most:
             return _p_data(context_id, control | LAST, content)
-        step = max(most - _PDV_OVERHEAD, 1)
-        parts = [content[at : at + step] for at in range(0, size, step)]
+        step = max(most - VALUE_OVERHEAD, 1)
+        parts = [content[at : at + step] for at in range(0, size, step)] or [b""]
         pdus = [_p_data(context_id, control, part) for part in parts[:-1]]
         return b"".join([*pdus, _p_data(context_id, control | LAST, parts[-1])])
 
@@ -226,8 +233,8 @@ class UpperLayer:
 def _p_data(context_id: int, control: int, content: bytes) -> bytes:
     """Return a P-DATA-TF PDU with one value."""
     size = len(content)
-    lengths = size + _PDV_OVERHEAD, size + 2
-    return _P_DATA_PDV.pack(_P_DATA_TF, *lengths, context_id, control) + content
+    lengths = size + VALUE_OVERHEAD, size + 2
+    return ONE_VALUE.pack(P_DATA_TF, *lengths, context_id, control) + content
 
 
 class _NoRequest(AssociationOver):

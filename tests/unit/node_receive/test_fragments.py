@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -191,3 +192,64 @@ def test_a_large_value_must_not_drip() -> None:
         dripping.join(10)
         ours.close()
         theirs.close()
+
+
+def test_a_value_that_has_come_is_not_missed_because_its_end_had_no_room() -> None:
+    """What is read late, because we were busy, does not make the peer a silent one."""
+    values = _data_values([_LARGEST, _LARGEST])
+    wire = b"".join(map(_pdu, [_value(_command(), COMMAND | LAST), *values]))
+    with _reading(wire, [], timeout_s=0.2) as messages:
+        messages.next_command()
+        time.sleep(0.3)
+        memory, read = memoryview(bytearray(_LARGEST)), b""
+        for room in (3000, _LARGEST, 3000, _LARGEST):
+            size = messages.read_into(memory[:room])
+            read += memory[:size]
+        assert read == _SOURCE[: 2 * _LARGEST]
+
+
+def test_a_header_that_has_begun_must_not_drip() -> None:
+    ours, theirs = socket.socketpair()
+    ours.settimeout(1)
+    layer = UpperLayer(ours, max_pdu_bytes=_MAX_PDU_BYTES, timeout_s=1)
+    messages = MessageStream(layer, {_CONTEXT_ID}, timeout_s=60)
+    ended, sent = threading.Event(), list[int]()
+
+    def drip() -> None:
+        theirs.sendall(_pdu(_value(_command(), COMMAND | LAST)))
+        for byte in _pdu(_value(bytes(_LARGEST), 0)):
+            sent.append(theirs.send(bytes([byte])))
+            if ended.wait(0.4):
+                return
+
+    dripping = threading.Thread(target=drip, daemon=True)
+    dripping.start()
+    try:
+        with pytest.raises(PeerSilent):
+            _read(messages, [1 << 20])
+        assert len(sent) <= 4
+    finally:
+        ended.set()
+        dripping.join(10)
+        ours.close()
+        theirs.close()
+
+
+@pytest.mark.parametrize("most", [0, 3, 7, 30, _MAX_PDU_BYTES])
+@pytest.mark.parametrize("length", [0, 1, 2, 24, 100])
+def test_an_answer_comes_in_pdus_that_the_peer_can_take(most: int, length: int) -> None:
+    ours, theirs = socket.socketpair()
+    layer = UpperLayer(ours, max_pdu_bytes=_MAX_PDU_BYTES, timeout_s=5)
+    layer.accept(b"", most)
+    layer.send_message(_CONTEXT_ID, _SOURCE[:9], _SOURCE[:length])
+    ours.close()
+    with theirs:
+        wire = b"".join(iter(lambda: theirs.recv(1 << 16), b""))
+    came = {COMMAND: b"", 0: b""}
+    while wire:
+        size = 6 + struct.unpack_from(">I", wire, 2)[0]
+        assert most == 0 or size - 6 <= max(most, 7)
+        came[wire[11] & COMMAND] += wire[12:size]
+        last, wire = wire[11], wire[size:]
+    assert came == {COMMAND: _SOURCE[:9], 0: _SOURCE[:length]}
+    assert last == LAST

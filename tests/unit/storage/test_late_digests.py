@@ -22,6 +22,13 @@ from tests.unit.storage.samples import (
 from tests.unit.storage.test_receipts import kept, undigested
 
 
+def test_with_its_digest_an_instance_is_the_same_otherwise() -> None:
+    for late in (False, True):
+        one = replace(incoming(7), instance_number=None, is_own_result=True, is_late=late)
+        assert one.digested("digest") == replace(one, dataset_digest="digest")
+        assert one.digested("d", is_late=True) == replace(one, dataset_digest="d", is_late=True)
+
+
 def test_the_digest_is_what_the_row_was_told_or_else_that_of_the_file(node: ReceivingNode) -> None:
     node.record(1)
     node.acknowledge(2).dataset_digest = digest_of(b"as told")
