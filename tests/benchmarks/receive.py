@@ -66,7 +66,7 @@ class Bench:
         """Run every case on every receiver, round after round."""
         for number in range(1, rounds + 1):
             for case in self.cases:
-                for receiver in self.receivers:
+                for receiver in _turned(self.receivers, number):
                     run = self._timed(receiver, case)
                     self.times[case.name][receiver.name].append(run)
                     _say(f"round {number}, {case.name}, {receiver.name}: {run.elapsed_s:.2f} s")
@@ -126,6 +126,12 @@ class Bench:
         for number, path in enumerate(files):
             with suppress(FileNotFoundError):
                 os.link(path, held / str(number), follow_symlinks=False)
+
+
+def _turned(receivers: Sequence[Receiver], number: int) -> Sequence[Receiver]:
+    """Whoever begins a round or comes after the slowest shall not be the same one each time."""
+    first = number % len(receivers)
+    return [*receivers[first:], *receivers[:first]]
 
 
 def _say(text: str) -> None:
