@@ -114,7 +114,6 @@ class Conversation:
             command,
             context,
             self._read_into,
-            self._messages.has_more,
             self._tracked,
             self._pace.max_instance_bytes,
             self._spare,

@@ -1,9 +1,9 @@
 """The fragments of a data set, gathered into blocks: what is done to a byte is done per block.
 
 Fragments are as large as the sender likes, and they begin and end anywhere. A block ends where a
-page of the file ends, so that no page is written twice. Large blocks take less time in all than
-small ones. But where nothing more is known to have come, 64 KiB are enough: to write them costs
-nothing then, and when the last fragment is here, the sender waits for the answer.
+page of the file ends, so that no page is written twice. That saves more than the copy costs. Large
+blocks cost less in all than small ones; but when the last fragment is here the sender waits, so
+that not too much may be left for then.
 
 The blocks of a data set lie one behind the other in a buffer that holds a usual instance, so that
 what can wait until the sender has its answer, the digest, can be taken of them then.
@@ -17,8 +17,7 @@ from collections.abc import Callable, Iterator
 STEP_BYTES = 1 << 14
 LONGEST_HEAD = 1 << 12
 BUFFER_BYTES = LONGEST_HEAD + (1 << 20)
-WORTH_A_BLOCK_BYTES = 1 << 16
-LARGE_BLOCK_BYTES = 3 << 16
+WORTH_A_BLOCK_BYTES = 3 << 16
 
 
 ReadInto = Callable[[memoryview], int]
@@ -40,7 +39,6 @@ def gathered(
     head: bytes,
     read_into: ReadInto,
     buffer: memoryview,
-    has_more: Callable[[], bool],
     is_due: Callable[[], bool],
     before_reuse: Callable[[], None],
 ) -> Iterator[Block]:
@@ -58,7 +56,7 @@ def gathered(
     while taken := read_into(buffer[at:]):
         at += taken
         length = at - of_data_set
-        if length >= LARGE_BLOCK_BYTES or (length >= WORTH_A_BLOCK_BYTES and not has_more()):
+        if length >= WORTH_A_BLOCK_BYTES:
             length -= length % STEP_BYTES
             yield buffer[of_file : of_file + length], buffer[of_data_set : of_data_set + length]
             of_file, of_data_set = of_file + length, of_data_set + length

@@ -81,10 +81,6 @@ class MessageStream:
                 return size
         return 0
 
-    def has_more(self) -> bool:
-        """Whether more than was read of that data set has come already."""
-        return self.is_in_message and self._layer.has_more()
-
     def excuse(self, wait_s: float) -> None:
         """Give the peer more time, because we wait for so long before we read on."""
         self._deadline += wait_s

@@ -79,10 +79,6 @@ class PduStream:
         except OSError:
             return  # it is closed already
 
-    def has_more(self) -> bool:
-        """Whether more than was read has come already."""
-        return self._start < self._end
-
     def read(self) -> tuple[int, memoryview]:
         """Return type and body of the next PDU.
 

@@ -32,7 +32,6 @@ class StoreRequest(NamedTuple):
     command: Command
     context: AcceptedContext
     read_into: ReadInto
-    has_more: Callable[[], bool]
     tracked: TrackedAssociation
     max_bytes: int | None
     spare: SpareFile
@@ -78,8 +77,7 @@ def receive(
     head = file_head(command.sop_class_uid, command.sop_instance_uid, transfer_syntax_uid)
     arriving = ArrivingInstance(transfer_syntax_uid, request.memory)
     most, received_bytes = request.max_bytes, 0
-    source = request.read_into, request.buffer, request.has_more
-    blocks = gathered(head, *source, slow.is_due, arriving.digest)
+    blocks = gathered(head, request.read_into, request.buffer, slow.is_due, arriving.digest)
     for content, data_set in blocks:
         received_bytes += len(data_set)
         if most is not None and received_bytes > most:

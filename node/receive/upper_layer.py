@@ -133,10 +133,6 @@ class UpperLayer:
         memory[:], self._value = self._value[:size], self._value[size:]
         return self._context_id, self._control & ~LAST, size
 
-    def has_more(self) -> bool:
-        """Whether more than was read is known to have come, be it a header: we are behind."""
-        return self.is_in_value() or self._at < len(self._body) or self._stream.has_more()
-
     def is_in_value(self) -> bool:
         """Whether a value has come of which `read_into` had no room for all."""
         return len(self._value) > 0

@@ -73,9 +73,7 @@ def test_blocks_are_the_file_and_all_but_the_last_end_at_a_page(
 ) -> None:
     fragments = _fragments(lengths)
     written, data_set, ends = b"", b"", []
-    for of_file, of_data_set in gathered(
-        head, _reader(fragments), _BUFFER, _never, _never, _nothing
-    ):
+    for of_file, of_data_set in gathered(head, _reader(fragments), _BUFFER, _never, _nothing):
         written += of_file
         data_set += of_data_set
         ends.append((len(written), len(of_data_set)))
@@ -99,9 +97,7 @@ def test_a_block_stays_as_it_is_until_the_buffer_is_used_again(
         digested.extend(bytes(block) for block in blocks)
         blocks.clear()
 
-    for _, block in gathered(
-        head, _reader(fragments), _BUFFER, _never, lambda: next(asked) in due, digest
-    ):
+    for _, block in gathered(head, _reader(fragments), _BUFFER, lambda: next(asked) in due, digest):
         blocks.append(block)
     digest()
     assert b"".join(digested) == b"".join(fragments)
@@ -110,7 +106,7 @@ def test_a_block_stays_as_it_is_until_the_buffer_is_used_again(
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.integers(1 << 16, 2 * BUFFER_BYTES), min_size=1, max_size=6))
 def test_of_large_fragments_little_is_left_for_the_end(lengths: list[int]) -> None:
-    blocks = gathered(b"head", _reader(_fragments(lengths)), _BUFFER, _never, _never, _nothing)
+    blocks = gathered(b"head", _reader(_fragments(lengths)), _BUFFER, _never, _nothing)
     *_, (_, of_data_set) = blocks
     assert len(of_data_set) < WORTH_A_BLOCK_BYTES
 
@@ -131,7 +127,7 @@ def test_what_is_due_comes_at_once_and_nothing_is_lost(lengths: list[int], due: 
     def is_due() -> bool:
         return next(asked) in due
 
-    for of_file, of_data_set in gathered(b"head", counted, _BUFFER, _never, is_due, _nothing):
+    for of_file, of_data_set in gathered(b"head", counted, _BUFFER, is_due, _nothing):
         written += of_file
         data_set += of_data_set
         assert len(data_set) >= came - (1 << 17)
@@ -141,4 +137,4 @@ def test_what_is_due_comes_at_once_and_nothing_is_lost(lengths: list[int], due: 
 
 def test_a_head_without_end_is_refused() -> None:
     with pytest.raises(ValueError, match="longer than any"):
-        next(gathered(bytes(LONGEST_HEAD + 1), _reader([]), _BUFFER, _never, _never, _nothing))
+        next(gathered(bytes(LONGEST_HEAD + 1), _reader([]), _BUFFER, _never, _nothing))
