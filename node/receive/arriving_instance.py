@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from node.receive.dataset_structure import DeflatedWalk, walk_over
+from node.receive.deflated_structure import DeflatedWalk, walk_over
 from node.receive.dimse_status import StoreFailure, StoreRefused
 from node.receive.header_memory import HeaderMemory
 from node.receive.instance_header import (

@@ -8,14 +8,12 @@ whatever the data set nests and however it is cut into fragments.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import NamedTuple
 
 from node.receive.dimse_status import StoreFailure, StoreRefused
 from node.receive.element_headers import (
-    DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,
     IMPLICIT_VR_LITTLE_ENDIAN,
     LONG_VRS,
     SHORT_VRS,
@@ -29,9 +27,7 @@ _ITEM_DELIMITATION = 0xFFFEE00D
 _SEQUENCE_DELIMITATION = 0xFFFEE0DD
 _DEEPEST_NESTING = 64
 _LONGEST_VALUE = 1 << 20
-_CHUNK = 1 << 16
 _WINDOW = 1 << 13
-_LARGEST_INFLATED = 1 << 33
 
 # A level is one open value of undefined length, or the data set itself at the bottom.
 _ELEMENTS, _ITEMS = False, True
@@ -241,52 +237,6 @@ class DataSetWalk:
                 self._kept = None
 
 
-class DeflatedWalk:
-    """The same for a deflated data set: its stream must end; its elements are followed to the
-    last wanted one, because a small stream may inflate to any size.
-    """
-
-    def __init__(self, wanted: frozenset[int]) -> None:
-        self._inflate = zlib.decompressobj(-zlib.MAX_WBITS)
-        self._walk = DataSetWalk("", wanted)
-        self.inflated = 0
-
-    @property
-    def elements(self) -> dict[int, RawElement]:
-        """The wanted elements that have come."""
-        return self._walk.elements
-
-    @property
-    def is_identified(self) -> bool:
-        """Whether all of them have come that will come."""
-        return self._walk.is_identified
-
-    def take(self, fragment: memoryview) -> None:
-        """Follow the next bytes; raises `StoreRefused` where they are no deflated data set."""
-        data: bytes | memoryview = fragment
-        while len(data) and not self._inflate.eof:
-            try:
-                inflated = self._inflate.decompress(data, _CHUNK)
-            except zlib.error as error:
-                raise StoreRefused(StoreFailure.UNREADABLE) from error
-            data = self._inflate.unconsumed_tail
-            self._count(inflated)
-
-    def finish(self) -> None:
-        """Raise `StoreRefused` unless the stream has ended."""
-        if not self._inflate.eof:
-            raise StoreRefused(StoreFailure.TRUNCATED)
-        if not self._walk.is_identified:
-            self._walk.finish()
-
-    def _count(self, inflated: bytes) -> None:
-        self.inflated += len(inflated)
-        if self.inflated > _LARGEST_INFLATED:
-            raise StoreRefused(StoreFailure.UNREADABLE)
-        if not self._walk.is_identified:
-            self._walk.take(memoryview(inflated))
-
-
 @lru_cache(maxsize=8)
 def _last_of(tags: frozenset[int]) -> int:
     return max(tags, default=-1)
@@ -295,10 +245,3 @@ def _last_of(tags: frozenset[int]) -> int:
 def _check_length(length: int) -> None:
     if _LONGEST_VALUE < length != UNDEFINED_LENGTH:
         raise StoreRefused(StoreFailure.UNREADABLE)
-
-
-def walk_over(transfer_syntax_uid: str, wanted: frozenset[int]) -> DataSetWalk | DeflatedWalk:
-    """Return the walk for a data set in that transfer syntax."""
-    if transfer_syntax_uid == DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN:
-        return DeflatedWalk(wanted)
-    return DataSetWalk(transfer_syntax_uid, wanted)

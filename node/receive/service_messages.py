@@ -18,7 +18,7 @@ from pynetdicom.pdu_primitives import P_DATA
 
 from node.receive.admission import Caller
 from node.receive.command_set import Command, CommandField, response
-from node.receive.dataset_structure import walk_over
+from node.receive.deflated_structure import walk_over
 from node.receive.dimse_status import StoreRefused
 from node.receive.element_headers import (
     DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN,

@@ -11,7 +11,8 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 from pydicom.sequence import Sequence
 
-from node.receive.dataset_structure import UNDEFINED_LENGTH, DataSetWalk, walk_over
+from node.receive.dataset_structure import UNDEFINED_LENGTH, DataSetWalk
+from node.receive.deflated_structure import walk_over
 from node.receive.dimse_status import StoreFailure, StoreRefused
 
 IMPLICIT = "1.2.840.10008.1.2"

@@ -11,7 +11,7 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 from pydicom.sequence import Sequence
 
-from node.receive.dataset_structure import walk_over
+from node.receive.deflated_structure import walk_over
 from node.receive.dimse_status import StoreFailure, StoreRefused
 from node.receive.instance_header import IDENTITY_TAGS, InstanceHeader, header_of
 from storage.dicom_records import CodedConcept
