@@ -76,12 +76,10 @@ def receive(
     command, transfer_syntax_uid = request.command, request.context.transfer_syntax
     head = file_head(command.sop_class_uid, command.sop_instance_uid, transfer_syntax_uid)
     arriving = ArrivingInstance(transfer_syntax_uid, request.memory)
-    most, received_bytes = request.max_bytes, 0
-    blocks = gathered(head, request.read_into, request.buffer, slow.is_due, arriving.digest)
+    most = request.max_bytes
+    read_into = request.read_into if most is None else _limited(request.read_into, most)
+    blocks = gathered(head, read_into, request.buffer, slow.is_due, arriving.digest)
     for content, data_set in blocks:
-        received_bytes += len(data_set)
-        if most is not None and received_bytes > most:
-            raise StoreRefused(StoreFailure.TOO_LARGE)
         incoming.write(content)
         arriving.take(data_set)
         slow.look(arriving)
@@ -90,6 +88,21 @@ def receive(
     header = arriving.finish()
     _check_against_command(header, command)
     return header, arriving
+
+
+def _limited(read_into: ReadInto, most: int) -> ReadInto:
+    """Read no more than that; whoever sends more is refused at once, not when a block is full."""
+    left = most
+
+    def limited(memory: memoryview) -> int:
+        nonlocal left
+        size = read_into(memory)
+        left -= size
+        if left < 0:
+            raise StoreRefused(StoreFailure.TOO_LARGE)
+        return size
+
+    return limited
 
 
 def _check_against_command(header: InstanceHeader, command: Command) -> None:
