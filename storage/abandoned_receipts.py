@@ -6,7 +6,7 @@ import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from storage.acknowledged import acknowledged, settled
@@ -87,7 +87,7 @@ def _is_missing(db: Database, files: InstanceFiles, incoming: IncomingInstance) 
 
 def _recorded(db: Database, files: InstanceFiles, incoming: IncomingInstance) -> Found:
     # Its association is over; that it brought something of the study is on record since it began.
-    alone = replace(incoming, association_id=None)
+    alone = incoming._replace(association_id=None)
     try:
         known = acknowledged(files, alone, alone.dataset_digest)
         (result,) = record_instances(db, [known], former_digest=files.former_digest)

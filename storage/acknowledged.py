@@ -23,7 +23,7 @@ def acknowledged(
     if not dataset_digest:
         files.check_size(incoming.path, incoming.size_bytes)
         dataset_digest = files.dataset_digest(incoming.path)
-    return incoming.digested(dataset_digest, is_late=True)
+    return incoming._replace(dataset_digest=dataset_digest, is_late=True)
 
 
 def settled(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -138,7 +137,7 @@ def _with_digest_of_known(
         return incoming
     if former_digest(incoming.path) != known.dataset_digest:
         return incoming
-    return replace(incoming, dataset_digest=known.dataset_digest)
+    return incoming._replace(dataset_digest=known.dataset_digest)
 
 
 def _keep_aside(

@@ -13,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Any, TypeVar
 
 from storage.database import Database, DriverTransaction
@@ -184,7 +185,7 @@ class KnownSeries:
                 raise _NotAsKnown
         if new and ADD_SERIES.run(driver, [_series_row(one) for one in new]) != len(new):
             raise _NotAsKnown
-        rows = sorted((_row(one) for one in batch), key=lambda row: str(row["sop_instance_uid"]))
+        rows = [_row(one) for one in sorted(batch, key=attrgetter("sop_instance_uid"))]
         if ADD.run(driver, rows) != len(rows):
             raise _NotAsKnown
         links = {

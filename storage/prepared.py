@@ -22,9 +22,39 @@ Row = Mapping[str, Any]
 _REFUSALS = (ValueError, TypeError, AttributeError, OverflowError)
 
 
+_Process = Callable[[Any], Any]
+
+
+class _Parameter(NamedTuple):
+    """How a statement's parameter is called, and what the driver makes of its value; None: it."""
+
+    name: str
+    process: _Process | None
+    is_fixed: bool
+    fixed: Any
+
+    def values(self, rows: Sequence[Row]) -> list[Any]:
+        """Return its value in each of the rows, for the driver."""
+        if self.is_fixed:
+            return [self.fixed] * len(rows)
+        values = list(map(itemgetter(self.name), rows))
+        return values if self.process is None else _processed(self.process, values)
+
+
 class _Compiled(NamedTuple):
     text: str
-    convert: Callable[[Row], Any]
+    parameters: tuple[_Parameter, ...]
+    is_positional: bool
+
+    def values(self, rows: Sequence[Row]) -> list[Any]:
+        """Return the values of each row; column by column, for most rows of one call are alike."""
+        columns = [parameter.values(rows) for parameter in self.parameters]
+        if not columns:
+            return [()] * len(rows)
+        if self.is_positional:
+            return list(zip(*columns, strict=True))
+        names = [parameter.name for parameter in self.parameters]
+        return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 class Prepared:
@@ -35,9 +65,9 @@ class Prepared:
         self._compiled: dict[str, _Compiled] = {}
 
     def run(self, driver: DriverTransaction, rows: Sequence[Row]) -> int:
-        """Run it once for each of the rows of values and return how many rows it touched in all."""
+        """Run it once for each row of values, one at least; how many rows it touched in all."""
         compiled = self._for(driver.dialect)
-        values = [_converted(compiled, row) for row in rows]
+        values = _converted(compiled, rows)
         cursor = driver.cursor
         if len(values) == 1:
             cursor.execute(compiled.text, values[0])
@@ -48,7 +78,7 @@ class Prepared:
     def rows(self, driver: DriverTransaction, row: Row) -> list[tuple[Any, ...]]:
         """Run it once and return what it returns, as the driver gives it."""
         compiled = self._for(driver.dialect)
-        driver.cursor.execute(compiled.text, _converted(compiled, row))
+        driver.cursor.execute(compiled.text, _converted(compiled, [row])[0])
         return list(driver.cursor.fetchall())
 
     def _for(self, dialect: Dialect) -> _Compiled:
@@ -64,37 +94,31 @@ def bound(columns: Iterable[KeyedColumnElement[Any]]) -> dict[str, BindParameter
     }
 
 
-def _converted(compiled: _Compiled, row: Row) -> Any:
+def _converted(compiled: _Compiled, rows: Sequence[Row]) -> list[Any]:
     """The values for the driver; one that a column refuses is told as the mapper tells it."""
     try:
-        return compiled.convert(row)
+        return compiled.values(rows)
     except _REFUSALS as error:
         raise StatementError("a column refuses a value", None, None, error) from None
 
 
+def _processed(process: _Process, values: list[Any]) -> list[Any]:
+    first = values[0]
+    if values.count(first) == len(values):
+        return [process(first)] * len(values)
+    return list(map(process, values))
+
+
 def _compiled(statement: ClauseElement, dialect: Dialect) -> _Compiled:
     compiled: Any = statement.compile(dialect=dialect)
-    processors = {
-        name: bind.type.dialect_impl(dialect).bind_processor(dialect)
-        for name, bind in compiled.binds.items()
-    }
-    fixed = {name: bind.value for name, bind in compiled.binds.items() if not bind.required}
+    known = {name: _parameter(name, bind, dialect) for name, bind in compiled.binds.items()}
+    names = compiled.positiontup if compiled.positional else known
+    return _Compiled(str(compiled), tuple(known[name] for name in names), compiled.positional)
 
-    def converted(name: str, process: Callable[[Any], Any] | None) -> Callable[[Row], Any]:
-        if name in fixed:
-            value = process(fixed[name]) if process else fixed[name]
-            return lambda _row: value
-        if process is None:
-            return itemgetter(name)
-        return lambda row: process(row[name])
 
-    values = {name: converted(name, process) for name, process in processors.items()}
-    in_order = tuple(values[name] for name in compiled.positiontup or ())
-
-    def by_name(row: Row) -> dict[str, Any]:
-        return {name: value(row) for name, value in values.items()}
-
-    def by_position(row: Row) -> tuple[Any, ...]:
-        return tuple([value(row) for value in in_order])
-
-    return _Compiled(str(compiled), by_position if compiled.positional else by_name)
+def _parameter(name: str, bind: BindParameter[Any], dialect: Dialect) -> _Parameter:
+    process = bind.type.dialect_impl(dialect).bind_processor(dialect)
+    if bind.required:
+        return _Parameter(name, process, is_fixed=False, fixed=None)
+    fixed = process(bind.value) if process else bind.value
+    return _Parameter(name, process, is_fixed=True, fixed=fixed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, fields
+from operator import attrgetter
 from pathlib import PurePosixPath
 from typing import Any, Protocol
 
@@ -34,6 +35,8 @@ CONTENT = (
     "dataset_digest",
     "received_at",
 )
+_OF_INSTANCE = (*CONTENT, "path", "series_instance_uid")
+_values_of_instance = attrgetter(*CONTENT, "path", "series.series_instance_uid")
 
 
 class PatientKey(Protocol):
@@ -80,9 +83,7 @@ def series_columns(header: SeriesHeader) -> dict[str, Any]:
 
 def instance_columns(incoming: IncomingInstance) -> dict[str, Any]:
     """Columns of `instance` that change when another dataset replaces it."""
-    columns = {name: getattr(incoming, name) for name in CONTENT}
-    series_uid = incoming.series.series_instance_uid
-    return columns | {"path": incoming.path, "series_instance_uid": series_uid}
+    return dict(zip(_OF_INSTANCE, _values_of_instance(incoming), strict=True))
 
 
 def study_record(row: Study) -> StudyRecord:

@@ -16,7 +16,8 @@ from node.receive.association_ends import (
 )
 from node.receive.command_memory import CommandMemory
 from node.receive.command_set import Command, InvalidCommandSet
-from node.receive.upper_layer import COMMAND, LAST, UpperLayer
+from node.receive.pdu_stream import COMMAND, LAST
+from node.receive.upper_layer import UpperLayer
 
 _LONGEST_COMMAND_SET = 1 << 16
 _LEAST_BYTES = 1 << 16
@@ -66,13 +67,13 @@ class MessageStream:
     def read_into(self, memory: memoryview) -> int:
         """Place what comes next of that data set in `memory`; return how many bytes, 0 at its end.
 
-        It is a fragment, or as much of it as has room.
+        It is a fragment, or as much of it as has room, or several large ones.
 
         Raises:
             AssociationOver: it has no end.
         """
         while self.is_in_message:
-            context_id, control, size = self._layer.read_into(memory)
+            context_id, control, size = self._layer.read_into(memory, self._context_id)
             self._check(context_id, size)
             if control & COMMAND:
                 raise ProtocolViolation(AbortReason.UNEXPECTED_PDU_PARAMETER)

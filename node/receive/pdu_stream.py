@@ -11,7 +11,7 @@ from __future__ import annotations
 import socket
 import struct
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import IntEnum
 
 from node.receive.association_ends import (
@@ -21,6 +21,7 @@ from node.receive.association_ends import (
     PeerVanished,
     ProtocolViolation,
 )
+from node.receive.gathered_blocks import WORTH_A_BLOCK_BYTES
 
 HEADER_LENGTH = 6
 WORTH_NO_COPY_BYTES = 1 << 15
@@ -28,10 +29,18 @@ WORTH_NO_COPY_BYTES = 1 << 15
 
 _HEADER = struct.Struct(">BxI")
 _SHORT_PDU_LENGTH = 4
+_LONGEST_RUN_S = 0.25
+_Headers = tuple[int, int, int, int, int]
 ONE_VALUE = struct.Struct(">BxIIBB")
 """The headers of a P-DATA-TF PDU with one presentation data value (PS3.8 9.3.5)."""
+_ONE_VALUE_LENGTH = ONE_VALUE.size
+_one_value: Callable[[memoryview, int], _Headers] = ONE_VALUE.unpack_from
+COMMAND = 0x01
+LAST = 0x02
+"""In a message control header (PS3.8 E.2): part of a command set, of its message the last."""
 VALUE_OVERHEAD = 6
 """Bytes that a presentation data value has beside its fragment."""
+_LENGTH_FIELD = 4
 _LITTLE = 1 << 12
 
 
@@ -69,6 +78,7 @@ class PduStream:
         self._is_stopped = False
         self._longest_p_data = longest[PduType.P_DATA_TF]
         self._ahead = len(self._buffer)
+        self._usual: _Headers = (0, 0, 0, 0, 0)
 
     def stop(self) -> None:
         """Have the reading thread raise `NodeStops` at once; called from another thread."""
@@ -99,42 +109,60 @@ class PduStream:
         self._start = end = body + length
         return kind, self._buffer[body:end]
 
-    def read_value(self, memory: memoryview) -> tuple[int, int, int] | None:
-        """Place the value of the next PDU in `memory`, if it is a large P-DATA-TF with one value.
+    def read_values(self, memory: memoryview, context_id: int) -> tuple[int, int]:
+        """Place the values of the next PDUs in `memory`, one behind the other, to a block's worth.
 
-        Most are. Returns presentation context, message control header and how many bytes; what was
-        in `memory` behind them may be overwritten. None: something else comes, or what has no room
-        there; it is left for `read`.
+        As long as each is the only one of a large P-DATA-TF PDU, belongs to a data set on this
+        presentation context and has room: most are and do. What comes slowly is returned the
+        sooner. Returns how many bytes, and the message control header of the last one; what was in
+        `memory` behind them may be overwritten. 0 bytes: something else comes; it is left for
+        `read`.
 
         Raises:
             PeerVanished, PeerSilent, NodeStops: it did not come.
         """
         if self._is_stopped:
             raise NodeStops
-        buffer, start, end = self._buffer, self._start, self._end
-        if start == end:
-            start, end = 0, self._receive(buffer[: self._ahead])
-            self._start, self._end = start, end
-        begin = start + ONE_VALUE.size
-        if begin > end:
-            return None
-        kind, length, value_length, context_id, control = ONE_VALUE.unpack_from(buffer, start)
-        size = length - VALUE_OVERHEAD
-        if kind != P_DATA_TF or value_length != size + 2 or length > self._longest_p_data:
-            return None
-        if not WORTH_NO_COPY_BYTES <= size <= len(memory):
-            return None
-        here = min(size, end - begin)
-        memory[:here] = buffer[begin : begin + here]
-        self._start = begin + here
-        if here < size:
-            self._ahead = _LITTLE
-            self._receive_rest(memory, here, size)
-        return context_id, control, size
+        buffer, at, room, last = self._buffer, 0, len(memory), 0
+        until_s = time.monotonic() + _LONGEST_RUN_S
+        while not last and at < WORTH_A_BLOCK_BYTES and (not at or time.monotonic() < until_s):
+            start, end = self._start, self._end
+            if start == end:
+                start, end = 0, self._receive(buffer[: self._ahead])
+                self._start, self._end = start, end
+            begin = start + _ONE_VALUE_LENGTH
+            if begin > end:
+                break
+            headers = _one_value(buffer, start)
+            if headers != self._usual and not self._is_large(headers):
+                break
+            size = headers[1] - VALUE_OVERHEAD
+            if headers[3] != context_id or size > room - at:
+                break
+            self._place(memory[at:], begin, size)
+            at, last = at + size, headers[4] & LAST
+        return at, last
 
-    def _receive_rest(self, memory: memoryview, here: int, size: int) -> None:
-        """Receive what is to follow the first `here` bytes of `size`, and the next PDU's header."""
-        most = size + ONE_VALUE.size
+    def _is_large(self, headers: _Headers) -> bool:
+        """Whether a PDU is a large one with one value of a data set; most are as the last one."""
+        kind, length, value_length, _, control = headers
+        if kind != P_DATA_TF or value_length != length - _LENGTH_FIELD or control & COMMAND:
+            return False
+        if not WORTH_NO_COPY_BYTES + VALUE_OVERHEAD <= length <= self._longest_p_data:
+            return False
+        self._usual = headers
+        return True
+
+    def _place(self, memory: memoryview, begin: int, size: int) -> None:
+        """Place a value of `size` bytes that begins in the buffer; most of it is yet to come."""
+        here = min(size, self._end - begin)
+        memory[:here] = self._buffer[begin : begin + here]
+        self._start = begin + here
+        if here == size:
+            return
+        self._ahead = _LITTLE
+        # The next PDU's header comes with the same call.
+        most = size + _ONE_VALUE_LENGTH
         here += self._receive(memory[here:most])
         deadline = None
         while here < size:

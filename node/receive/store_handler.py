@@ -149,7 +149,7 @@ class StoreHandler:
             return partial(_tell_digest, late, arriving)
         digest = arriving.dataset_digest()
         try:
-            self._recorder.record(incoming.digested(digest), tracked.count)
+            self._recorder.record(incoming._replace(dataset_digest=digest), tracked.count)
         except Quarantined as kept:
             raise StoreRefused(_QUARANTINED[kept.reason]) from kept
         except DatabaseUnavailable as error:

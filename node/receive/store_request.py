@@ -96,7 +96,7 @@ def _limited(read_into: ReadInto, most: int) -> ReadInto:
 
     def limited(memory: memoryview) -> int:
         nonlocal left
-        size = read_into(memory)
+        size = read_into(memory[: left + 1])
         left -= size
         if left < 0:
             raise StoreRefused(StoreFailure.TOO_LARGE)

@@ -25,6 +25,8 @@ from node.receive.association_ends import (
     Rejected,
 )
 from node.receive.pdu_stream import (
+    COMMAND,
+    LAST,
     ONE_VALUE,
     P_DATA_TF,
     VALUE_OVERHEAD,
@@ -36,8 +38,6 @@ from node.receive.pdu_stream import (
 LONGEST_ASSOCIATE_RQ = 1 << 20
 _ARTIM_S = 2.0
 
-COMMAND = 0x01
-LAST = 0x02
 _PDV_HEADER = struct.Struct(">IBB")
 _LENGTH_FIELD = 4
 _ANSWER = struct.Struct(">BxIxBBB")
@@ -111,20 +111,21 @@ class UpperLayer:
         self._at = end
         return context_id, control, body[at + VALUE_OVERHEAD : end]
 
-    def read_into(self, memory: memoryview) -> tuple[int, int, int]:
+    def read_into(self, memory: memoryview, context_id: int) -> tuple[int, int, int]:
         """Place what comes next of a presentation data value in `memory`, as much as has room.
 
         Returns context id, message control header and how many bytes. What had no room comes with
-        the next call; `LAST` is told with the last byte.
+        the next call; `LAST` is told with the last byte. Large values of a data set that is
+        expected on `context_id` may come together.
 
         Raises:
             AssociationOver: as by `next_pdv`.
         """
         if not self._value:
             if self._at == len(self._body):
-                large = self._stream.read_value(memory)
-                if large is not None:
-                    return large
+                size, control = self._stream.read_values(memory, context_id)
+                if size:
+                    return context_id, control, size
             self._open_value()
         left, size = len(self._value), len(memory)
         if size >= left:

@@ -21,8 +21,8 @@ from node.receive.association_ends import (
     ProtocolViolation,
 )
 from node.receive.message_stream import MessageStream
-from node.receive.pdu_stream import WORTH_NO_COPY_BYTES
-from node.receive.upper_layer import COMMAND, LAST, UpperLayer
+from node.receive.pdu_stream import COMMAND, LAST, WORTH_NO_COPY_BYTES
+from node.receive.upper_layer import UpperLayer
 
 _MAX_PDU_BYTES = 1 << 17
 _CONTEXT_ID = 3

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 
 from storage.associations import open_association
 from storage.database import Database
@@ -41,7 +40,7 @@ class ReceivingNode:
 
     def record(self, number: int, content: str = "", **changed: object) -> IncomingInstance:
         one = incoming(number, content=content, association_id=self.association_id)
-        one = kept(self.files, replace(one, **changed))  # type: ignore[arg-type]
+        one = kept(self.files, one._replace(**changed))  # type: ignore[arg-type]
         assert self.recorder.record(one, self.tell) is StoreOutcome.STORED
         return one
 

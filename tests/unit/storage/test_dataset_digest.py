@@ -93,7 +93,7 @@ class _Upgraded:
         with self._files.open_incoming() as part:
             part.write(HEAD + data_set)
             place = part.keep(STUDY, SERIES, one.sop_instance_uid)
-        return replace(one, path=place, dataset_digest=digest)
+        return one._replace(path=place, dataset_digest=digest)
 
 
 @pytest.fixture
@@ -149,7 +149,7 @@ def test_what_an_earlier_version_kept_aside_is_kept_aside_once(
 
 
 def test_a_rejection_note_of_an_earlier_version_is_read_once(node: _Upgraded, db: Database) -> None:
-    note = replace(incoming(2), sop_class_uid=KEY_OBJECT_SELECTION)
+    note = incoming(2)._replace(sop_class_uid=KEY_OBJECT_SELECTION)
     node.has(incoming(1))
     node.has(note)
 

@@ -30,7 +30,7 @@ def _kept(files: InstanceFiles, instance: IncomingInstance) -> IncomingInstance:
         part.write(b"x" * 100)
         uids = (instance.study.study_instance_uid, instance.series.series_instance_uid)
         place = part.keep(*uids, instance.sop_instance_uid)
-    return replace(instance, path=place)
+    return instance._replace(path=place)
 
 
 def _in_order(db: Database, batch: list[IncomingInstance]) -> list[str]:
@@ -95,8 +95,7 @@ def _differs(group: list[IncomingInstance], one: IncomingInstance) -> bool:
 
 def _renamed(one: IncomingInstance, study: str, twin: str) -> IncomingInstance:
     series_uid = one.series.series_instance_uid.replace(study, twin)
-    return replace(
-        one,
+    return one._replace(
         study=replace(one.study, study_instance_uid=twin),
         series=replace(one.series, series_instance_uid=series_uid),
         sop_instance_uid=one.sop_instance_uid.replace(study, twin),
@@ -168,7 +167,7 @@ def test_our_own_results_never_take_the_short_way(db: Database) -> None:
 def test_what_fills_an_empty_attribute_goes_the_long_way(db: Database) -> None:
     known = KnownSeries()
     record_instances(db, [incoming(1)], known)
-    fuller = replace(incoming(2), study=replace(incoming().study, study_description="head"))
+    fuller = incoming(2)._replace(study=replace(incoming().study, study_description="head"))
     record_instances(db, [fuller], known)
     assert get_study(db, STUDY).header.study_description == "head"
 
@@ -192,14 +191,14 @@ def test_a_new_series_of_a_known_study_goes_the_short_way(
         series_number=None,
     )
     new = [
-        replace(
-            incoming(number, association_id=second, received_at=after(number)), series=localizer
+        incoming(number, association_id=second, received_at=after(number))._replace(
+            series=localizer
         )
         for number in (7, 8)
     ]
     assert not known.expects(new[0])
     assert record_instances(db, new, known) == [StoreOutcome.STORED] * 2
-    assert known.expects(replace(new[0], sop_instance_uid="1.2.3.9"))
+    assert known.expects(new[0]._replace(sop_instance_uid="1.2.3.9"))
     told = {one.header.series_instance_uid: one for one in series_of_study(db, STUDY)}
     assert told[localizer.series_instance_uid].header == localizer
     assert told[localizer.series_instance_uid].instance_count == 2
@@ -225,8 +224,8 @@ def test_a_note_on_images_ties_no_association_to_a_study(db: Database) -> None:
     known = KnownSeries()
     first, second = _association(db), _association(db)
     record_instances(db, [incoming(1, association_id=first)], known)
-    note = replace(
-        incoming(9, series="1.2.3.4.9", association_id=second), sop_class_uid=KEY_OBJECT_SELECTION
+    note = incoming(9, series="1.2.3.4.9", association_id=second)._replace(
+        sop_class_uid=KEY_OBJECT_SELECTION
     )
     record_instances(db, [note], known)
     image = incoming(2, association_id=second)
@@ -246,7 +245,7 @@ def test_a_series_of_a_study_that_was_deleted_and_came_again_is_looked_at_anew(
     other = open_database(db_url)
     bare = replace(incoming().series, series_instance_uid="1.2.3.4.9", series_description="")
     record_instance(
-        other, replace(incoming(3, series="1.2.3.4.9", received_at=after(9)), series=bare)
+        other, incoming(3, series="1.2.3.4.9", received_at=after(9))._replace(series=bare)
     )
     other.close()
     for one in (incoming(4, received_at=after(10)), incoming(5, series="1.2.3.4.9")):
@@ -259,9 +258,8 @@ def test_of_a_new_series_all_must_say_the_same(db: Database) -> None:
     known = KnownSeries()
     record_instances(db, [incoming(1)], known)
     silent = replace(incoming().series, series_instance_uid="1.2.3.4.9", series_description="")
-    plain = replace(incoming(2, series="1.2.3.4.9"), series=silent)
-    fuller = replace(
-        incoming(3, series="1.2.3.4.9"),
+    plain = incoming(2, series="1.2.3.4.9")._replace(series=silent)
+    fuller = incoming(3, series="1.2.3.4.9")._replace(
         series=replace(silent, series_description="portal venous"),
     )
     assert record_instances(db, [plain, fuller], known) == [StoreOutcome.STORED] * 2

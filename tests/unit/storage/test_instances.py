@@ -69,7 +69,7 @@ def test_the_first_instance_opens_its_study(db: Database) -> None:
 def test_a_second_identical_instance_changes_nothing(db: Database) -> None:
     receive(db, incoming())
     before = _snapshot(db)
-    again = replace(incoming(received_at=after(9)), path="instances/other.dcm")
+    again = incoming(received_at=after(9))._replace(path="instances/other.dcm")
     assert record_instance(db, again) is StoreOutcome.DUPLICATE
     assert _snapshot(db) == before
 
@@ -140,8 +140,8 @@ def test_a_registered_result_is_known_again_without_a_mark(db: Database) -> None
     claim(db)
     finish(db, job_id)
     made = job_result(f"2.25.{job_id}").objects[0]
-    back = replace(
-        incoming(series=made.series_instance_uid), sop_instance_uid=made.sop_instance_uid
+    back = incoming(series=made.series_instance_uid)._replace(
+        sop_instance_uid=made.sop_instance_uid
     )
     assert record_instance(db, back) is StoreOutcome.OWN_RESULT
     assert get_study(db, STUDY).state is StudyState.ROUTED
@@ -154,11 +154,11 @@ def test_a_registered_result_is_known_again_without_a_mark(db: Database) -> None
 
 def test_a_study_of_our_results_alone_is_opened_by_the_first_image(db: Database) -> None:
     own = incoming(series="2.25.2", is_own_result=True)
-    own = replace(own, study=replace(own.study, study_description="as we copied it"))
+    own = own._replace(study=replace(own.study, study_description="as we copied it"))
     assert record_instance(db, own) is StoreOutcome.OWN_RESULT
     assert get_study(db, STUDY).state is StudyState.RESULTS_ONLY
     image = incoming(received_at=after(5))
-    image = replace(image, study=replace(image.study, study_description="as the sender has it"))
+    image = image._replace(study=replace(image.study, study_description="as the sender has it"))
     assert record_instance(db, image) is StoreOutcome.STORED
     study = get_study(db, STUDY)
     assert (study.state, study.generation) == (StudyState.RECEIVING, 1)
@@ -167,10 +167,9 @@ def test_a_study_of_our_results_alone_is_opened_by_the_first_image(db: Database)
 
 
 def test_later_instances_fill_what_was_empty_and_change_nothing_else(db: Database) -> None:
-    bare = replace(incoming(1), study=StudyHeader(STUDY, PATIENT, accession_number="A1"))
+    bare = incoming(1)._replace(study=StudyHeader(STUDY, PATIENT, accession_number="A1"))
     code = CodedConcept("MR1", "99SITE", "MR head")
-    full = replace(
-        incoming(2),
+    full = incoming(2)._replace(
         study=StudyHeader(STUDY, PATIENT, "20260301", accession_number="B2", procedure_code=code),
     )
     receive(db, bare, full)
@@ -184,7 +183,7 @@ def test_a_corrected_dataset_corrects_the_study(db: Database) -> None:
     receive(db, incoming(1))
     corrected = incoming(1, content="corrected")
     header = replace(corrected.study, accession_number="A2", study_id="")
-    receive(db, replace(corrected, study=header, series=SeriesHeader(SERIES, "MR", 4, "T1 new")))
+    receive(db, corrected._replace(study=header, series=SeriesHeader(SERIES, "MR", 4, "T1 new")))
     assert get_study(db, STUDY).header.accession_number == "A2"
     (series,) = series_of_study(db, STUDY)
     assert (series.header.series_number, series.header.series_description) == (4, "T1 new")
@@ -201,7 +200,7 @@ def _other_patient(text: str) -> IncomingInstance:
         (_other_patient(""), "patient"),
         (incoming(2, patient=replace(PATIENT, issuer_of_patient_id="OTHER")), "patient"),
         (incoming(2, study="1.2.9"), "series"),
-        (replace(incoming(1, study="1.2.9"), series=SeriesHeader("1.2.9.1")), "instance"),
+        (incoming(1, study="1.2.9")._replace(series=SeriesHeader("1.2.9.1")), "instance"),
     ],
 )
 def test_a_contradiction_is_refused_and_changes_nothing(
@@ -210,8 +209,7 @@ def test_a_contradiction_is_refused_and_changes_nothing(
     sent = incoming(1)
     receive(db, sent)
     before = _snapshot(db)
-    contradiction = replace(
-        contradiction,
+    contradiction = contradiction._replace(
         sop_instance_uid=sent.sop_instance_uid if what == "instance" else "1.2.3.99",
     )
     with pytest.raises(IdentityConflict, match=what) as caught:
@@ -239,7 +237,7 @@ def test_the_same_patient_written_otherwise_is_no_contradiction(
 
 def test_an_instance_may_move_to_another_series_of_its_study(db: Database) -> None:
     receive(db, incoming(1))
-    moved = replace(incoming(1, content="moved"), series=SeriesHeader("1.2.3.1.2", "MR", 4))
+    moved = incoming(1, content="moved")._replace(series=SeriesHeader("1.2.3.1.2", "MR", 4))
     assert record_instance(db, moved) is StoreOutcome.REPLACED
     (series,) = series_of_study(db, STUDY)
     assert (series.header.series_instance_uid, series.instance_count) == ("1.2.3.1.2", 1)
@@ -252,7 +250,7 @@ def test_an_instance_of_an_unknown_association_is_refused(db: Database) -> None:
 
 
 def test_instances_come_in_order_of_their_number(db: Database) -> None:
-    unnumbered = replace(incoming(5), instance_number=None)
+    unnumbered = incoming(5)._replace(instance_number=None)
     receive(db, incoming(10), unnumbered, incoming(9), incoming(2))
     numbers = [instance.instance_number for instance in instances_of_series(db, SERIES)]
     assert numbers == [2, 9, 10, None]
@@ -274,7 +272,7 @@ def test_every_text_is_kept_as_it_came_but_for_what_no_database_keeps(
         study_description=texts[4],
         procedure_code=CodedConcept(*texts[5:8]),
     )
-    record_instance(db, replace(incoming(study=uid, series=f"{uid}.1"), study=header))
+    record_instance(db, incoming(study=uid, series=f"{uid}.1")._replace(study=header))
     kept = get_study(db, uid).header
     assert kept.patient == PatientIdentity(*map(storable, texts[:3]))
     assert [kept.study_date, kept.study_description] == list(map(storable, texts[3:5]))

@@ -120,7 +120,7 @@ def test_a_contradiction_that_came_to_light_later_is_kept_aside(node: ReceivingN
     stranger = node.record(2)
     # Another process has the same instance in another study by now.
     elsewhere = incoming(2, study="1.2.9", series="1.2.9.1")
-    record_instance(node.db, replace(elsewhere, sop_instance_uid=stranger.sop_instance_uid))
+    record_instance(node.db, elsewhere._replace(sop_instance_uid=stranger.sop_instance_uid))
     node.recorder.write_late()
     assert node.told == {"stored": 1, "quarantined": 1}
     assert quarantine_count(node.db) == 1
@@ -260,7 +260,7 @@ def test_a_contradiction_is_not_lost_when_the_database_goes_away_in_between(
     node.record(1)
     stranger = node.record(2)
     elsewhere = incoming(2, study="1.2.9", series="1.2.9.1")
-    record_instance(node.db, replace(elsewhere, sop_instance_uid=stranger.sop_instance_uid))
+    record_instance(node.db, elsewhere._replace(sop_instance_uid=stranger.sop_instance_uid))
     with monkeypatch.context() as patch:
         away = DatabaseUnavailable("the database is away")
         patch.setattr("storage.quarantine.insert_new", lambda *_: (_ for _ in ()).throw(away))

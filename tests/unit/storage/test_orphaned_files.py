@@ -26,7 +26,7 @@ def test_a_file_without_a_row_goes_and_one_with_a_row_stays(
     db: Database, files: InstanceFiles
 ) -> None:
     named, _, of_no_study = _keep(files), _keep(files, 2), _keep(files, study="1.2.9")
-    receive(db, replace(incoming(1), path=named))
+    receive(db, incoming(1)._replace(path=named))
     assert sweep_orphans(db, files, older_than=None) == 2
     assert _left(files) == {files.absolute(named)}
     assert not files.absolute(of_no_study).parents[1].exists()
@@ -34,7 +34,7 @@ def test_a_file_without_a_row_goes_and_one_with_a_row_stays(
 
 def test_our_own_result_that_came_back_stays(db: Database, files: InstanceFiles) -> None:
     own = _keep(files)
-    receive(db, replace(incoming(1, is_own_result=True), path=own))
+    receive(db, incoming(1, is_own_result=True)._replace(path=own))
     assert sweep_orphans(db, files, older_than=None) == 0
     assert files.absolute(own).exists()
 
@@ -47,7 +47,7 @@ def test_replaced_files_stay_whether_a_job_is_pinned_to_them_or_not(
     instance = InputInstance(f"{SERIES}.1", PurePosixPath(pinned), "cd" * 32)
     make_job(db, replace(new_job(), inputs=(replace(given, instances=(instance,)),)))
     for content, path in (("second", skipped), ("third", newest)):
-        receive(db, replace(incoming(1, content=content), path=path))
+        receive(db, incoming(1, content=content)._replace(path=path))
     assert sweep_orphans(db, files, older_than=None) == 0
     assert _left(files) == {files.absolute(path) for path in (pinned, skipped, newest)}
 

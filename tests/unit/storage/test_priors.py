@@ -39,7 +39,7 @@ def analysed(
 ) -> int:
     """Route a study and, where it has a `value`, finish its job; gives the job's id."""
     instance = incoming(study=study, series=f"{study}.1", patient=patient)
-    receive(db, replace(instance, study=replace(instance.study, study_date=study_date)))
+    receive(db, instance._replace(study=replace(instance.study, study_date=study_date)))
     generation = make_ready(db, study)
     job = replace(new_job(study=study, pipeline=pipeline, generation=generation))
     route(db, study, generation=generation, jobs=(job,), refusal=None, now=NOW)

@@ -14,7 +14,6 @@ from tests.unit.storage.samples import SERIES, incoming, make_job, new_job
 ROOT = Path(__file__).parents[3]
 RECEIVE = """
 import sys
-from dataclasses import replace
 from hashlib import sha256
 from itertools import count
 from pathlib import Path
@@ -31,7 +30,7 @@ for number in count(1):
     with files.open_incoming() as part:
         part.write(content)
         place = part.keep(STUDY, SERIES, sent.sop_instance_uid)
-    record_instance(db, replace(sent, path=place, dataset_digest=digest))
+    record_instance(db, sent._replace(path=place, dataset_digest=digest))
     print(sent.sop_instance_uid, flush=True)
 """
 CLAIM = """

@@ -38,7 +38,7 @@ def _kept(files: InstanceFiles, instance: IncomingInstance) -> IncomingInstance:
             instance.series.series_instance_uid,
             instance.sop_instance_uid,
         )
-    return replace(instance, path=place)
+    return instance._replace(path=place)
 
 
 def _refused(recorder: InstanceRecorder, files: InstanceFiles, one: IncomingInstance) -> int:
@@ -52,7 +52,7 @@ def _other_patient() -> IncomingInstance:
 
 
 def _moved_instance() -> IncomingInstance:
-    return replace(incoming(1, study=OTHER_STUDY), series=SeriesHeader("1.2.9.1", "MR"))
+    return incoming(1, study=OTHER_STUDY)._replace(series=SeriesHeader("1.2.9.1", "MR"))
 
 
 CONTRADICTIONS = [
@@ -127,7 +127,7 @@ def test_a_person_accepts_it_as_the_truth(
     sweep_orphans(db, files, older_than=None)
     assert _is_at_place(db, files, contradiction)
     if reason is not ConflictReason.INSTANCE_IN_OTHER_STUDY:
-        assert _is_at_place(db, files, replace(first, study=contradiction.study))
+        assert _is_at_place(db, files, first._replace(study=contradiction.study))
     assert list_quarantine(db, 10) == ()
     assert _content(files, "quarantine") == set()
     assert [entry.event for entry in list_audit(db, 1)] == ["quarantine_released"]
@@ -228,7 +228,7 @@ def test_no_commitment_to_an_instance_of_which_another_version_is_in_quarantine(
 ) -> None:
     recorder.record(_kept(files, incoming(2)))
     assert set(kept_instances(db, (f"{SERIES}.2",))) == {f"{SERIES}.2"}
-    number = _refused(recorder, files, replace(_other_patient(), dataset_digest="cd" * 32))
+    number = _refused(recorder, files, _other_patient()._replace(dataset_digest="cd" * 32))
     assert kept_instances(db, (f"{SERIES}.2",)) == {}
     discard(db, files, number, actor="operator")
     assert set(kept_instances(db, (f"{SERIES}.2",))) == {f"{SERIES}.2"}

@@ -47,7 +47,7 @@ def kept(files: InstanceFiles, one: IncomingInstance) -> IncomingInstance:
         part.write(b"x" * 100)
         uids = (one.study.study_instance_uid, one.series.series_instance_uid)
         place = part.keep(*uids, one.sop_instance_uid)
-    return replace(one, path=place)
+    return one._replace(path=place)
 
 
 def undigested(
@@ -59,7 +59,7 @@ def undigested(
         part.write(head + data_set)
         uids = (one.study.study_instance_uid, one.series.series_instance_uid)
         place = part.keep(*uids, one.sop_instance_uid)
-    return replace(one, path=place, size_bytes=len(head + data_set), dataset_digest="")
+    return one._replace(path=place, size_bytes=len(head + data_set), dataset_digest="")
 
 
 def _abandon(files: InstanceFiles, *instances: IncomingInstance) -> None:
@@ -87,7 +87,7 @@ def test_a_receipt_says_all_that_a_row_needs(
         patient=replace(PATIENT, patient_name=text),
     )
     series = replace(plain.series, series_number=number, series_description=text)
-    odd = replace(plain, study=study, series=series, instance_number=number, path=path)
+    odd = plain._replace(study=study, series=series, instance_number=number, path=path)
     writer = ReceiptWriter()
     lines = [writer.line(one) for one in (odd, plain, odd)]
     assert list(read_receipts(b"".join(lines))) == [odd, plain, odd]

@@ -61,7 +61,7 @@ def note(
     number: int = 1, *, sender: str = "PACS", content: str = "", at: datetime = NOW
 ) -> IncomingInstance:
     made = incoming(900 + number, series=f"{STUDY}.77", content=content, received_at=at)
-    return replace(made, sop_class_uid=KEY_OBJECT_SELECTION, calling_ae_title=sender)
+    return made._replace(sop_class_uid=KEY_OBJECT_SELECTION, calling_ae_title=sender)
 
 
 def routed(db: Database, *jobs: NewJob) -> tuple[int, ...]:
@@ -252,7 +252,7 @@ def test_another_note_under_the_same_uid_is_read_as_well(db: Database) -> None:
 
 
 def test_a_note_of_our_own_is_none(db: Database) -> None:
-    receive(db, incoming(1), replace(note(), is_own_result=True))
+    receive(db, incoming(1), note()._replace(is_own_result=True))
     assert (unsettled_notes(db), states(db)) == ((), [])
 
 

@@ -62,7 +62,7 @@ def test_studies_are_listed_newest_first(db: Database) -> None:
 def test_series_come_in_order_of_their_number_with_their_counts(db: Database) -> None:
     for uid, number in (("1.2.3.1.7", 10), ("1.2.3.1.8", 9), ("1.2.3.1.9", None)):
         sent = [incoming(one, series=uid) for one in range(1, 3)]
-        receive(db, *(replace(one, series=SeriesHeader(uid, "MR", number)) for one in sent))
+        receive(db, *(one._replace(series=SeriesHeader(uid, "MR", number)) for one in sent))
     found = [(one.header.series_number, one.instance_count) for one in series_of_study(db, STUDY)]
     assert found == [(9, 2), (10, 2), (None, 2)]
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -42,7 +41,7 @@ def test_a_file_whose_row_was_written_after_all_stays(
     db: Database, files: InstanceFiles, is_own_result: bool
 ) -> None:
     path = _keep(files)
-    receive(db, replace(incoming(1, is_own_result=is_own_result), path=path))
+    receive(db, incoming(1, is_own_result=is_own_result)._replace(path=path))
     _settle(db, files, path)
     assert files.absolute(path).exists()
 
