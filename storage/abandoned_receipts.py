@@ -73,8 +73,7 @@ def _taken(page: Path) -> Iterator[bytes | None]:
 def _record(db: Database, files: InstanceFiles, page: Path, content: bytes) -> Found:
     found = Found()
     for incoming in read_receipts(content):
-        if _is_missing(db, files, incoming):
-            found += _recorded(db, files, incoming)
+        found += _recorded(db, files, incoming)
     if not found.left:
         page.unlink(missing_ok=True)
     return found
@@ -89,6 +88,9 @@ def _recorded(db: Database, files: InstanceFiles, incoming: IncomingInstance) ->
     # Its association is over; that it brought something of the study is on record since it began.
     alone = incoming._replace(association_id=None)
     try:
+        files.bring_in(alone.path)
+        if not _is_missing(db, files, alone):
+            return Found()
         known = acknowledged(files, alone, alone.dataset_digest)
         (result,) = record_instances(db, [known], former_digest=files.former_digest)
         settled(db, files, known, result)

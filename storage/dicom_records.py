@@ -79,7 +79,7 @@ class SeriesHeader:
 
 
 class IncomingInstance(NamedTuple):
-    """One instance whose file is already durable at `path`; not yet in the database.
+    """One instance whose file is durable, and will be at `path`; not yet in the database.
 
     A tuple, and `path` plain text, because one is made for each instance. `path` is relative to the
     data directory.

@@ -48,7 +48,7 @@ class IncomingFile:
 
     def __init__(self, files: InstanceFiles, at_least_bytes: int = 0) -> None:
         self._chance = new_chance()
-        self._name = f"{files.incoming_dir}/{self._chance}.part"
+        self._name = files.incoming_name(self._chance)
         self.descriptor = os.open(self._name, _NEW_FILE, 0o600)
         self._files = files
         self._is_kept = False
@@ -81,6 +81,16 @@ class IncomingFile:
             self._files.begin_sync(self.descriptor, self._begun_bytes)
             self._begun_bytes = self.size_bytes
 
+    def place(self, study_uid: str, series_uid: str, sop_uid: str) -> str:
+        """Return where it will be kept, relative to the data directory; raises InvalidUid."""
+        return self._files.new_place(study_uid, series_uid, sop_uid, self._chance)
+
+    def leave(self) -> None:
+        """Keep it where it is: a receipt names its place, and `InstanceFiles.bring_in` is due."""
+        self._is_kept = True
+        with suppress(OSError):  # what is reserved in vain goes with the file
+            self._give_back()
+
     def keep(
         self,
         study_uid: str,
@@ -100,13 +110,12 @@ class IncomingFile:
         Raises:
             InvalidUid: a UID is none. OutOfSpace: the disk is full. StorageError: other failures.
         """
-        place = self._files.new_place(study_uid, series_uid, sop_uid, self._chance)
+        place = self.place(study_uid, series_uid, sop_uid)
         with file_errors():
             self._files.move_in(self._name, place)
             self._is_kept = True
             try:
-                if self._reserved_bytes > self.size_bytes:
-                    os.ftruncate(self.descriptor, self.size_bytes)  # the rest is given back
+                self._give_back()
                 if self._files.begin_sync(self.descriptor, self._begun_bytes):
                     meanwhile()
                 # After the move: a journalling file system writes both by one commit.
@@ -115,6 +124,11 @@ class IncomingFile:
                 self._files.discard(place)
                 raise
         return place
+
+    def _give_back(self) -> None:
+        """Give back what was reserved and is not needed."""
+        if self._reserved_bytes > self.size_bytes:
+            os.ftruncate(self.descriptor, self.size_bytes)
 
     def close(self) -> None:
         """Close the file and delete it unless it was kept."""

@@ -1,10 +1,11 @@
 """Instance files on disk: durable before they are acknowledged, private, named by UIDs only.
 
-    <data_dir>/incoming/<random>.part                                   being received
+    <data_dir>/incoming/<random>.part                                   being received, or just so
     <data_dir>/instances/<study>/<series>/<sop>.<random>.dcm            kept
     <data_dir>/quarantine/<random>.dcm                                  contradicts what is known
     <data_dir>/results/<job id>/                                        made by a job
 
+A file that only a receipt names, as yet, may lie in incoming/ still: its `bring_in` is due.
 A kept file is never overwritten: what a job was pinned to stays as it was. "Durable" means what
 the durability asks for: `fsync` brings files and directory entries to the disk, `os` leaves that
 to the operating system.
@@ -30,6 +31,7 @@ from storage.durable import durable_write, file_errors, make_private_dir
 from storage.errors import InvalidUid, StorageError
 from storage.incoming_file import IncomingFile, SpareFile, new_chance
 from storage.open_folders import OpenFolders
+from storage.receipts import paths_in_receipts
 from storage.reserved_space import reserve
 
 __all__ = [
@@ -68,6 +70,11 @@ def validated_uid(uid: str) -> str:
 @lru_cache(maxsize=_REMEMBERED_SERIES)
 def _series_folder(study_uid: str, series_uid: str) -> str:
     return f"instances/{validated_uid(study_uid)}/{validated_uid(series_uid)}"
+
+
+def _chance_of(place: str) -> str:
+    """Return the chance in the name of a place that `InstanceFiles.new_place` gave."""
+    return place.rpartition("/")[2].removesuffix(".dcm").rpartition(".")[2]
 
 
 class InstanceFiles:
@@ -116,6 +123,28 @@ class InstanceFiles:
         """
         folder = _series_folder(study_uid, series_uid)
         return f"{folder}/{validated_uid(sop_uid)}.{chance}.dcm"
+
+    def incoming_name(self, chance: str) -> str:
+        """Return where a file lies while it comes in."""
+        return f"{self.incoming_dir}/{chance}.part"
+
+    def bring_in(self, place: str) -> None:
+        """Move an acknowledged file to its place, if it still lies where it came in.
+
+        Two may try at once: whoever is second finds nothing to do.
+
+        Raises:
+            OutOfSpace: the disk is full. StorageError: any other failure.
+        """
+        name = self.incoming_name(_chance_of(place))
+        with file_errors():
+            if not os.path.lexists(name):
+                return
+            try:
+                self.move_in(name, place)
+            except FileNotFoundError:
+                if os.path.lexists(name):
+                    raise
 
     def dataset_digest(self, place: str) -> str:
         """Return the digest of a kept file's data set.
@@ -197,7 +226,7 @@ class InstanceFiles:
         """
         chance = new_chance()
         place = self.new_place(study_uid, series_uid, sop_uid, chance)
-        temporary = self.incoming_dir / f"{chance}.part"
+        temporary = self.incoming_name(chance)
         with file_errors():
             os.link(self.absolute(known), temporary)
             self.move_in(temporary, place)
@@ -229,10 +258,11 @@ class InstanceFiles:
     def sweep_incoming(self, older_than: datetime | None) -> int:
         """Delete what crashed receivers left behind before `older_than`; how many files.
 
-        None, where no receiver runs: all of it.
+        None, where no receiver runs: all of it, but for what a receipt names.
         """
-        swept = 0
-        for path in self.incoming_dir.iterdir():
+        swept, paths = 0, set(self.incoming_dir.iterdir())
+        acknowledged = map(_chance_of, paths_in_receipts(self.data_dir))
+        for path in paths.difference(map(Path, map(self.incoming_name, acknowledged))):
             # A receiver may finish its file between the listing and the look at it.
             with suppress(FileNotFoundError):
                 if older_than is None or path.stat().st_mtime < older_than.timestamp():

@@ -30,7 +30,7 @@ Told = Callable[[str], None]
 class LateRow:
     """An instance that was acknowledged, the page that holds its receipt, and who wants to know.
 
-    Its digest may be told later: to take it is not what the sender has to wait for.
+    Its digest may be told later, when its file is at its place: for neither has the sender to wait.
     """
 
     incoming: IncomingInstance
@@ -44,10 +44,10 @@ class LateRow:
         return self.incoming.is_late
 
     def completed(self, files: InstanceFiles) -> IncomingInstance:
-        """Return all that the row says; a digest that nobody has told yet is taken of the file.
+        """Return all that the row says; what nobody has done yet for that is done now.
 
         Raises:
-            StorageError: the file cannot be read, or is not whole.
+            StorageError: the file cannot be moved or read, or is not whole.
         """
         if not self.is_complete:
             told = self.dataset_digest or self.incoming.dataset_digest

@@ -74,8 +74,8 @@ class DataSetWalk:
         Raises:
             StoreRefused: they are no data set in this transfer syntax.
         """
-        if self._left > len(fragment) and self._kept is None:
-            # Nearly all of an image is one long value.
+        if self._left >= len(fragment) and self._kept is None:
+            # Nearly all of an image is one long value, and it is the last one.
             self._left -= len(fragment)
             return
         if at:

@@ -86,6 +86,12 @@ class InstanceHeader(NamedTuple):
     instance_number: int | None
     manufacturer: str
 
+    @property
+    def uids(self) -> tuple[str, str, str]:
+        """Study, Series and SOP Instance UID."""
+        study_uid, series_uid = self.study.study_instance_uid, self.series.series_instance_uid
+        return study_uid, series_uid, self.sop_instance_uid
+
 
 def header_of(elements: Mapping[int, RawElement], transfer_syntax_uid: str) -> InstanceHeader:
     """Return the identity that the elements with `IDENTITY_TAGS` tell.

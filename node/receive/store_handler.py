@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 
@@ -27,7 +28,13 @@ from node.receive.slow_arrival import SlowArrival
 from node.receive.store_request import Handled, StoreRequest, check_command, receive
 from storage.database import Database
 from storage.dicom_records import IncomingInstance
-from storage.errors import ConflictReason, DatabaseUnavailable, OutOfSpace, Quarantined
+from storage.errors import (
+    ConflictReason,
+    DatabaseUnavailable,
+    OutOfSpace,
+    Quarantined,
+    StorageError,
+)
 from storage.instance_files import IncomingFile, InstanceFiles, SpareFile, uid_tag
 from storage.instance_recorder import InstanceRecorder
 from storage.late_rows import LateRow
@@ -117,22 +124,41 @@ class StoreHandler:
             _log.error("late_rows_failed", exc_info=True)
 
     def _store(self, request: StoreRequest) -> Callable[[], None] | None:
+        """Take one instance; return what is left to do when that is answered."""
         if self._files.is_low(self._disk_low_mib):
             raise StoreRefused(StoreFailure.DISK_LOW)
         check_command(request)
         try:
-            incoming, arriving = self._taken_in(request)
+            with self._files.open_incoming(request.spare) as file:
+                taken_in = self._taken_in(file, request)
         except (OSError, OutOfSpace) as error:
             raise StoreRefused(StoreFailure.DISK_FULL) from error
-        return self._record(incoming, arriving, request.tracked)
+        if isinstance(taken_in, IncomingInstance):
+            self._record(taken_in, request.tracked)
+            return None
+        return taken_in
 
-    def _taken_in(self, request: StoreRequest) -> tuple[IncomingInstance, ArrivingInstance]:
-        with self._files.open_incoming(request.spare) as file:
-            slow = SlowArrival(partial(self._tracker.will_bring, request.tracked))
-            header, arriving = receive(file, request, slow)
-            association_id = self._association_id(request.tracked)
-            path = _kept(file, header, arriving)
-            return _incoming(header, path, file.size_bytes, request, association_id), arriving
+    def _taken_in(
+        self, file: IncomingFile, request: StoreRequest
+    ) -> IncomingInstance | Callable[[], None]:
+        """Return what is to be put on record, or what is left to do where that can wait."""
+        slow = SlowArrival(partial(self._tracker.will_bring, request.tracked))
+        header, arriving = receive(file, request, slow)
+        association_id = self._association_id(request.tracked)
+        uids = header.uids
+        incoming = _incoming(header, file.place(*uids), file.size_bytes, request, association_id)
+        late = self._recorder.acknowledged(incoming, request.tracked.count)
+        if late is not None:
+            file.leave()
+            return partial(self._settle, late, arriving)
+        file.keep(*uids, meanwhile=arriving.digest)
+        return incoming._replace(dataset_digest=arriving.dataset_digest())
+
+    def _settle(self, late: LateRow, arriving: ArrivingInstance) -> None:
+        """Do for an instance what its sender need not wait for; its row does it otherwise."""
+        with suppress(StorageError):
+            self._files.bring_in(late.incoming.path)
+            late.dataset_digest = arriving.dataset_digest()
 
     def _association_id(self, tracked: TrackedAssociation) -> int:
         try:
@@ -140,36 +166,16 @@ class StoreHandler:
         except (DatabaseUnavailable, OutOfSpace) as error:
             raise StoreRefused(StoreFailure.DATABASE_UNAVAILABLE) from error
 
-    def _record(
-        self, incoming: IncomingInstance, arriving: ArrivingInstance, tracked: TrackedAssociation
-    ) -> Callable[[], None] | None:
-        """Put an instance on record; return what is left to do then, when it is answered."""
-        late = self._recorder.acknowledged(incoming, tracked.count)
-        if late is not None:
-            return partial(_tell_digest, late, arriving)
-        digest = arriving.dataset_digest()
+    def _record(self, incoming: IncomingInstance, tracked: TrackedAssociation) -> None:
+        """Put an instance that lies at its place on record."""
         try:
-            self._recorder.record(incoming._replace(dataset_digest=digest), tracked.count)
+            self._recorder.record(incoming, tracked.count)
         except Quarantined as kept:
             raise StoreRefused(_QUARANTINED[kept.reason]) from kept
         except DatabaseUnavailable as error:
             raise StoreRefused(StoreFailure.DATABASE_UNAVAILABLE) from error
         except OutOfSpace as error:
             raise StoreRefused(StoreFailure.DISK_FULL) from error
-        return None
-
-
-def _tell_digest(late: LateRow, arriving: ArrivingInstance) -> None:
-    late.dataset_digest = arriving.dataset_digest()
-
-
-def _kept(file: IncomingFile, header: InstanceHeader, arriving: ArrivingInstance) -> str:
-    return file.keep(
-        header.study.study_instance_uid,
-        header.series.series_instance_uid,
-        header.sop_instance_uid,
-        meanwhile=arriving.digest,
-    )
 
 
 def _incoming(
