@@ -49,8 +49,10 @@ class OpenFolders:
         """
         folder, _, name = place.rpartition("/")
         for tries_left in reversed(range(TRIES)):
+            # Held until the file is there: another thread may forget it, and its number is reused.
+            held = self._folder(folder)
             try:
-                os.rename(path, name, dst_dir_fd=self._folder(folder).descriptor)
+                os.rename(path, name, dst_dir_fd=held.descriptor)
                 return
             except FileNotFoundError:
                 # A sweep has taken the empty folder away.

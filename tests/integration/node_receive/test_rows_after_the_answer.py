@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 from pathlib import Path
 
@@ -108,3 +109,25 @@ def test_nothing_is_lost_while_the_database_is_locked_and_senders_hear_of_it(
     acknowledged = [1, *(2 + at for at, status in enumerate(told) if status == SUCCESS)]
     wait_until(lambda: _numbers(running) == acknowledged, what="the rows of what was acknowledged")
     wait_until(lambda: not pages(running.files.data_dir), what="no receipt")
+
+
+def test_a_file_that_cannot_be_moved_after_the_answer_is_moved_later(
+    start_listener: StartListener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage.late_rows, "GATHER_S", 0.01)
+    running = start_listener(_settings())
+    with association(running.port) as assoc:
+        first, *rest = mr_series(tmp_path, 4)
+        assert store(assoc, first) == [SUCCESS]
+        with monkeypatch.context() as patch:
+            patch.setattr("storage.open_folders.OpenFolders.move_in", _no_space)
+            assert store(assoc, *rest) == [SUCCESS] * 3
+            assert len(list(running.files.incoming_dir.glob("*.part"))) >= 3
+        assert _numbers(running) == [1]
+    wait_until(lambda: _numbers(running) == [1, 2, 3, 4], what="all rows")
+    assert len(list((running.files.data_dir / "instances").rglob("*.dcm"))) == 4
+    wait_until(lambda: not pages(running.files.data_dir), what="no receipt")
+
+
+def _no_space(*_: object, **__: object) -> None:
+    raise OSError(errno.ENOSPC, "no space")

@@ -20,6 +20,7 @@ from node.receive.association_ends import (
     PeerVanished,
     ProtocolViolation,
 )
+from node.receive.gathered_blocks import WORTH_A_BLOCK_BYTES
 from node.receive.message_stream import MessageStream
 from node.receive.pdu_stream import COMMAND, LAST, WORTH_NO_COPY_BYTES
 from node.receive.upper_layer import UpperLayer
@@ -206,6 +207,51 @@ def test_a_value_that_has_come_is_not_missed_because_its_end_had_no_room() -> No
             size = messages.read_into(memory[:room])
             read += memory[:size]
         assert read == _SOURCE[: 2 * _LARGEST]
+
+
+def _sizes(messages: MessageStream) -> list[int]:
+    """How many bytes come with each reading, where there is room for all."""
+    messages.next_command()
+    memory = memoryview(bytearray(1 << 20))
+    return list(iter(lambda: messages.read_into(memory), 0))
+
+
+def test_large_values_that_come_quickly_are_received_together_and_a_blocks_worth_at_most() -> None:
+    lengths = [40_000] * 11 + [39_000]
+    wire = b"".join(map(_pdu, [_value(_command(), COMMAND | LAST), *_data_values(lengths)]))
+    with _reading(wire, []) as messages:
+        sizes = _sizes(messages)
+    assert sum(sizes) == sum(lengths)
+    assert max(sizes) < WORTH_A_BLOCK_BYTES + 40_000
+    assert len(sizes) <= 4
+
+
+def test_large_values_that_come_slowly_are_not_waited_for_together() -> None:
+    ours, theirs = socket.socketpair()
+    ours.settimeout(10)
+    layer = UpperLayer(ours, max_pdu_bytes=_MAX_PDU_BYTES, timeout_s=10)
+    messages = MessageStream(layer, {_CONTEXT_ID}, timeout_s=10)
+
+    def send() -> None:
+        theirs.sendall(_pdu(_value(_command(), COMMAND | LAST)))
+        for value in _data_values([33_000] * 5):
+            theirs.sendall(_pdu(value))
+            time.sleep(0.3)
+
+    sending = threading.Thread(target=send, daemon=True)
+    sending.start()
+    sizes = _sizes(messages)
+    sending.join(10)
+    ours.close()
+    theirs.close()
+    assert sum(sizes) == 5 * 33_000
+    assert max(sizes) <= 2 * 33_000
+
+
+def test_values_that_look_alike_on_another_context_or_in_a_command_end_the_association() -> None:
+    usual = _pdu(_value(bytes(_LARGEST), 0))
+    for value in (_value(bytes(_LARGEST), 0, context_id=5), _value(bytes(_LARGEST), COMMAND)):
+        assert isinstance(_outcome_after_command(usual + usual + _pdu(value)), ProtocolViolation)
 
 
 def test_a_header_that_has_begun_must_not_drip() -> None:
