@@ -41,7 +41,7 @@ def scp_statuses() -> list[str]:
             hexadecimal(SUCCESS),
             "",
             "the instance is kept: its file is at its place and its row committed (with "
-            "`durability: os` a receipt may stand for the row, for a moment; what turns out "
+            "`durability: os` a receipt may stand for both, for a moment; what turns out "
             "then to contradict is quarantined all the same), or the very same data set was "
             "here before",
         )
