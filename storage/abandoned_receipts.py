@@ -89,8 +89,11 @@ def _recorded(db: Database, files: InstanceFiles, incoming: IncomingInstance) ->
     alone = incoming._replace(association_id=None)
     try:
         files.bring_in(alone.path)
-        if not _is_missing(db, files, alone):
-            return Found()
+    except StorageError:
+        return Found(left=1)
+    if not _is_missing(db, files, alone):
+        return Found()
+    try:
         known = acknowledged(files, alone, alone.dataset_digest)
         (result,) = record_instances(db, [known], former_digest=files.former_digest)
         settled(db, files, known, result)

@@ -15,14 +15,12 @@ def acknowledged(
 ) -> IncomingInstance:
     """Return what the row of an instance says that was acknowledged before.
 
-    A receipt does not tell the digest; where nobody does, it is taken of the file, which may not
-    be at its place yet.
+    A receipt does not tell the digest; where nobody does, it is taken of the file at its place.
 
     Raises:
-        StorageError: the file cannot be moved or read, or is not whole.
+        StorageError: the file cannot be read, or is not whole.
     """
     if not dataset_digest:
-        files.bring_in(incoming.path)
         files.check_size(incoming.path, incoming.size_bytes)
         dataset_digest = files.dataset_digest(incoming.path)
     return incoming._replace(dataset_digest=dataset_digest, is_late=True)

@@ -81,15 +81,16 @@ class IncomingFile:
             self._files.begin_sync(self.descriptor, self._begun_bytes)
             self._begun_bytes = self.size_bytes
 
-    def place(self, study_uid: str, series_uid: str, sop_uid: str) -> str:
-        """Return where it will be kept, relative to the data directory; raises InvalidUid."""
-        return self._files.new_place(study_uid, series_uid, sop_uid, self._chance)
+    def leave(self, study_uid: str, series_uid: str, sop_uid: str) -> str:
+        """Keep it where it is; return its place, to which `InstanceFiles.bring_in` moves it.
 
-    def leave(self) -> None:
-        """Keep it where it is: a receipt names its place, and `InstanceFiles.bring_in` is due."""
+        Raises:
+            InvalidUid: a UID is none. OSError: it could not be cut to its length.
+        """
+        place = self._files.new_place(study_uid, series_uid, sop_uid, self._chance)
+        self._give_back()
         self._is_kept = True
-        with suppress(OSError):  # what is reserved in vain goes with the file
-            self._give_back()
+        return place
 
     def keep(
         self,
@@ -110,7 +111,7 @@ class IncomingFile:
         Raises:
             InvalidUid: a UID is none. OutOfSpace: the disk is full. StorageError: other failures.
         """
-        place = self.place(study_uid, series_uid, sop_uid)
+        place = self._files.new_place(study_uid, series_uid, sop_uid, self._chance)
         with file_errors():
             self._files.move_in(self._name, place)
             self._is_kept = True

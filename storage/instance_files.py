@@ -128,8 +128,13 @@ class InstanceFiles:
         """Return where a file lies while it comes in."""
         return f"{self.incoming_dir}/{chance}.part"
 
+    @property
+    def is_synced(self) -> bool:
+        """Whether files are to be on the disk before they are acknowledged."""
+        return self._is_synced
+
     def bring_in(self, place: str) -> None:
-        """Move an acknowledged file to its place, if it still lies where it came in.
+        """Move a file to its place, if it still lies where it came in (`IncomingFile.leave`).
 
         Two may try at once: whoever is second finds nothing to do.
 
@@ -145,6 +150,15 @@ class InstanceFiles:
             except FileNotFoundError:
                 if os.path.lexists(name):
                     raise
+
+    def bring_in_or_drop(self, place: str) -> None:
+        """The same for one that nobody has acknowledged: where it cannot be moved, it goes."""
+        try:
+            self.bring_in(place)
+        except StorageError:
+            with suppress(OSError):
+                Path(self.incoming_name(_chance_of(place))).unlink()
+            raise
 
     def dataset_digest(self, place: str) -> str:
         """Return the digest of a kept file's data set.

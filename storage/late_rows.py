@@ -37,11 +37,20 @@ class LateRow:
     page: Page
     told: Told
     dataset_digest: str = ""
+    is_moved: bool = False
 
     @property
     def is_complete(self) -> bool:
         """Whether all is known that the row says."""
         return self.incoming.is_late
+
+    @property
+    def may_hold_back(self) -> bool:
+        """Whether it waits for what others need, too: the database, or a disk that takes files.
+
+        A file that cannot be read is the matter of its own row alone.
+        """
+        return self.is_complete or not self.is_moved
 
     def completed(self, files: InstanceFiles) -> IncomingInstance:
         """Return all that the row says; what nobody has done yet for that is done now.
@@ -51,6 +60,9 @@ class LateRow:
         """
         if not self.is_complete:
             told = self.dataset_digest or self.incoming.dataset_digest
+            if not told:
+                files.bring_in(self.incoming.path)
+            self.is_moved = True
             self.incoming = acknowledged(files, self.incoming, told)
         return self.incoming
 
@@ -145,14 +157,13 @@ class LateRows:
     @property
     def _holds_back(self) -> bool:
         """Whether anything waits that may hold back others; only with the lock."""
-        return self._queued > 0 or any(row.is_complete for row in self._not_written)
+        return self._queued > 0 or any(row.may_hold_back for row in self._not_written)
 
     def _owe(self, row: LateRow, error: Exception) -> None:
         with self._lock:
             self._queued -= 1
             self._not_written.append(row)
-            # A file that cannot be read is the matter of its own row alone.
-            self._is_behind = row.is_complete or (self._is_behind and self._holds_back)
+            self._is_behind = row.may_hold_back or (self._is_behind and self._holds_back)
             # Only texts of ours are known to hold no patient data.
             reason = str(error) if isinstance(error, StorageError) else type(error).__name__
             text = f"a late row was not written: {reason}"

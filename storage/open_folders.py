@@ -55,10 +55,10 @@ class OpenFolders:
                 os.rename(path, name, dst_dir_fd=held.descriptor)
                 return
             except FileNotFoundError:
+                if not tries_left or not os.path.lexists(path):
+                    raise
                 # A sweep has taken the empty folder away.
                 self._forget(folder)
-                if not tries_left:
-                    raise
 
     def sync(self, folders: Iterable[str]) -> None:
         """Bring the entries of these folders, and their own, to the disk."""

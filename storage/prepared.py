@@ -7,7 +7,8 @@ Values are converted by the columns' own types, so that a row looks the same whi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from operator import itemgetter
+from itertools import repeat
+from operator import is_, itemgetter
 from typing import Any, NamedTuple
 
 from sqlalchemy import BindParameter, bindparam
@@ -65,7 +66,9 @@ class Prepared:
         self._compiled: dict[str, _Compiled] = {}
 
     def run(self, driver: DriverTransaction, rows: Sequence[Row]) -> int:
-        """Run it once for each row of values, one at least; how many rows it touched in all."""
+        """Run it once for each of the rows of values and return how many rows it touched in all."""
+        if not rows:
+            return 0
         compiled = self._for(driver.dialect)
         values = _converted(compiled, rows)
         cursor = driver.cursor
@@ -103,9 +106,9 @@ def _converted(compiled: _Compiled, rows: Sequence[Row]) -> list[Any]:
 
 
 def _processed(process: _Process, values: list[Any]) -> list[Any]:
-    first = values[0]
-    if values.count(first) == len(values):
-        return [process(first)] * len(values)
+    # The very same object: what is only equal may be of another type.
+    if values and all(map(is_, values, repeat(values[0]))):
+        return [process(values[0])] * len(values)
     return list(map(process, values))
 
 

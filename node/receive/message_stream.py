@@ -22,6 +22,8 @@ from node.receive.upper_layer import UpperLayer
 _LONGEST_COMMAND_SET = 1 << 16
 _LEAST_BYTES = 1 << 16
 _PIECE_BYTES = 1 << 16
+QUICK_S = 1.0
+"""After so long, fragments come one after another: who reads may have to look at each of them."""
 
 
 class MessageStream:
@@ -35,7 +37,7 @@ class MessageStream:
         self._layer = layer
         self._contexts = contexts
         self._timeout_s = timeout_s
-        self._deadline = 0.0
+        self._deadline = self._quick_until_s = 0.0
         self._received = 0
         self._context_id = 0
         self._commands = CommandMemory()
@@ -73,7 +75,9 @@ class MessageStream:
             AssociationOver: it has no end.
         """
         while self.is_in_message:
-            context_id, control, size = self._layer.read_into(memory, self._context_id)
+            context_id, control, size = self._layer.read_into(
+                memory, self._context_id, self._quick_until_s
+            )
             self._check(context_id, size)
             if control & COMMAND:
                 raise ProtocolViolation(AbortReason.UNEXPECTED_PDU_PARAMETER)
@@ -88,7 +92,8 @@ class MessageStream:
 
     def _begin(self, context_id: int) -> None:
         self._context_id = context_id
-        self._deadline = time.monotonic() + self._timeout_s
+        now = time.monotonic()
+        self._deadline, self._quick_until_s = now + self._timeout_s, now + QUICK_S
         self._received = 0
         self.is_in_message = True
 

@@ -29,7 +29,6 @@ WORTH_NO_COPY_BYTES = 1 << 15
 
 _HEADER = struct.Struct(">BxI")
 _SHORT_PDU_LENGTH = 4
-_LONGEST_RUN_S = 0.25
 _Headers = tuple[int, int, int, int, int]
 ONE_VALUE = struct.Struct(">BxIIBB")
 """The headers of a P-DATA-TF PDU with one presentation data value (PS3.8 9.3.5)."""
@@ -109,14 +108,14 @@ class PduStream:
         self._start = end = body + length
         return kind, self._buffer[body:end]
 
-    def read_values(self, memory: memoryview, context_id: int) -> tuple[int, int]:
+    def read_values(self, memory: memoryview, context_id: int, until_s: float) -> tuple[int, int]:
         """Place the values of the next PDUs in `memory`, one behind the other, to a block's worth.
 
         As long as each is the only one of a large P-DATA-TF PDU, belongs to a data set on this
-        presentation context and has room: most are and do. What comes slowly is returned the
-        sooner. Returns how many bytes, and the message control header of the last one; what was in
-        `memory` behind them may be overwritten. 0 bytes: something else comes; it is left for
-        `read`.
+        presentation context and has room: most are and do. From `until_s` (of `time.monotonic`)
+        on, one after another. Returns how many bytes, and the message control header of the last
+        one; what was in `memory` behind them may be overwritten. 0 bytes: something else comes; it
+        is left for `read`.
 
         Raises:
             PeerVanished, PeerSilent, NodeStops: it did not come.
@@ -124,7 +123,6 @@ class PduStream:
         if self._is_stopped:
             raise NodeStops
         buffer, at, room, last = self._buffer, 0, len(memory), 0
-        until_s = time.monotonic() + _LONGEST_RUN_S
         while not last and at < WORTH_A_BLOCK_BYTES and (not at or time.monotonic() < until_s):
             start, end = self._start, self._end
             if start == end:

@@ -11,8 +11,9 @@ import time
 from collections.abc import Callable
 
 from node.receive.arriving_instance import ArrivingInstance
+from node.receive.message_stream import QUICK_S
 
-LONG_S = 1.0
+LONG_S = QUICK_S
 """After so long, and again each time, the study is looked for; most instances never get there."""
 
 

@@ -130,32 +130,31 @@ class StoreHandler:
         check_command(request)
         try:
             with self._files.open_incoming(request.spare) as file:
-                taken_in = self._taken_in(file, request)
+                incoming, arriving = self._taken_in(file, request)
+            late = self._recorder.acknowledged(incoming, request.tracked.count)
+            if late is not None:
+                return partial(self._settle, late, arriving)
+            self._files.bring_in_or_drop(incoming.path)
         except (OSError, OutOfSpace) as error:
             raise StoreRefused(StoreFailure.DISK_FULL) from error
-        if isinstance(taken_in, IncomingInstance):
-            self._record(taken_in, request.tracked)
-            return None
-        return taken_in
+        digest = arriving.dataset_digest()
+        self._record(incoming._replace(dataset_digest=digest), request.tracked)
+        return None
 
     def _taken_in(
         self, file: IncomingFile, request: StoreRequest
-    ) -> IncomingInstance | Callable[[], None]:
-        """Return what is to be put on record, or what is left to do where that can wait."""
+    ) -> tuple[IncomingInstance, ArrivingInstance]:
         slow = SlowArrival(partial(self._tracker.will_bring, request.tracked))
         header, arriving = receive(file, request, slow)
         association_id = self._association_id(request.tracked)
-        uids = header.uids
-        incoming = _incoming(header, file.place(*uids), file.size_bytes, request, association_id)
-        late = self._recorder.acknowledged(incoming, request.tracked.count)
-        if late is not None:
-            file.leave()
-            return partial(self._settle, late, arriving)
-        file.keep(*uids, meanwhile=arriving.digest)
-        return incoming._replace(dataset_digest=arriving.dataset_digest())
+        if self._files.is_synced:
+            path = file.keep(*header.uids, meanwhile=arriving.digest)
+        else:
+            path = file.leave(*header.uids)
+        return _incoming(header, path, file.size_bytes, request, association_id), arriving
 
     def _settle(self, late: LateRow, arriving: ArrivingInstance) -> None:
-        """Do for an instance what its sender need not wait for; its row does it otherwise."""
+        """Do for an instance what its sender need not wait for; else its row's writer does it."""
         with suppress(StorageError):
             self._files.bring_in(late.incoming.path)
             late.dataset_digest = arriving.dataset_digest()

@@ -111,19 +111,21 @@ class UpperLayer:
         self._at = end
         return context_id, control, body[at + VALUE_OVERHEAD : end]
 
-    def read_into(self, memory: memoryview, context_id: int) -> tuple[int, int, int]:
+    def read_into(
+        self, memory: memoryview, context_id: int, until_s: float
+    ) -> tuple[int, int, int]:
         """Place what comes next of a presentation data value in `memory`, as much as has room.
 
         Returns context id, message control header and how many bytes. What had no room comes with
         the next call; `LAST` is told with the last byte. Large values of a data set that is
-        expected on `context_id` may come together.
+        expected on `context_id` may come together, until `until_s` (of `time.monotonic`).
 
         Raises:
             AssociationOver: as by `next_pdv`.
         """
         if not self._value:
             if self._at == len(self._body):
-                size, control = self._stream.read_values(memory, context_id)
+                size, control = self._stream.read_values(memory, context_id, until_s)
                 if size:
                     return context_id, control, size
             self._open_value()

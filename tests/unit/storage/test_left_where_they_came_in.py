@@ -35,8 +35,7 @@ def _left(files: InstanceFiles, one: IncomingInstance) -> IncomingInstance:
     with files.open_incoming() as part:
         part.write(_HEAD + _DATA_SET)
         uids = (one.study.study_instance_uid, one.series.series_instance_uid)
-        place = part.place(*uids, one.sop_instance_uid)
-        part.leave()
+        place = part.leave(*uids, one.sop_instance_uid)
     return one._replace(path=place, size_bytes=len(_HEAD + _DATA_SET), dataset_digest="")
 
 
@@ -73,21 +72,34 @@ def test_a_row_brings_in_the_file_that_it_names(node: ReceivingNode) -> None:
     assert not pages(node.files.data_dir)
 
 
-def test_a_file_that_cannot_be_moved_holds_no_other_and_is_tried_again(
+def test_while_a_file_cannot_be_moved_no_more_is_acknowledged(
     node: ReceivingNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     node.record(1)
-    left = _acknowledge(node, 2)
-    moved = _acknowledge(node, 3)
+    left, moved = _acknowledge(node, 2), _acknowledge(node, 3)
     node.files.bring_in(moved.incoming.path)
+    another = incoming(4, association_id=node.association_id)
     with monkeypatch.context() as patch:
         patch.setattr("os.rename", _no_space)
         node.recorder.write_late()
         assert node.numbers() == [1, 3]
         assert len(_incoming(node.files)) == 1
+        assert node.recorder.acknowledged(_left(node.files, another), node.tell) is None
     node.recorder.write_late()
     assert node.numbers() == [1, 2, 3]
     assert node.files.absolute(left.incoming.path).exists()
+    _acknowledge(node, 5)
+
+
+def test_one_that_nobody_acknowledged_goes_where_it_cannot_be_moved(
+    files: InstanceFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = _left(files, incoming(1))
+    with monkeypatch.context() as patch:
+        patch.setattr("os.rename", _no_space)
+        with pytest.raises(OutOfSpace):
+            files.bring_in_or_drop(one.path)
+    assert _incoming(files) == []
 
 
 def test_what_a_killed_process_acknowledged_is_brought_in_and_nothing_else(
@@ -128,8 +140,7 @@ def test_on_a_full_disk_receipt_and_file_wait(
     _abandon(files, acknowledged)
     with monkeypatch.context() as patch:
         patch.setattr("os.rename", _no_space)
-        with pytest.raises(OutOfSpace):
-            record_abandoned(db, files)
+        assert record_abandoned(db, files) == Found(left=1)
     assert files.sweep_incoming(None) == 0
     assert record_abandoned(db, files) == Found(recorded=1)
 
@@ -159,16 +170,9 @@ def test_a_file_that_is_left_keeps_no_space_that_it_does_not_need(files: Instanc
         with IncomingFile(files, at_least_bytes=1 << 20) as part:
             part.write(content)
             path = part.path
-            part.leave()
+            part.leave("1.2.3", "1.2.3.1", "1.2.3.1.1")
         assert path.stat().st_size == len(content)
         assert path.stat().st_blocks * 512 <= len(content) + (1 << 13)
-
-
-def test_a_file_that_neither_was_left_nor_kept_goes(files: InstanceFiles) -> None:
-    with files.open_incoming() as part:
-        part.write(b"x")
-        part.place("1.2.3", "1.2.3.1", "1.2.3.1.1")
-    assert _incoming(files) == []
 
 
 @pytest.mark.parametrize("path", ["instances/1.2/3.dcm", "instances/a", "", "x/.dcm", "a/..dcm"])
