@@ -135,16 +135,18 @@ def send(
     if not wanted.is_complete:
         wanted = wanted.completed(command_settings(config, "send"))
     report = send_folder(folder, *wanted.address(), wanted.tls)
+    warn(f"{one.path}: {_told(one)}: taken, but its log says more" for one in report.warned)
     for failure in report.failed:
         typer.echo(f"radnode: {failure.path}: {_told(failure)}", err=True)
-    failed, skipped = len(report.failed), len(report.skipped)
-    typer.echo(f"{report.stored} stored, {failed} failed, {skipped} skipped (not DICOM)")
-    if failed or not report.stored:
+    failed, warned, skipped = len(report.failed), len(report.warned), len(report.skipped)
+    taken = f"{report.stored} stored" + (f", {warned} taken with a warning" if warned else "")
+    typer.echo(f"{taken}, {failed} failed, {skipped} skipped (not DICOM)")
+    if failed or not (report.stored or warned):
         raise typer.Exit(1)
 
 
-def _told(failure: FileReport) -> str:
-    return failure.reason or f"status 0x{failure.status or 0:04X}"
+def _told(report: FileReport) -> str:
+    return report.reason or f"status 0x{report.status or 0:04X}"
 
 
 @app.command()

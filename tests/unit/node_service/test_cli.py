@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from node.send import FileReport, SendReport
 from tests.unit.node_service.cli_runs import Run, config, run, write_config
 
 __all__ = ["config", "run"]
@@ -160,6 +161,20 @@ def test_sending_an_empty_folder_is_a_failure(run: Run, tmp_path: Path) -> None:
     done = run("send", str(tmp_path / "empty"), *target)
 
     assert (done.code, done.out) == (1, "0 stored, 0 failed, 0 skipped (not DICOM)\n")
+
+
+def test_what_the_receiver_takes_with_a_warning_is_named_and_counted_apart(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = (FileReport(Path("a.dcm"), 0x0000), FileReport(Path("b.dcm"), 0xB000))
+    monkeypatch.setattr("node.send.send_folder", lambda *_: SendReport(files, ()))
+    target = ["--host", "127.0.0.1", "--port", "104", "--called", "A", "--calling", "B"]
+
+    done = run("send", str(tmp_path), *target)
+
+    told = "1 stored, 1 taken with a warning, 0 failed, 0 skipped (not DICOM)\n"
+    assert (done.code, done.out) == (0, told)
+    assert done.err == "radnode: warning: b.dcm: status 0xB000: taken, but its log says more\n"
 
 
 def test_an_unforeseen_error_leaves_class_and_place_but_not_its_text(
