@@ -20,7 +20,13 @@ from config.settings import LogSettings
 from config.tls_settings import ClientTls
 from node.certificate_maker import KeyType
 from node.cli_options import ConfigOption, command_settings, config_path, kept_settings, warn
-from node.data_directory import existing_data, kept_data, make_private, server_problems
+from node.data_directory import (
+    directory_problems,
+    existing_data,
+    kept_data,
+    make_private,
+    server_problems,
+)
 from node.errors import NodeError
 from node.log_setup import configure_logging, describe_error
 from node.make_certificates import made_certificates
@@ -179,6 +185,8 @@ def check_config(config: ConfigOption = None) -> None:
     reading = read_settings(path)
     configure_logging(reading.settings.log, process="check-config")
     problems = [*reading.problems, *pipeline_problems(reading.settings, reading.unsure)]
+    if "node" not in reading.unsure:
+        problems += directory_problems(reading.settings.node.data_dir)
     if not problems:
         problems += server_problems(reading.settings)
     if problems:

@@ -79,6 +79,38 @@ def test_without_any_configuration_the_defaults_are_refused_because_nobody_may_s
     assert "receive.senders" in done.err
 
 
+@pytest.mark.parametrize("place", ["/proc/nope", "/proc/nope/deeper"])
+def test_a_data_directory_that_cannot_be_made_is_told_beside_every_other_fault(
+    run: Run, tmp_path: Path, place: str
+) -> None:
+    config = write_config(tmp_path, node={"data_dir": place}, pipelines={"enabled": ["nope"]})
+
+    done = run("check-config", "--config", str(config))
+
+    assert (done.code, done.out) == (2, "")
+    assert len(done.err.splitlines()) == 2
+    assert f"radnode: node.data_dir {place}: No such file or directory" in done.err.splitlines()
+
+
+def test_a_file_in_the_way_of_the_data_directory_is_told_once(run: Run, tmp_path: Path) -> None:
+    config = write_config(tmp_path, node={"data_dir": "node.yaml/data"})
+
+    done = run("check-config", "--config", str(config))
+
+    assert (done.code, len(done.err.splitlines())) == (2, 1)
+
+
+def test_checking_leaves_nothing_in_or_beside_the_data_directory(
+    run: Run, config: Path, tmp_path: Path
+) -> None:
+    run("check-config", "--config", str(config))
+    assert list(tmp_path.iterdir()) == [config]
+
+    (tmp_path / "data").mkdir()
+    assert run("check-config", "--config", str(config)).code == 0
+    assert list((tmp_path / "data").iterdir()) == []
+
+
 def test_a_pipeline_that_is_not_there_is_a_problem_of_the_configuration(
     run: Run, tmp_path: Path
 ) -> None:
