@@ -9,10 +9,10 @@ from typing import Annotated
 
 import typer
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from node.cli_options import ConfigOption, kept_settings
+from node.console import table_console
 from node.data_directory import existing_data, make_private
 from storage.instance_files import InstanceFiles, uid_tag
 from storage.quarantine import QuarantinedRecord, discard, list_quarantine, quarantine_count
@@ -40,7 +40,7 @@ def show(
     if as_json:
         typer.echo(json.dumps([_plain(one) for one in kept], indent=2))
     else:
-        Console().print(quarantine_table(kept))
+        table_console().print(quarantine_table(kept))
     if count > len(kept):
         # Not on standard output, where the JSON is a list and nothing else.
         typer.echo(f"radnode: {count - len(kept)} more, older, are not listed: --limit", err=True)
@@ -85,7 +85,7 @@ def quarantine_told(kept: tuple[QuarantinedRecord, ...]) -> None:
     """Print the section of `radnode status`, if there is anything to tell."""
     if kept:
         typer.echo(f"{len(kept)} in quarantine: they contradict what is known")
-        Console().print(quarantine_table(kept))
+        table_console().print(quarantine_table(kept))
         typer.echo("radnode quarantine release N accepts one, quarantine discard N deletes it")
 
 

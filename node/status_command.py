@@ -6,11 +6,11 @@ import json
 from typing import Annotated, Any, NamedTuple
 
 import typer
-from rich.console import Console
 
 from config.errors import Problem
 from config.settings import Settings
 from node.cli_options import ConfigOption, kept_settings, warn
+from node.console import table_console
 from node.data_directory import existing_data
 from node.quarantine_cli import quarantine_json, quarantine_told
 from node.status_gate import MOST_ROWS, certificate_warnings, gate_json, rejections_table
@@ -67,7 +67,7 @@ def _json(seen: _Seen) -> dict[str, Any]:
 
 
 def _tell(seen: _Seen) -> None:
-    console = Console()
+    console = table_console()
     console.print(status_table(seen.studies))
     if seen.left_out:
         typer.echo(f"{seen.left_out} older studies, in which nothing waits, are left out: --limit")
