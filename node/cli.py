@@ -6,14 +6,12 @@ on standard error; the unexpected leave class and place, never a text that may q
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
-from rich.console import Console
 
 from config.errors import ConfigError, InvalidConfig
 from config.load import read_settings
@@ -21,27 +19,29 @@ from config.setting_types import is_ae_title
 from config.settings import LogSettings
 from config.tls_settings import ClientTls
 from node.certificate_maker import KeyType
-from node.cli_options import ConfigOption, command_settings, config_path, kept_settings
-from node.data_directory import existing_data, kept_data, make_private, server_problems
+from node.cli_options import ConfigOption, command_settings, config_path, kept_settings, warn
+from node.data_directory import (
+    directory_problems,
+    existing_data,
+    kept_data,
+    make_private,
+    server_problems,
+)
 from node.errors import NodeError
 from node.log_setup import configure_logging, describe_error
 from node.make_certificates import made_certificates
 from node.model_commands import model_app
 from node.offered_pipelines import pipeline_problems
-from node.quarantine_cli import quarantine_app, quarantine_json, quarantine_told
+from node.quarantine_cli import quarantine_app
 from node.revocation_list_maker import made_revocation_list
 from node.run_command import run
 from node.send_target import SendTarget
-from node.status_gate import MOST_ROWS, certificate_warnings, gate_json, rejections_table
-from node.status_machine import machine, machine_json, machine_warnings
-from node.status_table import status_json, status_table
+from node.status_command import status
+from node.status_gate import certificate_warnings
 from pipelines.errors import InvalidBundle, InvalidDefinition, PipelineError
 from storage.deliveries import retry_delivery as retry_delivery_now
 from storage.errors import StorageError
 from storage.jobs import get_job, retry_job
-from storage.overview import study_rows
-from storage.quarantine import list_quarantine, quarantine_count
-from storage.rejections import list_rejections
 from storage.studies import reopen_for_routing
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ app = typer.Typer(
 app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(model_app, name="model")
 app.command("run")(run)
+app.command("status")(status)
 
 
 def main() -> NoReturn:
@@ -80,11 +81,6 @@ def _quit(code: int, problems: Iterable[object]) -> NoReturn:
     for problem in problems:
         typer.echo(f"radnode: {problem}", err=True)
     raise SystemExit(code)
-
-
-def _warn(warnings: Iterable[str]) -> None:
-    for warning in warnings:
-        typer.echo(f"radnode: warning: {warning}", err=True)
 
 
 @app.command()
@@ -145,43 +141,18 @@ def send(
     if not wanted.is_complete:
         wanted = wanted.completed(command_settings(config, "send"))
     report = send_folder(folder, *wanted.address(), wanted.tls)
+    warn(f"{one.path}: {_told(one)}: taken, but its log says more" for one in report.warned)
     for failure in report.failed:
         typer.echo(f"radnode: {failure.path}: {_told(failure)}", err=True)
-    failed, skipped = len(report.failed), len(report.skipped)
-    typer.echo(f"{report.stored} stored, {failed} failed, {skipped} skipped (not DICOM)")
-    if failed or not report.stored:
+    failed, warned, skipped = len(report.failed), len(report.warned), len(report.skipped)
+    taken = f"{report.stored} stored" + (f", {warned} taken with a warning" if warned else "")
+    typer.echo(f"{taken}, {failed} failed, {skipped} skipped (not DICOM)")
+    if failed or not (report.stored or warned):
         raise typer.Exit(1)
 
 
-def _told(failure: FileReport) -> str:
-    return failure.reason or f"status 0x{failure.status or 0:04X}"
-
-
-@app.command()
-def status(
-    config: ConfigOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
-    limit: Annotated[int, typer.Option(min=1, help="How many studies, newest first.")] = 50,
-) -> None:
-    """Show studies, jobs and deliveries, who was turned away, and what keeps the node from work."""
-    settings, problems = kept_settings(config, "status")
-    with existing_data(settings) as db:
-        studies, turned_away = study_rows(db, limit), list_rejections(db, MOST_ROWS)
-        kept, count = list_quarantine(db, limit), quarantine_count(db)
-    warnings, seen = certificate_warnings(settings), machine(settings)
-    if as_json:
-        whole = status_json(studies) | gate_json(turned_away, warnings) | machine_json(seen)
-        whole["settings_problems"] = [str(problem) for problem in problems]
-        whole |= quarantine_json(kept, count)
-        typer.echo(json.dumps(whole, indent=2))
-        return
-    Console().print(status_table(studies))
-    if turned_away:
-        Console().print(rejections_table(turned_away))
-    quarantine_told(kept, count)
-    _warn((*warnings, *machine_warnings(seen)))
-    if problems:
-        _warn([f"settings have {len(problems)} problems, named by radnode check-config"])
+def _told(report: FileReport) -> str:
+    return report.reason or f"status 0x{report.status or 0:04X}"
 
 
 @app.command()
@@ -214,11 +185,13 @@ def check_config(config: ConfigOption = None) -> None:
     reading = read_settings(path)
     configure_logging(reading.settings.log, process="check-config")
     problems = [*reading.problems, *pipeline_problems(reading.settings, reading.unsure)]
+    if "node" not in reading.unsure:
+        problems += directory_problems(reading.settings.node.data_dir)
     if not problems:
         problems += server_problems(reading.settings)
     if problems:
         _quit(2, problems)
-    _warn(certificate_warnings(reading.settings))
+    warn(certificate_warnings(reading.settings))
     offered = ", ".join(sorted(set(reading.settings.pipelines.enabled))) or "none"
     typer.echo(f"{path or 'defaults'}: ok; pipelines: {offered}")
 

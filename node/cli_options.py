@@ -1,7 +1,8 @@
-"""What every command of `radnode` takes: the configuration, and the settings in it."""
+"""What every command of `radnode` takes, the configuration and its settings; how it warns."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -66,6 +67,12 @@ def kept_settings(given: Path | None, process: str) -> tuple[Settings, tuple[Pro
         raise InvalidConfig(reading.problems)
     configure_logging(reading.settings.log, process=process)
     return reading.settings, reading.problems
+
+
+def warn(warnings: Iterable[str]) -> None:
+    """Write one line for each on standard error."""
+    for warning in warnings:
+        typer.echo(f"radnode: warning: {warning}", err=True)
 
 
 def _section(key: str) -> str:

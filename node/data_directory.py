@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import IO
 
 from config.load import database_url
@@ -36,6 +37,22 @@ def make_private(data_dir: Path) -> None:
         raise CannotStart(f"node.data_dir {data_dir}: {error.strerror}") from error
     if not os.access(data_dir, os.W_OK | os.X_OK):
         raise CannotStart(f"node.data_dir {data_dir}: not writable for this user")
+
+
+def directory_problems(data_dir: Path) -> tuple[str, ...]:
+    """What keeps this user from making or writing the directory; leaves nothing behind.
+
+    A plain file in its way is not told: reading the settings has told it.
+    """
+    try:
+        there = next(path for path in (data_dir, *data_dir.parents) if path.exists())
+        if not there.is_dir():
+            return ()
+        # Tried, since rights do not say it all: in /proc even root can make nothing.
+        with TemporaryDirectory(prefix=".radnode-", dir=there):
+            return ()
+    except OSError as error:
+        return (f"node.data_dir {data_dir}: {error.strerror}",)
 
 
 @contextmanager

@@ -9,13 +9,13 @@ from typing import Annotated
 
 import typer
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from node.cli_options import ConfigOption, kept_settings
+from node.console import table_console
 from node.data_directory import existing_data, make_private
 from storage.instance_files import InstanceFiles, uid_tag
-from storage.quarantine import QuarantinedRecord, discard, list_quarantine
+from storage.quarantine import QuarantinedRecord, discard, list_quarantine, quarantine_count
 from storage.quarantine_release import release
 
 quarantine_app = typer.Typer(
@@ -36,11 +36,14 @@ def show(
 ) -> None:
     """List what is kept aside, and what differs."""
     with existing_data(kept_settings(config, "quarantine")[0]) as db:
-        kept = list_quarantine(db, limit)
+        kept, count = list_quarantine(db, limit), quarantine_count(db)
     if as_json:
         typer.echo(json.dumps([_plain(one) for one in kept], indent=2))
     else:
-        Console().print(quarantine_table(kept))
+        table_console().print(quarantine_table(kept))
+    if count > len(kept):
+        # Not on standard output, where the JSON is a list and nothing else.
+        typer.echo(f"radnode: {count - len(kept)} more, older, are not listed: --limit", err=True)
 
 
 @quarantine_app.command("release")
@@ -78,17 +81,17 @@ def quarantine_table(kept: tuple[QuarantinedRecord, ...]) -> Table:
     return table
 
 
-def quarantine_told(kept: tuple[QuarantinedRecord, ...], count: int) -> None:
+def quarantine_told(kept: tuple[QuarantinedRecord, ...]) -> None:
     """Print the section of `radnode status`, if there is anything to tell."""
-    if count:
-        typer.echo(f"{count} in quarantine: they contradict what is known")
-        Console().print(quarantine_table(kept))
+    if kept:
+        typer.echo(f"{len(kept)} in quarantine: they contradict what is known")
+        table_console().print(quarantine_table(kept))
         typer.echo("radnode quarantine release N accepts one, quarantine discard N deletes it")
 
 
-def quarantine_json(kept: tuple[QuarantinedRecord, ...], count: int) -> dict[str, object]:
+def quarantine_json(kept: tuple[QuarantinedRecord, ...]) -> dict[str, object]:
     """The section of `radnode status --json`."""
-    return {"quarantine": {"count": count, "instances": [_plain(one) for one in kept]}}
+    return {"quarantine": {"count": len(kept), "instances": [_plain(one) for one in kept]}}
 
 
 def _plain(one: QuarantinedRecord) -> dict[str, object]:

@@ -51,10 +51,13 @@ class FileReport:
 
     @property
     def is_stored(self) -> bool:
-        """Whether the receiver has it now."""
-        return self.status is not None and (
-            self.status == _SUCCESS or self.status & 0xF000 == _WARNING
-        )
+        """Whether the receiver has it now, without reserve."""
+        return self.status == _SUCCESS
+
+    @property
+    def is_warned(self) -> bool:
+        """Whether the receiver has it now, but warns: a radnode has put it into quarantine."""
+        return self.status is not None and self.status & 0xF000 == _WARNING
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +69,18 @@ class SendReport:
 
     @property
     def stored(self) -> int:
-        """How many files the receiver has taken."""
+        """How many files the receiver has taken without a warning."""
         return sum(report.is_stored for report in self.files)
+
+    @property
+    def warned(self) -> tuple[FileReport, ...]:
+        """The files that the receiver has taken with a warning."""
+        return tuple(report for report in self.files if report.is_warned)
 
     @property
     def failed(self) -> tuple[FileReport, ...]:
         """The files that were not taken."""
-        return tuple(report for report in self.files if not report.is_stored)
+        return tuple(one for one in self.files if not (one.is_stored or one.is_warned))
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from node.log_setup import safe_text
 from storage.rejections import RejectionCount
 
 MOST_ROWS = 20
+"""Of the table; the JSON has all."""
 _MINUTES = "%Y-%m-%d %H:%M"
 
 

@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from storage.instance_files import uid_tag
-from storage.overview import DeliveryRow, JobRow, StudyRow
+from storage.overview_rows import DeliveryRow, JobRow, StudyRow
 from storage.records import DeliveryState, JobState, Purpose
 from storage.rejection_records import NoteRow
 
@@ -129,9 +129,10 @@ def _until(wait: timedelta) -> str:
     return "now" if wait <= timedelta() else f"in {-(-wait // _SECOND)} s"
 
 
-def status_json(studies: tuple[StudyRow, ...]) -> dict[str, Any]:
-    """The same as plain values, with every field."""
-    return {"studies": [{"tag": _tag(study), **_plain(asdict(study))} for study in studies]}
+def status_json(studies: tuple[StudyRow, ...], left_out: int = 0) -> dict[str, Any]:
+    """The same as plain values, with every field; `left_out` is how many studies are not shown."""
+    shown = [{"tag": _tag(study), **_plain(asdict(study))} for study in studies]
+    return {"studies": shown, "studies_left_out": left_out}
 
 
 def _tag(study: StudyRow) -> str:

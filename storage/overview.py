@@ -3,119 +3,64 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from datetime import datetime
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from storage.database import Database
-from storage.dicom_records import StudyState
 from storage.dicom_tables import Instance, ReplacedInstance, Series, Study
 from storage.evidence_tables import Confirmation
-from storage.identity import outdated_keywords, told_identity
 from storage.job_tables import Delivery, Job
-from storage.records import DeliveryState, DestinationKind, JobState, Outcome, Purpose
+from storage.overview_rows import DeliveryRow, JobRow, StudyRow
+from storage.records import DeliveryState
 from storage.rejection_notes import note_rows, rejected_counts
-from storage.rejection_records import NoteRow
-from storage.sent_objects import (
-    FALLBACK_KEY,
-    LEFT_OUT_KEY,
-    UNCONFIRMED_KEY,
-    SentObject,
-    sent_objects,
-)
+from storage.sent_objects import FALLBACK_KEY, LEFT_OUT_KEY, UNCONFIRMED_KEY, sent_objects
+from storage.unfinished import is_unfinished, maybe_unfinished, outdated
 
-_TOLD = (DeliveryState.SENT, DeliveryState.CONFIRMED)
-
-
-@dataclass(frozen=True, slots=True)
-class DeliveryRow:
-    """One delivery of a job.
-
-    `unconfirmed` is why the receiver of a sent delivery has not confirmed it, where it is asked:
-    `asking`, `awaited` (its report), or the reason of the last try. `sent` is what a PACS got,
-    `fallback` why it got that in place of segmentations, `left_out` what it did not take and why.
-    `outdated`: a report that was told under another patient or order than the PACS lists the study
-    under by now, by keyword.
-    """
-
-    delivery_id: int
-    destination: str
-    kind: DestinationKind
-    state: DeliveryState
-    attempts: int
-    due_at: datetime
-    reason_code: str
-    reason_text: str
-    unconfirmed: str = ""
-    sent: tuple[SentObject, ...] = ()
-    fallback: str = ""
-    left_out: str = ""
-    purpose: Purpose = Purpose.TELL
-    outdated: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class JobRow:
-    """One job of a study; no `pipeline_name` where no pipeline took the study."""
-
-    job_id: int
-    pipeline_name: str
-    generation: int
-    state: JobState
-    attempts: int
-    outcome: Outcome | None
-    reason_code: str
-    reason_text: str
-    started_at: datetime | None
-    finished_at: datetime | None
-    deliveries: tuple[DeliveryRow, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class StudyRow:
-    """One study; `instance_count` is without our own results.
-
-    `complete_waited_s` is how long after its last instance it was found complete.
-    `replaced_count` is how often an instance came again with other content, `rejected_count` how
-    many instances that are here were taken back by rejection notes.
-    """
-
-    study_instance_uid: str
-    state: StudyState
-    generation: int
-    calling_ae_title: str
-    instance_count: int
-    replaced_count: int
-    last_received_at: datetime
-    complete_evidence: str
-    complete_at: datetime | None
-    complete_waited_s: float | None
-    jobs: tuple[JobRow, ...]
-    rejected_count: int = 0
-    rejection_notes: tuple[NoteRow, ...] = ()
+_AT_ONCE = 2000
 
 
 def study_rows(db: Database, limit: int) -> tuple[StudyRow, ...]:
-    """The studies that received something last, newest first, each with its jobs and deliveries."""
-    newest = select(Study).order_by(Study.last_received_at.desc(), Study.study_instance_uid)
+    """The studies that received something last, newest first, each with its jobs and deliveries.
+
+    Older ones follow where they wait, or a person has to see to them, however many.
+    """
+    newest = select(Study.study_instance_uid).order_by(
+        Study.last_received_at.desc(), Study.study_instance_uid
+    )
     with db.read() as session:
-        studies = session.scalars(newest.limit(limit)).all()
-        uids = [study.study_instance_uid for study in studies]
-        jobs = _jobs(session, uids)
-        counts = _instance_counts(session, uids)
-        replaced = _replaced_counts(session, uids)
-        rejected = rejected_counts(session, uids)
-        notes = note_rows(session, uids)
-        return tuple(
-            replace(
-                _study_row(study, counts, replaced, jobs),
-                rejected_count=rejected.get(study.study_instance_uid, 0),
-                rejection_notes=notes.get(study.study_instance_uid, ()),
-            )
-            for study in studies
+        first = session.scalars(newest.limit(limit)).all()
+        older = sorted(maybe_unfinished(session).difference(first))
+        rows = [*_rows(session, first), *filter(is_unfinished, _rows(session, older))]
+    rows.sort(key=lambda row: (-row.last_received_at.timestamp(), row.study_instance_uid))
+    return tuple(rows)
+
+
+def study_count(db: Database) -> int:
+    """How many studies there are."""
+    with db.read() as session:
+        return session.scalar(select(func.count()).select_from(Study)) or 0
+
+
+def _rows(session: Session, study_uids: Sequence[str]) -> Iterator[StudyRow]:
+    # In parts: a statement takes some ten thousand values at most.
+    for start in range(0, len(study_uids), _AT_ONCE):
+        yield from _some_rows(session, study_uids[start : start + _AT_ONCE])
+
+
+def _some_rows(session: Session, uids: Sequence[str]) -> Iterator[StudyRow]:
+    jobs = _jobs(session, uids)
+    counts = _instance_counts(session, uids)
+    replaced = _replaced_counts(session, uids)
+    rejected = rejected_counts(session, uids)
+    notes = note_rows(session, uids)
+    for study in session.scalars(select(Study).where(Study.study_instance_uid.in_(uids))):
+        yield replace(
+            _study_row(study, counts, replaced, jobs),
+            rejected_count=rejected.get(study.study_instance_uid, 0),
+            rejection_notes=notes.get(study.study_instance_uid, ()),
         )
 
 
@@ -137,7 +82,7 @@ def _study_row(
     )
 
 
-def _jobs(session: Session, study_uids: list[str]) -> dict[str, list[JobRow]]:
+def _jobs(session: Session, study_uids: Sequence[str]) -> dict[str, list[JobRow]]:
     statement = select(Job).where(Job.study_instance_uid.in_(study_uids)).order_by(Job.id)
     rows = session.scalars(statement).all()
     deliveries = _deliveries(session, [row.id for row in rows])
@@ -163,7 +108,7 @@ def _job_row(job: Job, deliveries: Iterable[DeliveryRow]) -> JobRow:
     )
 
 
-def _deliveries(session: Session, job_ids: list[int]) -> dict[int, list[DeliveryRow]]:
+def _deliveries(session: Session, job_ids: Sequence[int]) -> dict[int, list[DeliveryRow]]:
     statement = (
         select(Delivery, Confirmation, Study.listed_identity)
         .join(Job, Job.id == Delivery.job_id)
@@ -175,7 +120,7 @@ def _deliveries(session: Session, job_ids: list[int]) -> dict[int, list[Delivery
     rows: dict[int, list[DeliveryRow]] = defaultdict(list)
     for delivery, confirmation, listed in session.execute(statement):
         row = _delivery_row(delivery, confirmation)
-        rows[delivery.job_id].append(replace(row, outdated=_outdated(delivery, listed or {})))
+        rows[delivery.job_id].append(replace(row, outdated=outdated(delivery, listed or {})))
     return rows
 
 
@@ -197,13 +142,6 @@ def _delivery_row(delivery: Delivery, confirmation: Confirmation | None) -> Deli
     )
 
 
-def _outdated(delivery: Delivery, listed: Mapping[str, str]) -> tuple[str, ...]:
-    is_told = delivery.state in _TOLD and delivery.purpose is Purpose.TELL
-    if not is_told or delivery.kind is DestinationKind.DICOM:
-        return ()
-    return outdated_keywords(told_identity(delivery.receipt), listed)
-
-
 def _unconfirmed(delivery: Delivery, confirmation: Confirmation | None) -> str:
     if delivery.state is not DeliveryState.SENT:
         return ""
@@ -212,7 +150,7 @@ def _unconfirmed(delivery: Delivery, confirmation: Confirmation | None) -> str:
     return confirmation.reason_code or confirmation.state.value
 
 
-def _instance_counts(session: Session, study_uids: list[str]) -> dict[str, int]:
+def _instance_counts(session: Session, study_uids: Sequence[str]) -> dict[str, int]:
     statement = (
         select(Series.study_instance_uid, func.count())
         .join(Instance, Instance.series_instance_uid == Series.series_instance_uid)
@@ -222,7 +160,7 @@ def _instance_counts(session: Session, study_uids: list[str]) -> dict[str, int]:
     return dict(session.execute(statement).all())
 
 
-def _replaced_counts(session: Session, study_uids: list[str]) -> dict[str, int]:
+def _replaced_counts(session: Session, study_uids: Sequence[str]) -> dict[str, int]:
     statement = (
         select(ReplacedInstance.study_instance_uid, func.count())
         .where(ReplacedInstance.study_instance_uid.in_(study_uids))

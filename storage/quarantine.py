@@ -76,8 +76,8 @@ def quarantine(
     return Quarantined(_id_of(db, incoming) or 0, conflict)
 
 
-def list_quarantine(db: Database, limit: int) -> tuple[QuarantinedRecord, ...]:
-    """What is kept aside, newest first."""
+def list_quarantine(db: Database, limit: int | None = None) -> tuple[QuarantinedRecord, ...]:
+    """What is kept aside, newest first; all of it without `limit`."""
     newest = select(QuarantinedInstance).order_by(QuarantinedInstance.id.desc())
     with db.read() as session:
         return tuple(_record(row) for row in session.scalars(newest.limit(limit)))

@@ -88,8 +88,8 @@ def _surplus(session: Session, most_rows: int) -> list[Rejected]:
     return list(session.scalars(rarest.limit(rows - most_rows)))
 
 
-def list_rejections(db: Database, limit: int) -> tuple[RejectionCount, ...]:
-    """Return the counts, those that were seen last first."""
+def list_rejections(db: Database, limit: int | None = None) -> tuple[RejectionCount, ...]:
+    """Return the counts, those that were seen last first; all of them without `limit`."""
     statement = select(Rejected).order_by(
         Rejected.last_at.desc(), Rejected.reason, Rejected.calling_ae_title, Rejected.address
     )

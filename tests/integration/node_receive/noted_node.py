@@ -14,7 +14,8 @@ from node.routing import route_ready_studies
 from node.send import send_folder
 from storage.database import Database
 from storage.jobs import list_jobs
-from storage.overview import StudyRow, study_rows
+from storage.overview import study_rows
+from storage.overview_rows import StudyRow
 from storage.rejection_records import RejectionCode
 from storage.studies import get_study, mark_ready
 from tests.integration.node_receive.mr_study import STUDY, mr_instance, mr_series, write

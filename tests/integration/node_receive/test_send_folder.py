@@ -113,7 +113,8 @@ def test_the_status_of_each_file_is_told(running: Running, tmp_path: Path) -> No
     report = send_folder(tmp_path, "127.0.0.1", running.port, CALLED, CALLING)
 
     assert [file.status for file in report.files] == [0x0000, 0xB000]
-    assert report.stored == 2  # a warning: it is safe in quarantine
+    assert (report.stored, report.failed) == (1, ())
+    assert [file.status for file in report.warned] == [0xB000]  # it is safe in quarantine
 
 
 def test_a_folder_without_dicom_sends_nothing(tmp_path: Path) -> None:

@@ -18,7 +18,8 @@ from node.status_table import status_table
 from storage.database import Database
 from storage.instance_files import InstanceFiles
 from storage.jobs import finish_job
-from storage.overview import StudyRow, study_rows
+from storage.overview import study_rows
+from storage.overview_rows import StudyRow
 from storage.records import DestinationKind, NewDelivery
 from tests.integration.node_receive.test_identity_is_looked_up import (
     MERGED,

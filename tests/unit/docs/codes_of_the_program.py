@@ -10,6 +10,7 @@ from config.tls_failure import TlsFailure
 from fhir.errors import PatientProblem
 from node.receive.dimse_status import StoreFailure
 from pipelines.errors import RefusalCode
+from storage.errors import ConflictReason
 
 ROOT = Path(__file__).parents[3]
 _PACKAGES = ("config", "fhir", "node", "pipelines", "storage")
@@ -50,6 +51,11 @@ def refusal_codes() -> frozenset[str]:
 def store_codes() -> frozenset[str]:
     """Reasons of instances that were not taken."""
     return frozenset(failure.code for failure in StoreFailure)
+
+
+def quarantine_reasons() -> frozenset[str]:
+    """Reasons of instances that are kept aside."""
+    return frozenset(reason.value for reason in ConflictReason)
 
 
 def _is_error_log(name: str) -> bool:

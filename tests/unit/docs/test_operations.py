@@ -11,6 +11,7 @@ from tests.unit.docs.codes_of_the_program import (
     ROOT,
     delivery_codes,
     error_events,
+    quarantine_reasons,
     refusal_codes,
     store_codes,
     tls_codes,
@@ -19,6 +20,7 @@ from tests.unit.docs.codes_of_the_program import (
 PAGE = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
 SECTIONS = {
     "Instances that were not taken": store_codes,
+    "Instances in quarantine": quarantine_reasons,
     "Studies that were not processed": refusal_codes,
     "Deliveries that wait or are dead": delivery_codes,
     "TLS": tls_codes,

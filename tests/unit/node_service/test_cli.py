@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from node.send import FileReport, SendReport
 from tests.unit.node_service.cli_runs import Run, config, run, write_config
 
 __all__ = ["config", "run"]
@@ -78,6 +79,38 @@ def test_without_any_configuration_the_defaults_are_refused_because_nobody_may_s
     assert "receive.senders" in done.err
 
 
+@pytest.mark.parametrize("place", ["/proc/nope", "/proc/nope/deeper"])
+def test_a_data_directory_that_cannot_be_made_is_told_beside_every_other_fault(
+    run: Run, tmp_path: Path, place: str
+) -> None:
+    config = write_config(tmp_path, node={"data_dir": place}, pipelines={"enabled": ["nope"]})
+
+    done = run("check-config", "--config", str(config))
+
+    assert (done.code, done.out) == (2, "")
+    assert len(done.err.splitlines()) == 2
+    assert f"radnode: node.data_dir {place}: No such file or directory" in done.err.splitlines()
+
+
+def test_a_file_in_the_way_of_the_data_directory_is_told_once(run: Run, tmp_path: Path) -> None:
+    config = write_config(tmp_path, node={"data_dir": "node.yaml/data"})
+
+    done = run("check-config", "--config", str(config))
+
+    assert (done.code, len(done.err.splitlines())) == (2, 1)
+
+
+def test_checking_leaves_nothing_in_or_beside_the_data_directory(
+    run: Run, config: Path, tmp_path: Path
+) -> None:
+    run("check-config", "--config", str(config))
+    assert list(tmp_path.iterdir()) == [config]
+
+    (tmp_path / "data").mkdir()
+    assert run("check-config", "--config", str(config)).code == 0
+    assert list((tmp_path / "data").iterdir()) == []
+
+
 def test_a_pipeline_that_is_not_there_is_a_problem_of_the_configuration(
     run: Run, tmp_path: Path
 ) -> None:
@@ -119,7 +152,8 @@ def test_migrating_makes_the_database_and_tells_its_revision(run: Run, config: P
     assert told.pop("quarantine") == {"count": 0, "instances": []}
     assert told.pop("machine")["is_running"] is False
     assert not any(told.values())
-    assert set(told) == {"studies", "rejections", "certificate_warnings", "settings_problems"}
+    studies = {"studies", "studies_left_out"}
+    assert set(told) == {*studies, "rejections", "certificate_warnings", "settings_problems"}
 
 
 def test_sending_to_nobody_is_an_error_in_one_line(run: Run, tmp_path: Path) -> None:
@@ -159,6 +193,20 @@ def test_sending_an_empty_folder_is_a_failure(run: Run, tmp_path: Path) -> None:
     done = run("send", str(tmp_path / "empty"), *target)
 
     assert (done.code, done.out) == (1, "0 stored, 0 failed, 0 skipped (not DICOM)\n")
+
+
+def test_what_the_receiver_takes_with_a_warning_is_named_and_counted_apart(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = (FileReport(Path("a.dcm"), 0x0000), FileReport(Path("b.dcm"), 0xB000))
+    monkeypatch.setattr("node.send.send_folder", lambda *_: SendReport(files, ()))
+    target = ["--host", "127.0.0.1", "--port", "104", "--called", "A", "--calling", "B"]
+
+    done = run("send", str(tmp_path), *target)
+
+    told = "1 stored, 1 taken with a warning, 0 failed, 0 skipped (not DICOM)\n"
+    assert (done.code, done.out) == (0, told)
+    assert done.err == "radnode: warning: b.dcm: status 0xB000: taken, but its log says more\n"
 
 
 def test_an_unforeseen_error_leaves_class_and_place_but_not_its_text(

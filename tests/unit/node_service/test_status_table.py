@@ -10,7 +10,7 @@ from rich.console import Console
 from node.status_table import status_json, status_table
 from storage.dicom_records import StudyState
 from storage.instance_files import uid_tag
-from storage.overview import DeliveryRow, JobRow, StudyRow
+from storage.overview_rows import DeliveryRow, JobRow, StudyRow
 from storage.records import DeliveryState, DestinationKind, JobState, Outcome
 
 AT = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)

@@ -15,7 +15,8 @@ from storage.instance_recorder import InstanceRecorder
 from storage.instances import instances_of_series, record_instance
 from storage.job_inputs import InputInstance, JobInput
 from storage.jobs import get_job, job_events, list_jobs
-from storage.overview import StudyRow, study_rows
+from storage.overview import study_rows
+from storage.overview_rows import StudyRow
 from storage.records import JobState, NewJob, Purpose, Refusal
 from storage.rejection_notes import (
     IMAGES_EXPIRED,
