@@ -27,7 +27,7 @@ from fhir.report_context import (
     DEVICE_ROLE,
     IMAGING_STUDY_ROLE,
     ReportContext,
-    creates_imaging_study,
+    brings_imaging_study,
     report_context,
 )
 from fhir.resources.R4B.bundle import Bundle, BundleEntry, BundleEntryRequest
@@ -68,7 +68,7 @@ def build_bundle(
         context = report_context(
             finished, content, references, organization_name, timezone=timezone, issued=issued
         )
-        with_study = creates_imaging_study(content, references)
+        with_study = brings_imaging_study(content, references)
         sources = _source_entries(finished, content, context, with_study=with_study)
         told = _report_entries(finished, context, is_repeatable, is_update)
         entries = [*sources, *told]

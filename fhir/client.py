@@ -18,7 +18,7 @@ from fhir.diagnostic_report import REPORT_ROLE, report_identifier, report_status
 from fhir.document_reference import DOCUMENT_ROLE, build_document
 from fhir.errors import PermanentFhirError
 from fhir.identifiers import result_identity
-from fhir.json_reading import Json, objects, string
+from fhir.json_reading import Json, child, objects, string
 from fhir.narrative import conclusion, outcome_of
 from fhir.parts import parts_of, with_places
 from fhir.places import places_of_answer, receipt_of
@@ -27,6 +27,7 @@ from fhir.renewal import as_updates, is_outdated
 from fhir.resolution import resolve_references
 from fhir.search import search_by_identifier
 from fhir.sequence import create_one_by_one, write_one_by_one
+from fhir.study_renewal import with_renewed_study, without_withdrawn_objects
 from fhir.transport import FhirTransport
 from fhir.withdrawal import place_of, provenance_entry, update_entry, withdrawals
 from storage.records import FinishedJob
@@ -114,42 +115,54 @@ class FhirClient:
 
         A step is seen in what the server has, so that no progress is kept.
         """
-        mode = self._destination.mode
-        is_document = mode == "documentreference"
+        is_document = self._destination.mode == "documentreference"
         report = ("DocumentReference", DOCUMENT_ROLE) if is_document else _REPORT
         identity = result_identity(finished, self._destination.identifier_system)
         changed = withdrawals(self._transport, finished, identity, report)
-        if not changed:
-            return {"withdrawn": ""}
         entries = [update_entry(each) for each in changed]
-        if not is_document:
+        if changed and not is_document:
             name = self._organization_name
             entries.insert(len(entries) - 1, provenance_entry(changed, finished, name))
-        if mode == "transaction":
+        self._rewrite([*self._study_without_withdrawn(finished), *entries])
+        return {"withdrawn": " ".join(place_of(each) for each in changed)}
+
+    def _study_without_withdrawn(self, finished: FinishedJob) -> list[Json]:
+        """Our ImagingStudy, where it lists what is withdrawn; a document has none."""
+        if self._destination.mode == "documentreference":
+            return []
+        entry = without_withdrawn_objects(self._transport, finished, self._destination)
+        return [entry] if entry else []
+
+    def _rewrite(self, entries: list[Json]) -> None:
+        """Write what replaces, or follows, what the server has."""
+        if self._destination.mode != "transaction":
+            write_one_by_one(self._transport, entries)
+        elif entries:
             for part in parts_of(entries, self._destination.most_entries):
                 self._transact(part, {})
-        else:
-            write_one_by_one(self._transport, entries)
-        return {"withdrawn": " ".join(place_of(each) for each in changed)}
 
     def _transact(self, part: list[Json], places: Mapping[str, str]) -> dict[str, str]:
         entry = with_places(part, places)
         bundle = {"resourceType": "Bundle", "type": "transaction", "entry": entry}
-        answer = self._transport.transaction(json.dumps(bundle, ensure_ascii=False))
+        is_guarded = any("ifMatch" in child(each, "request") for each in part)
+        text = json.dumps(bundle, ensure_ascii=False)
+        answer = self._transport.transaction(text, is_guarded=is_guarded)
         return places_of_answer(part, answer)
 
     def _entries(self, finished: FinishedJob) -> list[Json]:
         """What is told, as the entries of a Bundle."""
         build = build_bundle if self._destination.mode != "documentreference" else build_document
+        references = resolve_references(self._transport, finished, self._destination)
         bundle = build(
             finished,
             content=self._destination,
             organization_name=self._organization_name,
             timezone=self._timezone,
-            references=resolve_references(self._transport, finished, self._destination),
+            references=references,
             issued=finished_at(finished),
         )
-        return objects(json.loads(bundle_json(bundle))["entry"])
+        entries = objects(json.loads(bundle_json(bundle))["entry"])
+        return with_renewed_study(entries, references.own_study)
 
     def _delivered_report(self, finished: FinishedJob) -> Json | None:
         identity = result_identity(finished, self._destination.identifier_system)

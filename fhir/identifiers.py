@@ -65,6 +65,12 @@ def dicom_uid(uid: str) -> Identifier:
     return Identifier(system=System.DICOM_UID, value=f"urn:oid:{uid}")
 
 
+def study_identifier(study_instance_uid: str, system: str) -> Identifier:
+    """What marks the ImagingStudy of a study as created by us; the same for every job."""
+    own = uuid5(NAMESPACE, f"{study_instance_uid}\x1fimaging study")
+    return Identifier(system=system, value=str(own))
+
+
 def accession(number: str, system: str | None) -> Identifier | None:
     """An accession number as Identifier of type ACSN; None when the study has none."""
     value = clean(number)

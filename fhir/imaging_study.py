@@ -8,7 +8,7 @@ from typing import Final
 
 from fhir.clean_text import clean
 from fhir.codes import ImagingStudyStatus, System, coding, from_dicom
-from fhir.identifiers import accession, dicom_uid
+from fhir.identifiers import accession, dicom_uid, study_identifier
 from fhir.report_context import ReportContext
 from fhir.resources.R4B.coding import Coding
 from fhir.resources.R4B.identifier import Identifier
@@ -31,7 +31,7 @@ def build_imaging_study(
     series = [*map(_source_series, finished.series), *_result_series(objects_at_pacs(finished))]
     procedure = finished.study.header.procedure_code
     return ImagingStudy(
-        identifier=_identifiers(finished.study.header, accession_system),
+        identifier=_identifiers(finished.study.header, accession_system, context.identity.system),
         status=ImagingStudyStatus.AVAILABLE,
         modality=_modalities(series),
         subject=context.subject,
@@ -45,10 +45,14 @@ def build_imaging_study(
     )
 
 
-def _identifiers(header: StudyHeader, accession_system: str | None) -> list[Identifier]:
+def _identifiers(
+    header: StudyHeader, accession_system: str | None, own_system: str
+) -> list[Identifier]:
+    """The study's UID first, by which it is created once; last what marks it as ours."""
     study = dicom_uid(header.study_instance_uid)
     order = accession(header.accession_number, accession_system)
-    return [study, order] if order else [study]
+    own = study_identifier(header.study_instance_uid, own_system)
+    return [study, order, own] if order else [study, own]
 
 
 def _source_series(series: SeriesRecord) -> ImagingStudySeries:

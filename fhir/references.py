@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from config.settings import FhirContent
 from fhir.clean_text import clean
 from fhir.identifiers import accession, dicom_uid
+from fhir.json_reading import Json
 from fhir.resources.R4B.identifier import Identifier
 from fhir.resources.R4B.reference import Reference
 from storage.dicom_records import PatientIdentity
@@ -22,11 +23,13 @@ class References:
     """What a report points at; None leaves the reference out.
 
     `imaging_study` None with `FhirContent.imaging_study == "create"` means: put one in the Bundle.
+    `own_study` is the server's, where it is one that we created and keep true.
     """
 
     patient: Reference
     based_on: Reference | None
     imaging_study: Reference | None
+    own_study: Json | None = None
 
 
 def logical_references(finished: FinishedJob, content: FhirContent) -> References:

@@ -23,8 +23,8 @@ _TELLING: Final = ("status", "docStatus", "conclusion")
 class Updating(Searchable, Protocol):
     """Whatever can search and update; a `fhir.transport.FhirTransport`."""
 
-    def update(self, resource_type: str, resource: Json) -> str:
-        """PUT [base]/[type]/[id]: `Type/id`."""
+    def update(self, resource_type: str, resource: Json, if_match: str = "") -> str:
+        """PUT [base]/[type]/[id]: `Type/id`; `if_match` is the version that it shall replace."""
         ...
 
 

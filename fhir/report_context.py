@@ -60,8 +60,13 @@ def report_context(
 
 
 def creates_imaging_study(content: FhirContent, references: References) -> bool:
-    """Whether the report brings an ImagingStudy of its own: the site says so, and none is there."""
+    """Whether the report makes an ImagingStudy of its own: the site says so, and none is there."""
     return content.imaging_study == "create" and references.imaging_study is None
+
+
+def brings_imaging_study(content: FhirContent, references: References) -> bool:
+    """Whether an ImagingStudy goes with the report: a new one, or the news of ours."""
+    return creates_imaging_study(content, references) or references.own_study is not None
 
 
 def _imaging_study(

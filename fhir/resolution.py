@@ -5,12 +5,12 @@ from __future__ import annotations
 from config.settings import FhirContent
 from fhir.clean_text import clean
 from fhir.errors import PatientNotResolved, PatientProblem
-from fhir.identifiers import dicom_uid
 from fhir.json_reading import Json
 from fhir.patient import ResolvedPatient, resolve_patient
 from fhir.references import References, literal, logical_imaging_study, logical_order
 from fhir.resources.R4B.reference import Reference
-from fhir.search import Searchable, search_by_identifier
+from fhir.search import Hits, Searchable, search_by_identifier
+from fhir.study_renewal import imaging_studies, is_own_study
 from storage.records import FinishedJob
 
 
@@ -24,10 +24,13 @@ def resolve_references(
             number or Study Instance UID to somebody else.
     """
     patient = resolve_patient(server, finished.study.header.patient, content)
+    based_on = _order(server, finished, content, patient)
+    found = _studies(server, finished, content)
     return References(
         patient=literal("Patient", patient.patient_id),
-        based_on=_order(server, finished, content, patient),
-        imaging_study=_imaging_study(server, finished, content, patient),
+        based_on=based_on,
+        imaging_study=_imaging_study(found, finished, content, patient),
+        own_study=_own_study(found, finished, content),
     )
 
 
@@ -46,21 +49,29 @@ def _order(
     return _of_patient(hits.only, patient)
 
 
+def _studies(server: Searchable, finished: FinishedJob, content: FhirContent) -> Hits | None:
+    """What the server has of the study; None where nobody wants to know."""
+    return None if content.imaging_study == "omit" else imaging_studies(server, finished)
+
+
 def _imaging_study(
-    server: Searchable, finished: FinishedJob, content: FhirContent, patient: ResolvedPatient
+    hits: Hits | None, finished: FinishedJob, content: FhirContent, patient: ResolvedPatient
 ) -> Reference | None:
     """The study: literal when found; else by UID, or None where it shall be created or omitted."""
-    if content.imaging_study == "omit":
+    if hits is None:
         return None
-    identifier = dicom_uid(finished.study.header.study_instance_uid)
-    system, value = str(identifier.system), str(identifier.value)
-    hits = search_by_identifier(server, "ImagingStudy", system, value)
     if hits.only is not None:
         return _of_patient(hits.only, patient)
     # Several: creating another, or choosing one, would be a guess.
     if content.imaging_study == "create" and not hits.are_many:
         return None
     return logical_imaging_study(finished)
+
+
+def _own_study(hits: Hits | None, finished: FinishedJob, content: FhirContent) -> Json | None:
+    """The one ImagingStudy that the server has, where it is ours."""
+    found = hits.only if hits is not None else None
+    return found if found is not None and is_own_study(found, finished, content) else None
 
 
 def _of_patient(resource: Json, patient: ResolvedPatient) -> Reference:

@@ -47,7 +47,7 @@ class Hits:
 def search_by_identifier(server: Searchable, resource_type: str, system: str, value: str) -> Hits:
     """Resources that carry this very identifier."""
     found = search(server, resource_type, {"identifier": token(system, value)})
-    matching = (each for each in found.resources if _carries(each, system, value))
+    matching = (each for each in found.resources if carries(each, system, value))
     return Hits(tuple(matching), found.has_more)
 
 
@@ -80,6 +80,7 @@ def _is_usable(resource: Json, resource_type: str) -> bool:
     return has_type and _ID.fullmatch(string(resource, "id")) is not None
 
 
-def _carries(resource: Json, system: str, value: str) -> bool:
+def carries(resource: Json, system: str, value: str) -> bool:
+    """Whether a resource carries this very identifier."""
     carried = objects(resource.get("identifier"))
     return any(each.get("system") == system and each.get("value") == value for each in carried)

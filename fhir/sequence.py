@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from fhir.json_reading import Json, objects, string
+from fhir.json_reading import Json, child, objects, string
 from fhir.parts import with_places
 from fhir.progress import Progress
 from fhir.renewal import RENEWED, Updating, found_before, is_outdated
@@ -37,7 +37,7 @@ def create_one_by_one(server: Creating, entries: list[Json], progress: Progress)
         full_url = string(entry, "fullUrl")
         if full_url not in progress.places:
             resource = with_places(entry["resource"], progress.places)
-            progress.add({full_url: _kept(server, resource) or _create(server, resource)})
+            progress.add({full_url: _written(server, entry, resource)})
 
 
 def write_one_by_one(server: Creating, entries: list[Json]) -> None:
@@ -49,9 +49,20 @@ def write_one_by_one(server: Creating, entries: list[Json]) -> None:
     for entry in entries:
         resource = entry["resource"]
         if "id" in resource:
-            server.update(string(resource, "resourceType"), resource)
+            _update(server, entry, resource)
         elif _kept(server, resource) is None:
             _create(server, resource)
+
+
+def _written(server: Creating, entry: Json, resource: Json) -> str:
+    if "id" in resource:
+        return _update(server, entry, resource)
+    return _kept(server, resource) or _create(server, resource)
+
+
+def _update(server: Creating, entry: Json, resource: Json) -> str:
+    if_match = string(child(entry, "request"), "ifMatch")
+    return server.update(string(resource, "resourceType"), resource, if_match)
 
 
 def _create(server: Creating, resource: Json) -> str:

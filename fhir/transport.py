@@ -15,7 +15,7 @@ import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Final, Self
 
 import httpx
@@ -38,6 +38,10 @@ _UPDATE: Final = "update of"
 _CLIENT_ERRORS: Final = range(400, 500)
 _ON_THE_WAY: Final = frozenset((401, 403, 404, 405, 407, 408, 421, 425, 429))
 """4xx that tell of access, address or haste, and never of what was sent."""
+
+
+_CHANGED_MEANWHILE: Final = (409, 412)
+"""How servers refuse an update of a version that is not the newest (R4 http.html#concurrency)."""
 
 
 class FhirTransport:
@@ -74,9 +78,12 @@ class FhirTransport:
         content = str(form).encode("ascii")
         return self._accepted(f"search for {resource_type}", "POST", path, content, FORM)
 
-    def transaction(self, bundle: str) -> Json:
-        """POST [base]: the transaction-response Bundle."""
-        return self._accepted(_TRANSACTION, "POST", "", bundle.encode(), FHIR_JSON)
+    def transaction(self, bundle: str, *, is_guarded: bool = False) -> Json:
+        """POST [base]: the transaction-response Bundle; `is_guarded`: an entry has `ifMatch`."""
+        response, body = self._send(_TRANSACTION, "POST", "", bundle.encode(), FHIR_JSON)
+        if is_guarded:
+            _check_version(_TRANSACTION, response, body)
+        return _accepted(_TRANSACTION, response, body)
 
     def create(self, resource_type: str, resource: Json) -> str:
         """POST [base]/[type]: `Type/id` of what was made; the answer may have no body."""
@@ -87,11 +94,17 @@ class FhirTransport:
             raise _refusal(interaction, response, body)
         return made_place(resource_type, response.headers.get("Location", ""), body or {})
 
-    def update(self, resource_type: str, resource: Json) -> str:
-        """PUT [base]/[type]/[id] of a resource of ours: its `Type/id`."""
+    def update(self, resource_type: str, resource: Json, if_match: str = "") -> str:
+        """PUT [base]/[type]/[id] of a resource of ours: its `Type/id`.
+
+        `if_match` is the entity tag of the version that it shall replace; "" for any.
+        """
         interaction, place = f"{_UPDATE} {resource_type}", f"{resource_type}/{resource['id']}"
         content = json.dumps(resource, ensure_ascii=False).encode()
-        response, body = self._send(interaction, "PUT", f"/{place}", content, FHIR_JSON)
+        guard = {"If-Match": if_match} if if_match else {}
+        response, body = self._send(interaction, "PUT", f"/{place}", content, FHIR_JSON, guard)
+        if if_match:
+            _check_version(interaction, response, body)
         if not response.is_success:
             raise _refusal(interaction, response, body)
         return place
@@ -114,10 +127,11 @@ class FhirTransport:
         path: str,
         content: bytes | None,
         content_type: str | None,
+        more_headers: Mapping[str, str] = MappingProxyType({}),
     ) -> tuple[httpx.Response, Json | None]:
         """One exchange; a token that is not taken any more is renewed once."""
         for is_last in (False, True):
-            headers = {"Accept": FHIR_JSON, **self._authorization.headers()}
+            headers = {"Accept": FHIR_JSON, **more_headers, **self._authorization.headers()}
             if content_type:
                 headers["Content-Type"] = content_type
             url = self._base_url + path
@@ -126,6 +140,15 @@ class FhirTransport:
             if is_last or not is_refused or not self._authorization.renew():
                 break
         return response, body
+
+
+def _check_version(interaction: str, response: httpx.Response, body: Json | None) -> None:
+    """Somebody else was faster: no verdict on this report, the next try starts from theirs."""
+    status, told = response.status_code, summary(body)
+    # A condition that fits several resources is 412, too, and does not pass.
+    if status in _CHANGED_MEANWHILE and "multiple-matches" not in told:
+        text = f"{interaction}: status {status}: {told}: the ImagingStudy was changed meanwhile"
+        raise TransientFhirError("changed_meanwhile", text)
 
 
 def _accepted(interaction: str, response: httpx.Response, body: Json | None) -> Json:

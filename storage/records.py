@@ -265,7 +265,8 @@ class FinishedJob:
     whoever sends the report has read it from its file. `withdrawn_at` is when newer work replaced
     it, in what withdraws the report. `missing_at_pacs` are the kinds of objects that no PACS got.
     `attributes` (keyword, value) are those of patient and study that were changed since the objects
-    were made.
+    were made. `known_uids` are the SOP Instance UIDs under which this node or any PACS has, or had,
+    the objects; other ones than in `objects` may have been told before.
     """
 
     job: JobRecord
@@ -278,6 +279,7 @@ class FinishedJob:
     withdrawn_at: datetime | None = None
     attributes: tuple[tuple[str, str], ...] = ()
     missing_at_pacs: frozenset[ObjectKind] = frozenset()
+    known_uids: frozenset[str] = frozenset()
 
     @property
     def review(self) -> str:

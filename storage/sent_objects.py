@@ -139,7 +139,14 @@ def as_the_pacs_has_it(db: Database, finished: FinishedJob) -> FinishedJob:
     missing = {kind for kind in kinds if not there[kind]} if arrived else kinds & _PAGES
     sent = [item for items in there.values() for item in items]
     objects = tuple(_renamed(finished.objects, sent))
-    return replace(finished, objects=objects, missing_at_pacs=frozenset(missing))
+    known = {each.sop_instance_uid for each in finished.objects}
+    known |= {item.sop_instance_uid for receipt in receipts for item in all_rejected(receipt)}
+    return replace(
+        finished,
+        objects=objects,
+        missing_at_pacs=frozenset(missing),
+        known_uids=frozenset(known),
+    )
 
 
 def objects_at_pacs(finished: FinishedJob) -> tuple[ResultObject, ...]:

@@ -78,6 +78,9 @@ class ScriptedHttpServer:
             def do_POST(self) -> None:
                 self._reply()
 
+            def do_PUT(self) -> None:
+                self._reply()
+
             def _reply(self) -> None:
                 length = int(self.headers.get("Content-Length") or 0)
                 request = Request(

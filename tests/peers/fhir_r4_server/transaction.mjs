@@ -1,7 +1,13 @@
 // A transaction of (conditional) creates and updates, as R4 http.html#transaction describes it: identities first, then references
 // rewritten (conditional ones to what matches), then everything or nothing.
 import { isDeepStrictEqual } from "node:util";
-import { OperationOutcomeError, badRequest, multipleMatches, parseSearchRequest } from "@medplum/core";
+import {
+  OperationOutcomeError,
+  badRequest,
+  multipleMatches,
+  parseSearchRequest,
+  preconditionFailed,
+} from "@medplum/core";
 import { issue, errorsOf } from "./validation.mjs";
 import { refuse } from "./repository.mjs";
 
@@ -58,11 +64,18 @@ async function planned({ fullUrl, resource, request }, repository) {
   }
   if (request.method === "PUT") {
     const held = repository.resources.get(resource.resourceType)?.get(resource.id);
+    checkVersion(request.ifMatch, held);
     return { fullUrl, resource, held, id: resource.id, target: request.url };
   }
   const existing = request.ifNoneExist && (await matching(conditionOf(request), repository));
   const id = existing?.id ?? repository.generateId();
   return { fullUrl, resource, existing, id, target: `${request.url}/${id}` };
+}
+
+function checkVersion(ifMatch, held) {
+  if (ifMatch && ifMatch !== `W/"${held?.meta.versionId}"`) {
+    throw new OperationOutcomeError(preconditionFailed);
+  }
 }
 
 function isConditionalUpdate(request) {

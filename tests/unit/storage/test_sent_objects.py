@@ -1,16 +1,19 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from storage.database import Database
 from storage.deliveries import get_delivery, settle_sent
 from storage.jobs import finished_job
 from storage.overview import study_rows
-from storage.records import ObjectKind
+from storage.records import FinishedJob, ObjectKind
 from storage.sent_objects import (
     FALLBACK_KEY,
     LEFT_OUT_KEY,
     RECEIPT_KEY,
+    REJECTED_KEY,
     UNCONFIRMED_KEY,
     SentObject,
     as_the_pacs_has_it,
@@ -66,6 +69,21 @@ def test_the_status_tells_what_was_really_sent(db: Database) -> None:
     assert study.jobs[0].deliveries[0].sent == (LABEL_MAP,)
 
 
+def uids_of(finished: FinishedJob) -> set[str]:
+    return {made.sop_instance_uid for made in finished.objects}
+
+
+def test_every_uid_is_known_under_which_an_object_was_kept_or_sent(db: Database) -> None:
+    """Taken-back ones as well: a study in an EHR may still list them."""
+    make_deliveries(db, "pacs")
+    delivery_id = claim_delivery(db, now=NOW).delivery_id
+    receipt = {RECEIPT_KEY: told((LABEL_MAP,)), REJECTED_KEY: told((PART,))}
+    settle_sent(db, delivery_id, worker_id=WORKER, confirmed=True, receipt=receipt, now=NOW)
+    kept = finished_job(db, get_delivery(db, delivery_id).job_id)
+    named = as_the_pacs_has_it(db, kept)
+    assert named.known_uids == uids_of(kept) | {"2.25.71", "2.25.73"}
+
+
 def test_a_report_names_the_objects_that_the_pacs_has(db: Database) -> None:
     job_id = get_delivery(db, _delivered(db, LABEL_MAP, PART)).job_id
     kept = finished_job(db, job_id)
@@ -85,7 +103,7 @@ def test_a_report_names_the_kept_objects_where_no_pacs_has_any(
     else:
         job_id = get_delivery(db, _delivered(db)).job_id
     kept = finished_job(db, job_id)
-    assert as_the_pacs_has_it(db, kept) == kept
+    assert as_the_pacs_has_it(db, kept) == replace(kept, known_uids=frozenset(uids_of(kept)))
 
 
 PICTURE = SentObject(
