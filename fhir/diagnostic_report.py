@@ -26,6 +26,7 @@ from fhir.resources.R4B.identifier import Identifier
 from fhir.resources.R4B.meta import Meta
 from fhir.resources.R4B.reference import Reference
 from storage.dicom_records import CodedConcept
+from storage.reason_words import reason_in_words
 from storage.records import FinishedJob, ObjectKind
 from storage.sent_objects import objects_at_pacs
 from storage.telling import WITH_RESULT, Telling
@@ -112,7 +113,7 @@ def _conclusion_codes(finished: FinishedJob, outcome: Telling) -> list[CodeableC
     reason = clean(finished.job.reason_code)
     if outcome in WITH_RESULT or reason is None:
         return [coded]
-    text = clean(finished.job.reason_text)
+    text = clean(reason_in_words(finished.job))
     return [coded, CodeableConcept(coding=[coding(System.REASON, reason)], text=text or reason)]
 
 
