@@ -12,6 +12,11 @@ from fhir.resources.R4B.attachment import Attachment
 PDF: Final = "application/pdf"
 
 
+def data_length(content: bytes) -> int:
+    """How many characters of base64 the bytes are as `data`."""
+    return (len(content) + 2) // 3 * 4
+
+
 def attachment(content: bytes, content_type: str, *, title: str, creation: datetime) -> Attachment:
     """The bytes as an Attachment in English."""
     return Attachment(

@@ -24,6 +24,7 @@ from fhir.parts import parts_of, with_places
 from fhir.places import places_of_answer, receipt_of
 from fhir.progress import Progress
 from fhir.renewal import as_updates, is_outdated
+from fhir.report_pdf import told_left_out
 from fhir.resolution import resolve_references
 from fhir.search import search_by_identifier
 from fhir.sequence import create_one_by_one, write_one_by_one
@@ -78,7 +79,8 @@ class FhirClient:
 
         A report that the server already has is not sent again: the same ids come back. One that
         tells an earlier end of the same job is updated, unless a person has signed it.
-        `progress` is what an earlier try has made, and where to keep what this one makes.
+        `progress` is what an earlier try has made, and where to keep what this one makes. A PDF
+        that is too large for an EHR stays away, and the receipt says so (`left_out`).
 
         What newer work has replaced (`withdrawn_at`) is withdrawn instead (`withdrawn`: which
         resources were changed).
@@ -93,10 +95,10 @@ class FhirClient:
             return self._withdraw(finished)
         made = progress or Progress()
         if self._destination.mode == "transaction":
-            return self._by_transaction(finished, made)
+            return {**self._by_transaction(finished, made), **told_left_out(finished)}
         entries = self._entries(finished)
         create_one_by_one(self._transport, entries, made)
-        return receipt_of(_places(entries, made))
+        return {**receipt_of(_places(entries, made)), **told_left_out(finished)}
 
     def _by_transaction(self, finished: FinishedJob, progress: Progress) -> Mapping[str, str]:
         delivered = self._delivered_report(finished)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from fhir.attachment import PDF, attachment
 from fhir.clean_text import clean
 from fhir.codes import (
     DiagnosticReportStatus,
@@ -19,6 +18,7 @@ from fhir.codes import (
 from fhir.identifiers import ResultIdentity, dicom_uid
 from fhir.narrative import build_narrative, conclusion, outcome_of, title
 from fhir.report_context import ReportContext
+from fhir.report_pdf import presented_pdf
 from fhir.resources.R4B.attachment import Attachment
 from fhir.resources.R4B.codeableconcept import CodeableConcept
 from fhir.resources.R4B.diagnosticreport import DiagnosticReport
@@ -26,6 +26,7 @@ from fhir.resources.R4B.identifier import Identifier
 from fhir.resources.R4B.meta import Meta
 from fhir.resources.R4B.reference import Reference
 from storage.dicom_records import CodedConcept
+from storage.reason_words import reason_in_words
 from storage.records import FinishedJob, ObjectKind
 from storage.sent_objects import objects_at_pacs
 from storage.telling import WITH_RESULT, Telling
@@ -89,10 +90,9 @@ def _code(finished: FinishedJob) -> CodeableConcept:
 
 
 def _presented_form(finished: FinishedJob, context: ReportContext) -> list[Attachment] | None:
-    """The PDF, where the job made one."""
-    if finished.report_pdf is None:
-        return None
-    return [attachment(finished.report_pdf, PDF, title=title(finished), creation=context.issued)]
+    """The PDF, where the job made one that an EHR takes."""
+    pdf = presented_pdf(finished, context.issued)
+    return [pdf] if pdf else None
 
 
 def report_status(outcome: Telling) -> DiagnosticReportStatus:
@@ -113,7 +113,7 @@ def _conclusion_codes(finished: FinishedJob, outcome: Telling) -> list[CodeableC
     reason = clean(finished.job.reason_code)
     if outcome in WITH_RESULT or reason is None:
         return [coded]
-    text = clean(finished.job.reason_text)
+    text = clean(reason_in_words(finished.job))
     return [coded, CodeableConcept(coding=[coding(System.REASON, reason)], text=text or reason)]
 
 

@@ -9,7 +9,7 @@ from typing import Final
 from pydantic import ValidationError
 
 from config.settings import FhirContent
-from fhir.attachment import PDF, attachment
+from fhir.attachment import attachment
 from fhir.bundle import not_representable
 from fhir.codes import (
     BundleType,
@@ -24,6 +24,7 @@ from fhir.device import device_identifier
 from fhir.narrative import build_narrative, outcome_of, title
 from fhir.references import References, logical_imaging_study
 from fhir.report_context import ReportContext, report_context
+from fhir.report_pdf import presented_pdf
 from fhir.resources.R4B.attachment import Attachment
 from fhir.resources.R4B.bundle import Bundle, BundleEntry, BundleEntryRequest
 from fhir.resources.R4B.documentreference import (
@@ -84,7 +85,7 @@ def _known_elsewhere(finished: FinishedJob, content: FhirContent) -> Reference |
 
 
 def build_document_reference(finished: FinishedJob, context: ReportContext) -> DocumentReference:
-    """The DocumentReference with the PDF that the job made, else an XHTML page; preliminary."""
+    """The DocumentReference with the PDF that an EHR takes, else an XHTML page; preliminary."""
     has_result = outcome_of(finished) in WITH_RESULT
     kind = diagnostic_imaging_study()
     kind.text = title(finished)
@@ -112,9 +113,9 @@ def _author(finished: FinishedJob, context: ReportContext) -> Reference:
 
 
 def _page(finished: FinishedJob, context: ReportContext) -> Attachment:
-    pdf = finished.report_pdf
+    pdf = presented_pdf(finished, context.issued)
     if pdf is not None:
-        return attachment(pdf, PDF, title=title(finished), creation=context.issued)
+        return pdf
     narrative = build_narrative(finished, outcome_of(finished))
     page = _PAGE.format(title="AI analysis", body=narrative.div).encode()
     return attachment(page, _XHTML, title=title(finished), creation=context.issued)

@@ -20,6 +20,7 @@ from fhir.identifiers import result_identity
 from fhir.json_reading import objects
 from fhir.parts import self_contained_parts
 from fhir.references import logical_references
+from fhir.report_pdf import told_left_out
 from storage.durable import durable_write
 from storage.errors import StorageError
 from storage.records import FinishedJob
@@ -37,7 +38,7 @@ def deliver_to_folder(
     """Write the report durably and return its file names (`file`, one or more with spaces between).
 
     The names come from the result's identifier alone, so a repeat writes the same files again, and
-    a withdrawal their successors.
+    a withdrawal their successors. A PDF that is too large for an EHR stays away (`left_out`).
 
     Raises:
         TransientFhirError: the folder cannot be written to now.
@@ -65,7 +66,7 @@ def deliver_to_folder(
     except (StorageError, OSError) as error:
         text = f"the folder cannot be written to: {_kind(error)}"
         raise TransientFhirError("folder", text) from None
-    return {"file": " ".join(files)}
+    return {"file": " ".join(files), **told_left_out(finished)}
 
 
 def _files(stem: str, bundle: str, most_entries: int | None) -> Files:

@@ -13,6 +13,7 @@ from fhir.observation import label, rounded
 from fhir.resources.R4B.narrative import Narrative
 from storage.prior_records import PriorResult
 from storage.quantities import with_unit
+from storage.reason_words import reason_in_words
 from storage.records import FinishedJob, MeasurementRecord
 from storage.telling import WITH_RESULT, Telling, telling
 from storage.trend import TrendPoint, change_text, iso_date, trend
@@ -57,11 +58,11 @@ def notice(finished: FinishedJob, outcome: Telling) -> str:
 
 
 def summary(finished: FinishedJob, outcome: Telling) -> str:
-    """The outcome in words; without a result, with its reason."""
+    """The outcome in words; without a result, with its coded reason in words."""
     if outcome in WITH_RESULT:
         return _SUMMARY[outcome]
     job = finished.job
-    reason = ": ".join(part for part in map(clean, (job.reason_code, job.reason_text)) if part)
+    reason = ": ".join(part for part in map(clean, (job.reason_code, reason_in_words(job))) if part)
     return f"{_SUMMARY[outcome]} ({reason})" if reason else _SUMMARY[outcome]
 
 

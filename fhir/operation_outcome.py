@@ -13,11 +13,17 @@ from typing import Any, Final
 
 from fhir.json_reading import objects, strings
 from fhir.resources.R4B.annotation import Annotation
+from fhir.resources.R4B.attachment import Attachment
 from fhir.resources.R4B.bundle import Bundle, BundleEntry, BundleEntryRequest
 from fhir.resources.R4B.codeableconcept import CodeableConcept
 from fhir.resources.R4B.coding import Coding
 from fhir.resources.R4B.device import Device, DeviceDeviceName, DeviceVersion
 from fhir.resources.R4B.diagnosticreport import DiagnosticReport
+from fhir.resources.R4B.documentreference import (
+    DocumentReference,
+    DocumentReferenceContent,
+    DocumentReferenceContext,
+)
 from fhir.resources.R4B.identifier import Identifier
 from fhir.resources.R4B.imagingstudy import (
     ImagingStudy,
@@ -48,7 +54,9 @@ _MODELS: Final = (
     *(Bundle, BundleEntry, BundleEntryRequest, Device, DeviceDeviceName, DeviceVersion),
     *(DiagnosticReport, ImagingStudy, ImagingStudySeries, ImagingStudySeriesInstance),
     *(Observation, ObservationComponent, Provenance, ProvenanceAgent, ProvenanceEntity),
-    *(Annotation, CodeableConcept, Coding, Identifier, Meta, Narrative, Quantity, Reference),
+    *(DocumentReference, DocumentReferenceContent, DocumentReferenceContext),
+    *(Annotation, Attachment, CodeableConcept, Coding, Identifier, Meta, Narrative),
+    *(Quantity, Reference),
 )
 _WORDS: Final = frozenset(
     {name for model in _MODELS for name in model.model_fields}

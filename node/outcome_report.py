@@ -16,6 +16,7 @@ from node.made_objects import PreparedObject
 from node.superseding import revised_objects
 from pipelines.objects.composing import OutcomeRequest
 from storage.instance_files import InstanceFiles, validated_uid
+from storage.reason_words import reason_in_words
 from storage.records import FinishedJob, JobState
 
 _MOST_IMAGES = 200
@@ -92,7 +93,7 @@ def header_source(node: NodeSettings, files: InstanceFiles, finished: FinishedJo
 def _text(finished: FinishedJob) -> str:
     job = finished.job
     outcome = "failed" if job.state is JobState.FAILED else "not processed"
-    reason = ": ".join(part for part in (job.reason_code, job.reason_text) if part)
+    reason = ": ".join(part for part in (job.reason_code, reason_in_words(job)) if part)
     analysis = f"{job.algorithm.name} {job.algorithm.version}: " if job.algorithm else ""
     return f"{_WORTH} {analysis}{outcome} ({reason})."
 

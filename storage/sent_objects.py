@@ -31,7 +31,7 @@ FALLBACK_KEY = "fallback"
 """In the receipt of a PACS that took no segmentation, and got pictures and pages: why."""
 
 LEFT_OUT_KEY = "left_out"
-"""In the receipt of a PACS that took the result without some of what goes beside it: why."""
+"""In the receipt of a receiver that got the result without some of what goes beside it: why."""
 
 TRIED_KEY = "tried"
 """What may have arrived of a sending that broke."""

@@ -54,6 +54,9 @@ _MARGIN = 42.0
 _FOOT = 46.0
 _IMAGE_COLUMNS = 4
 _TALLEST = 130.0
+_JPEG_QUALITY = 90
+"""Of the pictures: EHRs take no large PDF, and who wants them without loss has the SC."""
+
 _FRAME_PADDING = 6.0
 _LEFT = _MARGIN + _FRAME_PADDING
 _NAMED = 8
@@ -202,10 +205,11 @@ def _image_table(images: KeyImages, width: float) -> Table:
 
 
 def _picture(picture: Any, width: float) -> Image:
-    png = BytesIO()
-    picture.save(png, format="PNG")
+    jpeg = BytesIO()
+    # Colours at full resolution: the lines of the structures are two pixels wide.
+    picture.save(jpeg, format="JPEG", quality=_JPEG_QUALITY, subsampling=0, optimize=True)
     scale = min(width / picture.width, _TALLEST / picture.height)
-    return Image(png, picture.width * scale, picture.height * scale)
+    return Image(jpeg, picture.width * scale, picture.height * scale)
 
 
 def _foot(request: PageRequest) -> str:

@@ -12,6 +12,7 @@ from config.settings import FolderDestination
 from fhir.client import FhirClient
 from fhir.errors import PermanentFhirError, TransientFhirError
 from fhir.folder import deliver_to_folder
+from fhir.report_pdf import MOST_DATA
 from storage.records import FinishedJob
 from tests.integration.fhir.ehr import destination, imaging_study, order, patient
 from tests.peers.fhir_server import FhirServer, Json
@@ -68,6 +69,19 @@ def test_a_report_arrives_once_however_often_it_is_delivered(
     }
     references = [first["report"], *first["observations"].split()]
     assert [server.versions(each) for each in references] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("mode", ["transaction", "sequential", "documentreference"])
+def test_a_pdf_arrives_where_the_server_takes_its_size_and_the_report_in_any_case(
+    server: FhirServer, mode: str
+) -> None:
+    largest = b"%PDF-".ljust(MOST_DATA // 4 * 3)
+    for pdf, is_left_out in ((largest, False), (largest * 2, True)):
+        server.reset([patient()])
+        receipt = deliver(server, replace(with_findings(), report_pdf=pdf), mode=mode)
+        told = json.dumps(server.read(receipt["report"]))
+        assert ("application/pdf" not in told) == is_left_out
+        assert ("left_out" in receipt) == is_left_out
 
 
 def test_the_receipt_names_the_report_and_its_results(server: FhirServer) -> None:

@@ -81,7 +81,7 @@ def text_of(report: Dataset) -> str:
     ("outcome", "told"),
     [
         ("refused", "not processed (missing_slices: 2 are missing)"),
-        ("failed", "failed (out_of_memory: too big)"),
+        ("failed", "failed (out_of_memory: the computer has not enough memory for these images)"),
     ],
 )
 def test_a_job_without_a_result_is_told_beside_its_images(

@@ -27,6 +27,11 @@ WITHOUT_RESULT = {
     "failed": without_result(JobState.FAILED, "inference_failed", "the model broke"),
     "no pipeline": that_no_pipeline_took(),
 }
+WORDS = {
+    "not processed": "slices 3 and 4 are 7.5 mm apart, the others 1.0 mm",
+    "failed": "the run of the model broke, or its answer cannot be used",
+    "no pipeline": "hippocampus_mr: no series fits",
+}
 
 
 @pytest.mark.parametrize("name", WITHOUT_RESULT)
@@ -41,9 +46,18 @@ def test_a_job_without_a_result_is_told_as_cancelled_with_its_reason(name: str) 
     first, reason = report["conclusionCode"]
     assert first["coding"][0]["code"] == "111245"
     assert reason["coding"][0]["code"] == finished.job.reason_code
-    assert reason["text"] == finished.job.reason_text
-    assert finished.job.reason_text in report["conclusion"]
+    assert reason["text"] == WORDS[name]
+    assert f"({finished.job.reason_code}: {WORDS[name]})" in report["conclusion"]
     assert report["conclusion"].startswith("No AI result")
+
+
+def test_no_path_of_the_node_stands_in_what_tells_a_failure() -> None:
+    text = "/srv/bundles/ct/configs: none of inference.json is there; fetch the bundle again"
+    finished = without_result(JobState.FAILED, "invalid_bundle", text)
+    said = bundle_json(told(finished))
+    assert "invalid_bundle: the files of the model are missing or cannot be used" in said
+    assert "/srv" not in said
+    assert "inference.json" not in said
 
 
 @pytest.mark.parametrize("name", WITHOUT_RESULT)

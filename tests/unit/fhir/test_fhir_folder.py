@@ -50,6 +50,15 @@ def test_a_repeat_writes_the_same_bytes_to_the_same_file(tmp_path: Path) -> None
     assert first.read_bytes() == before
 
 
+def test_a_pdf_that_is_too_large_stays_away_and_the_receipt_says_so(tmp_path: Path) -> None:
+    finished = replace(with_findings(), report_pdf=b"%PDF-".ljust(800_000))
+    destination = FolderDestination(type="folder", name="folder", folder=tmp_path)
+    receipt = deliver_to_folder(finished, destination, "Radiology", "UTC")
+    assert receipt["left_out"].startswith("PDF: 1066668 characters")
+    (written,) = tmp_path.iterdir()
+    assert "presentedForm" not in report_of(json.loads(written.read_text("utf-8")))
+
+
 def test_the_patient_is_named_by_identifier_alone(tmp_path: Path) -> None:
     report = report_of(delivered(with_findings(), tmp_path, patient_systems=SYSTEMS))
     identifier = {"system": "urn:oid:1.2.3", "value": "MRN-4711"}

@@ -29,6 +29,14 @@ def test_a_typed_step_is_told() -> None:
 
 
 @pytest.mark.parametrize(
+    "place",
+    ["DiagnosticReport.presentedForm[0].data", "DocumentReference.content[0].attachment.data"],
+)
+def test_a_place_within_a_document_is_told(place: str) -> None:
+    assert summary(outcome({"code": "invalid", "expression": [place]})) == f"invalid at {place}"
+
+
+@pytest.mark.parametrize(
     "expression",
     [
         "Patient.name.where(family='Mustermann')",

@@ -16,16 +16,19 @@ from fhir.bundle import build_bundle, bundle_json
 from fhir.document_reference import build_document
 from fhir.hl7_report import build_oru
 from fhir.references import logical_references
+from fhir.report_pdf import MOST_DATA, told_left_out
 from storage.prior_records import PriorMeasurement, PriorResult
 from storage.records import FinishedJob
 from tests.unit.fhir.finished_jobs import FINISHED_AT, with_findings
 
 PDF = b"%PDF-1.4 a page\n"
+LARGEST = PDF.ljust(MOST_DATA // 4 * 3)
+TOO_LARGE = LARGEST + b" "
 CONTENT = FhirContent()
 
 
-def with_page() -> FinishedJob:
-    return replace(with_findings(), report_pdf=PDF)
+def with_page(pdf: bytes = PDF) -> FinishedJob:
+    return replace(with_findings(), report_pdf=pdf)
 
 
 def with_priors() -> FinishedJob:
@@ -83,6 +86,36 @@ def test_the_document_is_the_pdf() -> None:
     (content,) = document["content"]
     assert content["attachment"]["contentType"] == "application/pdf"
     assert base64.b64decode(content["attachment"]["data"]) == PDF
+
+
+def test_a_pdf_of_the_most_that_an_ehr_takes_is_presented() -> None:
+    (form,) = resource(bundle(with_page(LARGEST)), "DiagnosticReport")["presentedForm"]
+    assert len(form["data"]) == MOST_DATA < 1024 * 1024
+    assert told_left_out(with_page(LARGEST)) == {}
+
+
+def test_a_report_goes_without_a_pdf_that_is_too_large_and_its_receipt_says_so() -> None:
+    report = resource(bundle(with_page(TOO_LARGE)), "DiagnosticReport")
+    assert "presentedForm" not in report
+    assert report["conclusion"]
+    assert told_left_out(with_page(TOO_LARGE)) == {
+        "left_out": "PDF: 1000004 characters of base64, EHRs are sent 1000000 at the most"
+    }
+
+
+def test_a_withdrawal_does_not_tell_again_that_the_pdf_was_too_large() -> None:
+    withdrawn = replace(with_page(TOO_LARGE), withdrawn_at=FINISHED_AT)
+    assert told_left_out(withdrawn) == {}
+
+
+def test_the_document_is_a_page_where_the_pdf_is_too_large() -> None:
+    document = resource(bundle(with_page(TOO_LARGE), build_document), "DocumentReference")
+    (content,) = document["content"]
+    assert content["attachment"]["contentType"] == "application/xhtml+xml"
+
+
+def test_the_message_holds_a_pdf_that_is_too_large_for_an_ehr() -> None:
+    assert base64.b64encode(TOO_LARGE).decode() in oru(with_page(TOO_LARGE), include_pdf=True)
 
 
 def test_an_earlier_value_stands_in_conclusion_and_narrative() -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 from pydicom import dcmread
 from pydicom.dataset import Dataset
+from pypdf import PdfReader
 
 from pipelines.errors import InferenceFailed
 from pipelines.objects.encapsulated_pdf import pdf_of
@@ -21,6 +24,8 @@ from tests.unit.pipelines_objects.result_requests import MODEL_DIGEST
 from tests.unit.pipelines_objects.synthetic_series import classic_series
 
 NOTHING = np.zeros((6, 24, 32), dtype=np.uint8)
+MOST_BYTES = 750_000
+"""As base64 this is what FHIR servers are sent at the most."""
 
 
 def named(folder: Path, name: str, labels: NDArray[np.uint8] = NOTHING) -> MadePages:
@@ -139,6 +144,27 @@ def test_a_hundred_structures_have_a_row_each(tmp_path: Path) -> None:
     text = words(report_pdf(made.request(measurements=many)))
     assert all(f"Part {number} Volume" in text for number in range(1, 105))
     assert "page 3 of 3" in text
+
+
+def test_eight_noisy_pictures_make_a_page_that_an_ehr_takes(tmp_path: Path) -> None:
+    made = made_pages(tmp_path)
+    noise = np.random.default_rng(7).normal(120, 25, (8, 320, 320, 1)).clip(0, 255)
+    pictures = tuple(Image.fromarray(one.astype(np.uint8).repeat(3, 2)) for one in noise)
+    pdf = report_pdf(made.request(images=replace(made.images, pictures=pictures)))
+    assert len(PdfReader(BytesIO(pdf)).pages[0].images) == 8
+    assert len(pdf) < MOST_BYTES
+
+
+def test_the_lines_of_structures_keep_their_colours_on_the_page(tmp_path: Path) -> None:
+    made = made_pages(tmp_path)
+    page = PdfReader(BytesIO(report_pdf(made.request()))).pages[0]
+    shown = [np.asarray(each.image, dtype=np.int16) for each in page.images]
+    for picture in made.images.pictures:
+        drawn = np.asarray(picture, dtype=np.int16)
+        is_line = np.ptp(drawn, axis=2) > 90
+        assert is_line.sum() > 300
+        # The nearest one, for a PDF does not keep its pictures in their order.
+        assert min(np.abs(each - drawn)[is_line].mean() for each in shown) < 6
 
 
 def test_the_same_job_gives_the_same_bytes(tmp_path: Path) -> None:
