@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 import structlog
 
 from config.settings import Settings
+from node.delivery_plan import plan_of
 from pipelines.registry import Registry
 from storage import jobs
 from storage.database import Database
@@ -88,6 +89,7 @@ class TimeLimits:
             text=text,
             retry_at=None,
             now=now,
+            plan=plan_of(self._settings.destinations, now),
         )
         log.error("job_stopped_at_time_limit", job_id=job.job_id, limit_s=self.limit_s(job))
 

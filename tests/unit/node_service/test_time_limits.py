@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,6 +12,7 @@ from config.settings import Settings
 from node.time_limits import TIME_LIMIT, TimeLimits
 from pipelines.registry import register
 from storage.database import Database
+from storage.deliveries import list_deliveries
 from storage.jobs import get_job, retry_job
 from storage.records import JobState
 from tests.unit.pipelines.definitions import definition
@@ -30,12 +33,14 @@ class Node:
     folder: Path
     own_limit_s: float | None = None
     killed: list[int] = field(default_factory=list)
+    destinations: tuple[Mapping[str, Any], ...] = ()
 
     def enforce(self) -> None:
         settings = Settings.model_validate(
             {
                 "node": {"data_dir": str(self.folder / "data")},
                 "worker": {"time_limit_s": NODE_LIMIT_S},
+                "destinations": list(self.destinations),
             }
         )
         if not (self.folder / PIPELINE).exists():
@@ -74,6 +79,19 @@ def test_a_job_over_its_limit_fails_at_once_and_its_worker_is_killed(
     assert (job.state, job.reason_code, job.attempts) == (JobState.FAILED, TIME_LIMIT, 1)
     assert "stopped after 100 s" in (job.reason_text or "")
     assert node.killed == [PID]
+
+
+def test_who_wants_to_hear_of_failures_is_told_of_it(db: Database, node: Node) -> None:
+    ehr = {"type": "fhir", "name": "ehr", "base_url": "https://ehr.example/fhir"}
+    node.destinations = (
+        ehr | {"name": "told", "outcomes": ["findings", "failed"]},
+        ehr | {"name": "not_told"},
+    )
+    started(db, NODE_LIMIT_S + 1)
+
+    node.enforce()
+
+    assert [one.destination for one in list_deliveries(db)] == ["told"]
 
 
 def test_a_job_within_its_limit_goes_on(db: Database, node: Node) -> None:
