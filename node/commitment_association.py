@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -24,15 +24,21 @@ from node.commitment_result import (
 )
 from node.dimse_policy import apply_dimse_policy, prepare_requestor
 from node.errors import CommitmentUnavailable
-from node.receive.instance_references import InvalidReference
+from node.receive.normalized_answers import answered
+from node.receive.services import SUCCESS, ServiceAnswer
 from node.rejection_watch import RejectionWatch
 from node.tls_client import TlsRequest
 from storage.evidence_records import ListedSop
 
+ENDS_ASSOCIATION = frozenset({"aborted", "no_answer"})
+"""The codes of those errors of a request after which there is no association any more."""
+
 _REQUEST = 1
 _PLAIN = ClientTls()
-_SUCCESS = 0x0000
-_INVALID_ATTRIBUTE_VALUE = 0x0106
+_ANSWER_S = 10.0
+"""Longer than it takes to keep what a report means, unless the database does not answer."""
+_IDLE_S = 30.0
+"""How long nothing may come at least: between request and report a PACS is silent."""
 _WARNINGS = range(0xB000, 0xC000)
 
 
@@ -48,30 +54,59 @@ class Peer:
     tls: ClientTls = _PLAIN
 
 
-def ask_commitment(
-    peer: Peer, transaction_uid: str, objects: Mapping[str, str], *, wait_s: float
-) -> CommitmentResult | None:
-    """Ask a PACS to commit itself to `objects` (SOP Class UIDs by SOP Instance UID).
+class CommitmentRequests:
+    """An association on which a PACS is asked, and on which it may report; for one thread."""
 
-    Returns its report if that comes within `wait_s` on the same association; else None: it will
-    come on an association that the PACS opens to us.
+    def __init__(self, assoc: Any, reports: _Reports) -> None:
+        self._assoc = assoc
+        self._reports = reports
 
-    Raises:
-        CommitmentUnavailable: it could not be asked, or refused.
-    """
-    report = _Report()
-    handlers = [(evt.EVT_N_EVENT_REPORT, report.take)]
-    with _association(peer, handlers) as assoc:
+    @property
+    def is_open(self) -> bool:
+        """Whether it stands: neither side has ended it."""
+        return bool(self._assoc.is_established)
+
+    def ask(self, transaction_uid: str, objects: Mapping[str, str]) -> None:
+        """Ask the PACS to commit itself to `objects` (SOP Class UIDs by SOP Instance UID).
+
+        Raises:
+            CommitmentUnavailable: it refused, or did not answer; then the association has ended.
+        """
+        self._reports.wait_for_answers()
         answer = _sent(
-            assoc.send_n_action,
+            self._assoc.send_n_action,
             request_dataset(transaction_uid, objects),
             _REQUEST,
             StorageCommitmentPushModel,
             INSTANCE_UID,
         )
         _check(answer, "the storage commitment request")
-        report.arrived.wait(wait_s)
-    return report.result
+
+    def wait(self, timeout_s: float) -> None:
+        """Wait for a report on this association, `timeout_s` at the most."""
+        self._reports.arrived.wait(timeout_s)
+        self._reports.arrived.clear()
+
+
+@contextmanager
+def requesting_commitments(
+    peer: Peer, take: Callable[[CommitmentResult], None]
+) -> Iterator[CommitmentRequests]:
+    """Open an association to ask on; `take` keeps what a report on it means.
+
+    `take` is called in another thread, and raises `StorageError` where the PACS is to be told that
+    its report was not taken.
+
+    Raises:
+        CommitmentUnavailable: there is no association.
+    """
+    reports = _Reports(take)
+    with _association(peer, [(evt.EVT_N_EVENT_REPORT, reports.take)]) as assoc:
+        try:
+            yield CommitmentRequests(assoc, reports)
+        finally:
+            # The association is released behind the answers to its reports.
+            reports.wait_for_answers()
 
 
 def report_commitment(
@@ -99,20 +134,29 @@ def report_commitment(
         _check(answer, "the storage commitment report")
 
 
-class _Report:
-    """Takes the N-EVENT-REPORT in the association's thread."""
+class _Reports:
+    """Takes each N-EVENT-REPORT in a thread of its own, which pynetdicom starts for it."""
 
-    def __init__(self) -> None:
+    def __init__(self, take: Callable[[CommitmentResult], None]) -> None:
         self.arrived = threading.Event()
-        self.result: CommitmentResult | None = None
+        self._take = take
+        self._threads: list[threading.Thread] = []
 
     def take(self, event: Any) -> tuple[int, None]:
-        try:
-            self.result = read_result(event.event_information)
-        except InvalidReference:
-            return _INVALID_ATTRIBUTE_VALUE, None
+        self._threads.append(threading.current_thread())
+
+        def kept() -> ServiceAnswer:
+            self._take(read_result(event.event_information))
+            return ServiceAnswer(SUCCESS)
+
+        answer = answered("storage_commitment", kept)
         self.arrived.set()
-        return _SUCCESS, None
+        return answer.status, None
+
+    def wait_for_answers(self) -> None:
+        """Wait until the reports that came are answered."""
+        while self._threads:
+            self._threads.pop().join(_ANSWER_S)
 
 
 @contextmanager
@@ -122,7 +166,8 @@ def _association(
     apply_dimse_policy()
     ae = AE(ae_title=peer.calling_ae_title)
     ae.connection_timeout = ae.acse_timeout = peer.timeout_s
-    ae.dimse_timeout = ae.network_timeout = peer.timeout_s
+    ae.dimse_timeout = peer.timeout_s
+    ae.network_timeout = max(peer.timeout_s, _IDLE_S)
     ae.add_requested_context(StorageCommitmentPushModel)
     tls = TlsRequest(peer.tls, peer.host)
     if tls.unusable:
@@ -172,7 +217,7 @@ def _check(answer: Dataset, what: str) -> None:
     status = answer.get("Status")
     if status is None:
         raise CommitmentUnavailable("no_answer", f"it did not answer {what} in time")
-    if status != _SUCCESS and status not in _WARNINGS:
+    if status != SUCCESS and status not in _WARNINGS:
         raise CommitmentUnavailable(
             "commitment_refused", f"it answered {what} with status 0x{status:04X}"
         )

@@ -1,7 +1,8 @@
 """From `sent` to `confirmed`: a PACS is asked whether it keeps what it took (PS3.4 J, as SCU).
 
-It is asked by storage commitment. Its report comes on the same association, or hours later on one
-that it opens to us; both end in `CommitmentResults.take`. What it does not keep is sent again.
+It is asked by storage commitment, about several deliveries together (`node.commitment_round`). Its
+reports come on the same association, or hours later on one that it opens to us; both end in
+`CommitmentResults.take`. What it does not keep is sent again.
 Where there is no report in time, or no such service, C-FIND tells second best whether our objects
 are listed; what is not listed proves nothing, so the delivery stays `sent`, with the reason.
 A PACS over HTTP is asked by QIDO-RS in the same way, where its answer named no objects.
@@ -10,16 +11,16 @@ A PACS over HTTP is asked by QIDO-RS in the same way, where its answer named no 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import structlog
-from pydicom.uid import generate_uid
 
 from config.settings import DicomDestination, PacsDestination, Settings, StowDestination
 from node.clock import Clock, utc_now
-from node.commitment_association import Peer, ask_commitment
-from node.commitment_results import CommitmentResults, confirmed, sop_classes
-from node.errors import CommitmentUnavailable, CountsUnavailable
+from node.commitment_association import ENDS_ASSOCIATION, Peer
+from node.commitment_results import CommitmentResults, confirmed
+from node.commitment_round import CommitmentRound
+from node.errors import CountsUnavailable
 from node.find_objects import KnownObject, find_objects
 from node.setback import retry_delay
 from node.stow.search import search_objects
@@ -29,13 +30,14 @@ from storage.evidence_records import ConfirmationRecord, ConfirmationState
 from storage.jobs import get_job
 from storage.sent_objects import objects_of_delivery
 
-SAME_ASSOCIATION_S = 5.0
+MOST_TOGETHER = 20
+"""How many deliveries are asked for on one association."""
 
 _log = structlog.get_logger()
 
 
 class Confirmation:
-    """Asks one PACS about the deliveries that it took, the longest due first, one at a time."""
+    """Asks one PACS about the deliveries that it took, the longest due first."""
 
     def __init__(
         self,
@@ -52,16 +54,39 @@ class Confirmation:
         self._clock = clock
         self._results = CommitmentResults(settings, db, worker_id=worker_id, clock=clock)
         self._own_ae_title = settings.node.ae_title
+        self._most = MOST_TOGETHER
 
     def ask_next(self) -> bool:
-        """Ask about the next delivery that is due; False when none is."""
+        """Ask about the next deliveries that are due; False when none is.
+
+        Several are asked for storage commitment together; all else is one delivery at a time.
+        """
         now = self._clock()
         since = now - timedelta(days=self._destination.retry.give_up_after_days)
         name = self._destination.name
         confirmations.begin_confirmations(self._db, name, sent_after=since, now=now)
-        due = confirmations.next_confirmation(self._db, name, now=now)
-        if due is None:
+        due = confirmations.due_confirmations(self._db, name, now=now, limit=self._most)
+        if not due:
+            self._most = MOST_TOGETHER
             return False
+        destination = self._destination
+        if isinstance(destination, DicomDestination) and self._is_committing(due[0], since):
+            together = [each for each in due if self._is_committing(each, since)]
+            self._ask(together, destination)
+        else:
+            self._settle(due[0], since)
+        return True
+
+    def _is_committing(self, due: ConfirmationRecord, since: datetime) -> bool:
+        """Whether storage commitment is the next thing to ask for."""
+        return (
+            self._destination.confirm == "commitment"
+            and due.state is ConfirmationState.ASKING
+            and due.began_at >= since
+            and bool(objects_of_delivery(self._db, due.delivery_id))
+        )
+
+    def _settle(self, due: ConfirmationRecord, since: datetime) -> None:
         if not objects_of_delivery(self._db, due.delivery_id):
             # The profile wants a kind that this result does not have.
             receipt = {"found": "0 of 0"}
@@ -70,34 +95,25 @@ class Confirmation:
             self._give_up(due)
         elif isinstance(self._destination, StowDestination):
             self._find(due, ("not_named", "its answer to what was sent names no objects"))
-        elif self._destination.confirm == "find" or due.state is ConfirmationState.AWAITED:
-            self._find(due, ("no_report", "no report on the storage commitment came in time"))
         else:
-            self._ask(due, self._destination)
-        return True
+            self._find(due, ("no_report", "no report on the storage commitment came in time"))
 
-    def _ask(self, due: ConfirmationRecord, destination: DicomDestination) -> None:
-        transaction_uid = str(generate_uid(prefix=None))
-        timeout = timedelta(seconds=destination.confirm_timeout_s)
-        peer = _peer(destination, self._own_ae_title)
-        confirmations.await_report(
+    def _ask(self, due: Sequence[ConfirmationRecord], destination: DicomDestination) -> None:
+        asking = CommitmentRound(
+            _peer(destination, self._own_ae_title),
             self._db,
-            due.delivery_id,
-            transaction_uid=transaction_uid,
-            due_at=self._clock() + timeout,
+            self._results.take,
+            timeout=timedelta(seconds=destination.confirm_timeout_s),
+            clock=self._clock,
         )
-        objects = sop_classes(objects_of_delivery(self._db, due.delivery_id))
-        try:
-            result = ask_commitment(peer, transaction_uid, objects, wait_s=SAME_ASSOCIATION_S)
-        except CommitmentUnavailable as error:
+        for failed, error in asking.ask(due):
+            if failed is not due[0] and error.code in ENDS_ASSOCIATION:
+                # It may take one request an association: the rest is asked so.
+                self._most = 1
             if error.is_supported:
-                self._postpone(due, ConfirmationState.ASKING, error.code, error.text)
+                self._postpone(failed, ConfirmationState.ASKING, error.code, error.text)
             else:
-                self._find(due, (error.code, error.text))
-            return
-        _log.info("commitment_asked", delivery_id=due.delivery_id, is_reported=result is not None)
-        if result is not None:
-            self._results.take(result)
+                self._find(failed, (error.code, error.text))
 
     def _find(self, due: ConfirmationRecord, why: tuple[str, str]) -> None:
         """Look for our objects; `why` tells what better evidence was lacking."""

@@ -7,7 +7,7 @@ delivery.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -49,6 +49,14 @@ _DUE = (
         Confirmation.due_at <= bindparam("by"),
     )
     .order_by(Confirmation.due_at, Confirmation.delivery_id)
+    .limit(bindparam("most"))
+)
+_AWAITED = (
+    select(Confirmation.delivery_id)
+    .where(
+        Confirmation.transaction_uid.in_(bindparam("asked", expanding=True)),
+        Confirmation.state == ConfirmationState.AWAITED,
+    )
     .limit(1)
 )
 
@@ -66,13 +74,13 @@ def begin_confirmations(
     return len(found)
 
 
-def next_confirmation(
-    db: Database, destination: str, *, now: datetime
-) -> ConfirmationRecord | None:
-    """The delivery to a destination that is due longest to be asked about, or None."""
+def due_confirmations(
+    db: Database, destination: str, *, now: datetime, limit: int
+) -> tuple[ConfirmationRecord, ...]:
+    """The deliveries to a destination that are due to be asked about, longest due first."""
     with db.read() as session:
-        row = session.execute(_DUE, {"to": destination, "by": now}).one_or_none()
-        return None if row is None else _record(*row)
+        rows = session.execute(_DUE, {"to": destination, "by": now, "most": limit}).all()
+        return tuple(_record(*row) for row in rows)
 
 
 def await_report(db: Database, delivery_id: int, *, transaction_uid: str, due_at: datetime) -> None:
@@ -85,6 +93,15 @@ def await_report(db: Database, delivery_id: int, *, transaction_uid: str, due_at
         "reason_text": "",
     }
     _set(db, delivery_id, columns)
+
+
+def are_awaited(db: Database, transaction_uids: Sequence[str]) -> bool:
+    """Whether the report on any of these commitments is awaited still.
+
+    A report that came, by whatever process, has changed the row or taken it away.
+    """
+    with db.read() as session:
+        return session.scalar(_AWAITED, {"asked": list(transaction_uids)}) is not None
 
 
 def postpone_confirmation(

@@ -160,7 +160,7 @@ def _rename_study(node: Node, study_uid: str) -> None:
 
 @pytest.fixture
 def no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("node.confirmation.SAME_ASSOCIATION_S", 0.0)
+    monkeypatch.setattr("node.commitment_round.SAME_ASSOCIATION_S", 0.0)
 
 
 def test_a_report_on_the_same_association_is_taken(node: Node) -> None:

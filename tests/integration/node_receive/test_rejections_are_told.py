@@ -12,7 +12,7 @@ from pynetdicom.acse import ACSE
 
 from config.settings import DicomDestination
 from config.tls_settings import ClientTls
-from node.commitment_association import Peer, ask_commitment
+from node.commitment_association import Peer, requesting_commitments
 from node.errors import NodeError
 from node.find_scu import find_association
 from node.object_negotiation import accepted_encodings
@@ -20,7 +20,7 @@ from node.scu import store_objects
 from node.send import send_folder
 from storage.records import ObjectKind
 from tests.integration.node_receive.mr_study import mr_instance, write
-from tests.integration.node_receive.result_files import SEG_UID, result_files
+from tests.integration.node_receive.result_files import result_files
 from tests.peers.ports import wait_until
 from tests.peers.rejecting import RejectingPeer
 
@@ -79,7 +79,8 @@ def _find(port: int, folder: Path) -> None:
 
 def _commit(port: int, folder: Path) -> None:
     peer = Peer("127.0.0.1", port, "PACS", "RADNODE", timeout_s=10)
-    ask_commitment(peer, "1.2.3", {SEG_UID: SegmentationStorage}, wait_s=0)
+    with requesting_commitments(peer, lambda _: None):
+        pass
 
 
 ASKING = {

@@ -15,7 +15,7 @@ from pynetdicom import AE, evt
 from pynetdicom.sop_class import StorageCommitmentPushModel
 
 from config.settings import RetrySettings, SenderSettings
-from node.commitment_association import Peer, ask_commitment
+from node.commitment_association import Peer, requesting_commitments
 from node.commitment_reports import CommitmentReports
 from node.commitment_result import CommitmentResult, read_result
 from node.errors import CommitmentUnavailable
@@ -68,8 +68,8 @@ def _send(node: Node, folder: Path, count: int) -> None:
 
 def _ask(node: Node, *uids: str, transaction: str = "1.9.7") -> None:
     peer = Peer("127.0.0.1", node.port, CALLED, CALLING, timeout_s=10)
-    objects = dict.fromkeys(uids, str(MRImageStorage))
-    assert ask_commitment(peer, transaction, objects, wait_s=0) is None
+    with requesting_commitments(peer, lambda _: None) as requests:
+        requests.ask(transaction, dict.fromkeys(uids, str(MRImageStorage)))
 
 
 def _reports(node: Node) -> CommitmentReports:
@@ -167,8 +167,11 @@ def test_a_sender_without_an_address_is_refused_and_its_list_counts(
     peer = Peer("127.0.0.1", listener.start(), CALLED, CALLING, timeout_s=10)
     _send(node, tmp_path, 2)
 
-    with pytest.raises(CommitmentUnavailable, match="0x0110"):
-        ask_commitment(peer, "1.9.7", dict.fromkeys(UIDS, str(MRImageStorage)), wait_s=0)
+    with (
+        requesting_commitments(peer, lambda _: None) as requests,
+        pytest.raises(CommitmentUnavailable, match="0x0110"),
+    ):
+        requests.ask("1.9.7", dict.fromkeys(UIDS, str(MRImageStorage)))
 
     listener.stop()
     (progress,) = open_studies(node.db)

@@ -24,12 +24,20 @@ NO_SUCH_OBJECT = 0x0112
 
 @dataclass
 class Archive:
-    """Takes SEG and SR; `is_prompt`: its report comes on the association that asked."""
+    """Takes SEG and SR, and reports when it is told to.
+
+    `is_prompt`: its report comes soon, on the association that asked; with `reports_to`, a port
+    and an AE title, on one of its own. `takes_one` ends an association at its second request.
+    """
 
     port: int = field(default_factory=free_port)
     stored: dict[str, int] = field(default_factory=dict)
     requests: list[Dataset] = field(default_factory=list)
     is_prompt: bool = False
+    reports_to: tuple[int, str] | None = None
+    takes_one: bool = False
+    asked_on: list[Any] = field(default_factory=list)
+    answers: list[int] = field(default_factory=list)
 
     def __enter__(self) -> Archive:
         ae = AE(ae_title=AE_TITLE)
@@ -71,8 +79,14 @@ class Archive:
     def _take(self, event: Any) -> tuple[int, None]:
         request = event.action_information
         self.requests.append(request)
-        if self.is_prompt:
-            # After the answer to the request, on the same association.
+        if self.takes_one and event.assoc in self.asked_on:
+            event.assoc.abort()
+            return 0x0000, None
+        self.asked_on.append(event.assoc)
+        # After the answer to the request.
+        if self.reports_to is not None:
+            threading.Timer(0.1, self.report, (request, *self.reports_to)).start()
+        elif self.is_prompt:
             threading.Timer(0.1, self._report, (event.assoc, request)).start()
         return 0x0000, None
 
@@ -90,4 +104,5 @@ class Archive:
         status, _ = assoc.send_n_event_report(
             dataset, 2 if failed else 1, StorageCommitmentPushModel, INSTANCE_UID
         )
-        return int(status.Status)
+        self.answers.append(int(status.get("Status", -1)))
+        return self.answers[-1]

@@ -2,109 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from config.settings import DicomDestination, SenderSettings, Settings
-from node.commitment_results import CommitmentResults
-from node.confirmation import Confirmation
-from node.receive.commitment_service import CommitmentService
-from node.receive.listener import Listener
 from storage.database import Database
-from storage.instance_files import InstanceFiles
-from storage.overview import study_rows
-from storage.records import DeliveryRecord
-from tests.integration.node_receive.running_listener import CALLED, receive_settings
+from tests.integration.node_receive.running_listener import CALLED
 from tests.integration.outage.archive import AE_TITLE, Archive
-from tests.integration.outage.hospital import Deliveries
-from tests.migrated_database import migrated_database
+from tests.integration.outage.hospital_with_pacs import Hospital, db, pacs_at
 from tests.peers.gateway import WELL, Gateway, Mood
 from tests.peers.orthanc import Modality, Orthanc
-from tests.peers.ports import free_port, wait_until
-from tests.unit.storage.samples import WORKER
+from tests.peers.ports import free_port
 
 P_DATA = b"\x04"
 
 
-class Hospital:
-    """A node with one PACS: what goes there, and the listener that takes the reports."""
-
-    def __init__(self, db: Database, folder: Path, pacs: DicomDestination, port: int) -> None:
-        senders = (SenderSettings(ae_title=pacs.ae_title),)
-        settings = receive_settings(senders=senders, port=port)
-        self.settings: Settings = settings.model_copy(update={"destinations": (pacs,)})
-        self.files = InstanceFiles(folder / "data")
-        self.node = Deliveries(db, self.files, (pacs,))
-        self._db = db
-        self._asking = Confirmation(pacs, self.settings, db, worker_id=WORKER, clock=self.node.time)
-
-    @contextmanager
-    def listening(self) -> Iterator[int]:
-        """Take reports meanwhile."""
-        results = CommitmentResults(self.settings, self._db, worker_id=WORKER, clock=self.node.time)
-        service = CommitmentService(self._db, lambda: None, results.take, lambda _: False)
-        listener = Listener(self.settings, self._db, self.files, lambda: None, services=(service,))
-        try:
-            yield listener.start()
-        finally:
-            listener.stop()
-
-    def pass_time(self, minutes: float) -> None:
-        """Send what is due, and ask about what was sent, every half minute."""
-        until = self.node.time.minutes + minutes
-        while self.node.time.minutes < until:
-            self.ask()
-            self.node.run_until(self.node.time.minutes + 0.5)
-
-    def ask(self) -> None:
-        while self._asking.ask_next():
-            pass
-
-    def becomes(self, *states: str) -> None:
-        wait_until(partial(self._are, list(states)), what=f"{states}")
-
-    def _are(self, states: list[str]) -> bool:
-        return self.states == states
-
-    @property
-    def deliveries(self) -> list[DeliveryRecord]:
-        """One a job, in the order of the jobs."""
-        return sorted(self.node.to("pacs"), key=lambda each: each.job_id)
-
-    @property
-    def states(self) -> list[str]:
-        return [each.state.value for each in self.deliveries]
-
-    @property
-    def unconfirmed(self) -> list[str]:
-        """Why each study's result is not confirmed, in the order of the jobs."""
-        rows = sorted(study_rows(self._db, 10), key=lambda row: row.jobs[0].job_id)
-        return [row.jobs[0].deliveries[0].unconfirmed for row in rows]
-
-    @property
-    def proofs(self) -> list[str]:
-        return [
-            " ".join(sorted({"commitment", "found"} & each.receipt.keys()))
-            for each in self.deliveries
-        ]
-
-
-def _pacs(port: int, ae_title: str) -> DicomDestination:
-    known: dict[str, Any] = {"type": "dicom", "name": "pacs", "host": "127.0.0.1", "timeout_s": 1}
-    return DicomDestination.model_validate({**known, "port": port, "ae_title": ae_title})
-
-
-@pytest.fixture
-def db(tmp_path: Path) -> Iterator[Database]:
-    database = migrated_database(tmp_path / "radnode.sqlite")
-    yield database
-    database.close()
+__all__ = ["db"]
 
 
 @pytest.mark.peer("orthanc")
@@ -112,13 +26,13 @@ def test_a_pacs_that_is_away_forgets_and_is_not_heard_has_everything_once(
     db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Orthanc reports on associations of its own.
-    monkeypatch.setattr("node.confirmation.SAME_ASSOCIATION_S", 0.0)
+    monkeypatch.setattr("node.commitment_round.SAME_ASSOCIATION_S", 0.0)
     port = free_port()
     with (
         Orthanc([Modality("radnode", CALLED, port)]) as orthanc,
         Gateway(orthanc.dicom_port) as line,
     ):
-        hospital = Hospital(db, tmp_path, _pacs(line.port, orthanc.aet), port)
+        hospital = Hospital(db, tmp_path, pacs_at(line.port, orthanc.aet), port)
         studies = [hospital.node.add_job(1)]
         line.is_open = False
         hospital.pass_time(10)
@@ -168,7 +82,7 @@ def test_an_archive_that_reports_at_once_late_or_of_a_loss_has_everything_once(
     db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Archive() as archive:
-        hospital = Hospital(db, tmp_path, _pacs(archive.port, AE_TITLE), free_port())
+        hospital = Hospital(db, tmp_path, pacs_at(archive.port, AE_TITLE), free_port())
         archive.is_prompt = True
         hospital.node.add_job(1)
         hospital.node.tick()
@@ -186,7 +100,7 @@ def test_an_archive_that_reports_at_once_late_or_of_a_loss_has_everything_once(
 
         # It serves no C-FIND: without its report nobody can say.
         archive.is_prompt = False
-        monkeypatch.setattr("node.confirmation.SAME_ASSOCIATION_S", 0.0)
+        monkeypatch.setattr("node.commitment_round.SAME_ASSOCIATION_S", 0.0)
         hospital.node.add_job(3)
         hospital.node.tick()
         hospital.pass_time(12)

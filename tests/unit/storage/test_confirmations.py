@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from datetime import datetime
+
 from storage import confirmations
 from storage.database import Database
 from storage.deliveries import delivery_events, get_delivery, settle_sent
-from storage.evidence_records import ConfirmationState
+from storage.evidence_records import ConfirmationRecord, ConfirmationState
 from storage.overview import study_rows
 from storage.records import DeliveryState
 from storage.sent_objects import objects_of_delivery
@@ -42,6 +44,12 @@ def _begin(db: Database, seconds: float = 1) -> int:
     return confirmations.begin_confirmations(db, "pacs", sent_after=NOW, now=after(seconds))
 
 
+def _due(
+    db: Database, now: datetime, destination: str = "pacs", limit: int = 10
+) -> tuple[ConfirmationRecord, ...]:
+    return confirmations.due_confirmations(db, destination, now=now, limit=limit)
+
+
 def _unconfirmed(db: Database) -> str:
     (study,) = study_rows(db, 10)
     return study.jobs[0].deliveries[0].unconfirmed
@@ -49,12 +57,11 @@ def _unconfirmed(db: Database) -> str:
 
 def test_what_was_sent_is_asked_about_once(db: Database) -> None:
     delivery_id = _sent(db)
-    assert confirmations.next_confirmation(db, "pacs", now=after(1)) is None
+    assert _due(db, after(1), "pacs") == ()
     assert (_begin(db), _begin(db)) == (1, 0)
-    due = confirmations.next_confirmation(db, "pacs", now=after(1))
-    assert due is not None
+    (due,) = _due(db, after(1))
     assert (due.delivery_id, due.state) == (delivery_id, ConfirmationState.ASKING)
-    assert confirmations.next_confirmation(db, "pacs2", now=after(1)) is None
+    assert _due(db, after(1), "pacs2") == ()
 
 
 def test_what_was_sent_long_ago_is_left_alone(db: Database) -> None:
@@ -66,13 +73,24 @@ def test_a_report_is_awaited_until_its_time(db: Database) -> None:
     delivery_id = _sent(db)
     _begin(db)
     confirmations.await_report(db, delivery_id, transaction_uid="1.9", due_at=after(60))
-    assert confirmations.next_confirmation(db, "pacs", now=after(59)) is None
+    assert _due(db, after(59), "pacs") == ()
     assert _unconfirmed(db) == "awaited"
-    due = confirmations.next_confirmation(db, "pacs", now=after(60))
-    assert due is not None
+    (due,) = _due(db, after(60))
     assert due.state is ConfirmationState.AWAITED
     assert confirmations.delivery_of_transaction(db, "1.9") == due
     assert confirmations.delivery_of_transaction(db, "1.8") is None
+
+
+def test_a_report_is_awaited_until_it_has_come_whatever_it_says(db: Database) -> None:
+    delivery_id = _sent(db)
+    _begin(db)
+    assert not confirmations.are_awaited(db, ["1.9"])
+    confirmations.await_report(db, delivery_id, transaction_uid="1.9", due_at=after(60))
+    assert confirmations.are_awaited(db, ["1.8", "1.9"])
+    assert not confirmations.are_awaited(db, ["1.8"])
+    assert not confirmations.are_awaited(db, [])
+    _again(db, delivery_id)
+    assert not confirmations.are_awaited(db, ["1.9"])
 
 
 def test_a_confirmed_delivery_keeps_both_receipts(db: Database) -> None:
@@ -131,7 +149,7 @@ def test_what_nobody_will_say_stays_sent_with_the_reason(db: Database) -> None:
     delivery_id = _sent(db)
     _begin(db)
     confirmations.give_up_confirmation(db, delivery_id, code="gave_up", text="7 days")
-    assert confirmations.next_confirmation(db, "pacs", now=after(10_000)) is None
+    assert _due(db, after(10_000), "pacs") == ()
     assert get_delivery(db, delivery_id).state is DeliveryState.SENT
     assert _unconfirmed(db) == "gave_up"
     assert _begin(db, 10_000) == 0
@@ -149,8 +167,7 @@ def test_a_try_that_failed_is_made_again_with_its_reason(db: Database) -> None:
         text="down",
     )
     assert _unconfirmed(db) == "no_association"
-    due = confirmations.next_confirmation(db, "pacs", now=after(30))
-    assert due is not None
+    (due,) = _due(db, after(30))
     assert due.attempts == 1
 
 
