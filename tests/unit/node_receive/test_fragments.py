@@ -218,8 +218,8 @@ def _sizes(messages: MessageStream) -> list[int]:
 
 def test_large_values_that_come_quickly_are_received_together_and_a_blocks_worth_at_most() -> None:
     lengths = [40_000] * 11 + [39_000]
-    wire = b"".join(map(_pdu, [_value(_command(), COMMAND | LAST), *_data_values(lengths)]))
-    with _reading(wire, []) as messages:
+    values = [_value(_command(), COMMAND | LAST), *_data_values(lengths)]
+    with _reading(b"".join(map(_pdu, values)), []) as messages:
         sizes = _sizes(messages)
     assert sum(sizes) == sum(lengths)
     assert max(sizes) < WORTH_A_BLOCK_BYTES + 40_000
@@ -238,12 +238,11 @@ def test_of_a_data_set_that_comes_slowly_values_are_not_waited_for_together() ->
             theirs.sendall(_pdu(value))
             time.sleep(0.45)
 
-    sending = threading.Thread(target=send, daemon=True)
-    sending.start()
-    sizes = _sizes(messages)
-    sending.join(10)
-    ours.close()
-    theirs.close()
+    with ours, theirs:
+        sending = threading.Thread(target=send, daemon=True)
+        sending.start()
+        sizes = _sizes(messages)
+        sending.join(10)
     assert sum(sizes) == 6 * 32_768
     assert sizes[-2:] == [32_768] * 2
 
