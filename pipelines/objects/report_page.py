@@ -207,7 +207,7 @@ def _image_table(images: KeyImages, width: float) -> Table:
 def _picture(picture: Any, width: float) -> Image:
     jpeg = BytesIO()
     # Colours at full resolution: the lines of the structures are two pixels wide.
-    picture.save(jpeg, format="JPEG", quality=_JPEG_QUALITY, subsampling=0, optimize=True)
+    picture.save(jpeg, format="JPEG", quality=_JPEG_QUALITY, subsampling=0)
     scale = min(width / picture.width, _TALLEST / picture.height)
     return Image(jpeg, picture.width * scale, picture.height * scale)
 

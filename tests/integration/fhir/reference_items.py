@@ -235,7 +235,7 @@ ROWS: tuple[tuple[str, Pick, str], ...] = (
     (
         "study: identity",
         _of("ImagingStudy", lambda s: "uid (STU3)" if "uid" in s else _identifiers(s)),
-        "R4 has identifiers alone.",
+        "R4 has identifiers alone; the one of ours says that we made it.",
     ),
     (
         "study: modality",

@@ -155,6 +155,17 @@ def test_eight_noisy_pictures_make_a_page_that_an_ehr_takes(tmp_path: Path) -> N
     assert len(pdf) < MOST_BYTES
 
 
+@pytest.mark.parametrize("size", [(1, 1), (7, 3), (299, 320), (1024, 768)])
+def test_a_picture_of_any_size_and_content_has_its_place_on_the_page(
+    tmp_path: Path, size: tuple[int, int]
+) -> None:
+    made = made_pages(tmp_path)
+    noise = np.random.default_rng(7).integers(0, 256, (*size, 3), dtype=np.uint8)
+    images = replace(made.images, pictures=(Image.fromarray(noise),))
+    page = PdfReader(BytesIO(report_pdf(made.request(images=images)))).pages[0]
+    assert [each.image.size for each in page.images if each.image] == [size[::-1]]
+
+
 def test_the_lines_of_structures_keep_their_colours_on_the_page(tmp_path: Path) -> None:
     made = made_pages(tmp_path)
     page = PdfReader(BytesIO(report_pdf(made.request()))).pages[0]
