@@ -1,6 +1,6 @@
 """Instance files on disk: durable before they are acknowledged, private, named by UIDs only.
 
-    <data_dir>/incoming/<random>.part                                   being received, or just so
+    <data_dir>/incoming/<random>.part                                   being or just received
     <data_dir>/instances/<study>/<series>/<sop>.<random>.dcm            kept
     <data_dir>/quarantine/<random>.dcm                                  contradicts what is known
     <data_dir>/results/<job id>/                                        made by a job
