@@ -17,7 +17,13 @@ from storage.instance_files import uid_tag
 from storage.job_tables import Audit, ResultObjectRow
 from storage.rejection_notes import note_received
 from storage.rejection_records import KEY_OBJECT_SELECTION
-from storage.study_rows import instance_columns, is_same_patient, series_columns, study_columns
+from storage.study_rows import (
+    first_columns,
+    instance_columns,
+    is_same_patient,
+    series_columns,
+    study_columns,
+)
 from storage.upsert import insert_new, insert_or_lock
 
 # Generation 0 exists only inside the transaction that creates a study.
@@ -78,15 +84,8 @@ def is_own_result(session: Session, sop_instance_uid: str) -> bool:
 
 def study_row(session: Session, incoming: IncomingInstance, is_no_image: bool) -> Study:
     """The study's row, locked: instances of one study are recorded one after another."""
-    values = study_columns(incoming.study) | {
-        "state": StudyState.RESULTS_ONLY if is_no_image else StudyState.RECEIVING,
-        "generation": JUST_CREATED,
-        "calling_ae_title": incoming.calling_ae_title,
-        "first_received_at": incoming.received_at,
-        "last_received_at": incoming.received_at,
-        "complete_evidence": "",
-    }
-    study = insert_or_lock(session, Study, values)
+    state = StudyState.RESULTS_ONLY if is_no_image else StudyState.RECEIVING
+    study = insert_or_lock(session, Study, first_columns(incoming, state, JUST_CREATED))
     if not is_same_patient(study, incoming.study.patient):
         raise IdentityConflict(
             ConflictReason.OTHER_PATIENT,

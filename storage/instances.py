@@ -63,9 +63,11 @@ def record_instances(
     Without `former_digest` an instance of an earlier version that comes again counts as changed.
     """
     results: dict[int, StoreOutcome | StorageError] = {}
-    short = [at for at, one in enumerate(batch) if known is not None and known.covers(one)]
-    if known is not None and short:
-        results |= _the_short_way(db, batch, short, known)
+    if known is not None:
+        # Apart: a study that is not new after all sends nobody else the long way.
+        for short in (known.covers, known.may_begin):
+            places = [at for at, one in enumerate(batch) if short(one)]
+            results |= _the_short_way(db, batch, places, known)
     long = [at for at in range(len(batch)) if at not in results]
     recorded = _the_long_way(db, [batch[at] for at in long], known, former_digest)
     results |= dict(zip(long, recorded, strict=True))
@@ -76,6 +78,8 @@ def _the_short_way(
     db: Database, batch: Sequence[IncomingInstance], places: list[int], known: KnownSeries
 ) -> dict[int, StoreOutcome | StorageError]:
     """Record the instances at these places together, or none of them: then nothing is returned."""
+    if not places:
+        return {}
     try:
         if known.record(db, [batch[at] for at in places]):
             return dict.fromkeys(places, StoreOutcome.STORED)

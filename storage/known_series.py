@@ -1,27 +1,29 @@
 """What a process knows of the series that it receives: the short way for the common instance.
 
 A new instance of a study that is being received needs two statements: one notes at the study that
-something came, one adds the row; a third adds the series where that is new. They say what they
-take for granted (the study's state, generation and patient; that the series belongs to it, or is
-new; that the instance is none of our results), so the database decides, not the memory: if
-anything is otherwise, nothing is recorded this way, and `storage.instances` takes the long way.
+something came, one adds the row; a third adds the series where that is new. Of a study that nobody
+knows, the first adds the study. They say what they take for granted (the study's state, generation
+and patient, or that it is new; that the series belongs to it, or is new; that the instance is none
+of our results), so the database decides, not the memory: if anything is otherwise, nothing is
+recorded this way, and `storage.instances` takes the long way.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from operator import attrgetter
 from typing import Any, TypeVar
 
 from storage.database import Database, DriverTransaction
-from storage.dicom_records import IncomingInstance, SeriesHeader, StudyHeader
+from storage.dicom_records import IncomingInstance, SeriesHeader, StudyHeader, StudyState
 from storage.dicom_tables import Series, Study
 from storage.rejection_records import KEY_OBJECT_SELECTION
-from storage.short_statements import ADD, ADD_SERIES, LINK, LINK_NAMES, TOUCH
+from storage.short_statements import ADD, ADD_SERIES, ADD_STUDY, LINK, LINK_NAMES, TOUCH
 from storage.study_rows import (
+    first_columns,
     instance_columns,
     is_same_patient,
     series_columns,
@@ -88,6 +90,7 @@ class KnownSeries:
     def __init__(self) -> None:
         self._series: OrderedDict[str, _KnownSeries] = OrderedDict()
         self._studies: OrderedDict[str, _KnownStudy] = OrderedDict()
+        self._not_new: OrderedDict[str, None] = OrderedDict()
 
     def learn(self, study: Study, series: Series, incoming: IncomingInstance) -> None:
         """Remember rows that are committed; the study is being received."""
@@ -96,21 +99,20 @@ class KnownSeries:
         linked = set() if incoming.association_id is None else {incoming.association_id}
         if before is not None and before.first_received_at == study.first_received_at:
             linked |= before.associations
-        known = _KnownStudy(
-            generation=study.generation,
-            patient_id=study.patient_id,
-            issuer_of_patient_id=study.issuer_of_patient_id,
-            first_received_at=study.first_received_at,
-            empty=_empty({name: getattr(study, name) for name in study_columns(incoming.study)}),
-            associations=linked,
-        )
+        columns = {name: getattr(study, name) for name in study_columns(incoming.study)}
+        known = _known_study(columns, study.generation, study.first_received_at, linked)
         _remember(self._studies, uid, known)
         columns = {name: getattr(series, name) for name in series_columns(incoming.series)}
         self._know(series.series_instance_uid, uid, columns)
 
+    def may_begin(self, incoming: IncomingInstance) -> bool:
+        """Whether the short way may be tried for the first instance of a study."""
+        uid = incoming.study.study_instance_uid
+        return uid not in self._studies and uid not in self._not_new and _is_usual(incoming)
+
     def covers(self, incoming: IncomingInstance) -> bool:
-        """Whether the short way may be tried."""
-        if incoming.is_own_result or incoming.sop_class_uid == KEY_OBJECT_SELECTION:
+        """Whether the short way may be tried for an instance of a study that is being received."""
+        if not _is_usual(incoming):
             return False
         study = self._studies.get(incoming.study.study_instance_uid)
         if study is None:
@@ -129,18 +131,22 @@ class KnownSeries:
         return incoming.series.series_instance_uid in self._series and self.covers(incoming)
 
     def record(self, db: Database, batch: Sequence[IncomingInstance]) -> bool:
-        """Record instances that are covered, all new; False: nothing is recorded, go the long way.
+        """Record instances that are covered or may begin, all new; False: nothing is recorded.
 
         Raises:
             StorageError: nothing was recorded.
         """
         try:
-            new = self._new_series(batch)
+            first, new = self._new_studies(batch), self._new_series(batch)
             with db.drive() as driver:
+                self._add_studies(driver, first)
                 self._record(driver, batch, new)
         except _NotAsKnown:
             self.forget(batch)
             return False
+        for one in first:
+            known = _known_study(study_columns(one.study), 1, one.received_at, set())
+            _remember(self._studies, one.study.study_instance_uid, known)
         for one in new:
             study_uid = one.study.study_instance_uid
             self._know(one.series.series_instance_uid, study_uid, series_columns(one.series))
@@ -153,15 +159,30 @@ class KnownSeries:
         """Take nothing for granted about series and studies of these instances any more."""
         for incoming in batch:
             self._series.pop(incoming.series.series_instance_uid, None)
-            self._studies.pop(incoming.study.study_instance_uid, None)
+            uid = incoming.study.study_instance_uid
+            self._studies.pop(uid, None)
+            _remember(self._not_new, uid, None)
 
     def _know(self, series_uid: str, study_uid: str, columns: Mapping[str, Any]) -> None:
         first_received_at = self._studies[study_uid].first_received_at
         known = _KnownSeries(study_uid, first_received_at, _empty(columns))
         _remember(self._series, series_uid, known)
 
+    def _tied(self, incoming: IncomingInstance) -> Collection[int]:
+        known = self._studies.get(incoming.study.study_instance_uid)
+        return () if known is None else known.associations
+
     def _of(self, incoming: IncomingInstance) -> _KnownStudy:
         return self._studies[incoming.study.study_instance_uid]
+
+    def _new_studies(self, batch: Sequence[IncomingInstance]) -> list[IncomingInstance]:
+        """Return the first instance of each study that is new; the others of it say the same."""
+        new: dict[str, IncomingInstance] = {}
+        for one in batch:
+            uid = one.study.study_instance_uid
+            if uid not in self._studies and new.setdefault(uid, one).study != one.study:
+                raise _NotAsKnown
+        return [new[uid] for uid in sorted(new)]
 
     def _new_series(self, batch: Sequence[IncomingInstance]) -> list[IncomingInstance]:
         """Return one instance of each series that is new; the others of it must say the same."""
@@ -172,6 +193,11 @@ class KnownSeries:
                 raise _NotAsKnown
         return [new[uid] for uid in sorted(new)]
 
+    def _add_studies(self, driver: DriverTransaction, new: Sequence[IncomingInstance]) -> None:
+        rows = [first_columns(one, StudyState.RECEIVING, 1) for one in new]
+        if ADD_STUDY.run(driver, rows) != len(rows):
+            raise _NotAsKnown
+
     def _record(
         self,
         driver: DriverTransaction,
@@ -180,7 +206,7 @@ class KnownSeries:
     ) -> None:
         # Studies first and in order: transactions side by side then never wait in a circle.
         studies = {one.study.study_instance_uid: one for one in batch}
-        for uid in sorted(studies):
+        for uid in sorted(studies.keys() & self._studies.keys()):
             if TOUCH.run(driver, [self._touched(studies[uid])]) != 1:
                 raise _NotAsKnown
         if new and ADD_SERIES.run(driver, [_series_row(one) for one in new]) != len(new):
@@ -191,7 +217,7 @@ class KnownSeries:
         links = {
             (one.association_id, one.study.study_instance_uid)
             for one in batch
-            if one.association_id not in {None, *self._of(one).associations}
+            if one.association_id not in {None, *self._tied(one)}
         }
         if links:
             LINK.run(driver, [dict(zip(LINK_NAMES, link, strict=True)) for link in links])
@@ -208,6 +234,23 @@ class KnownSeries:
             "came_at": incoming.received_at,
             "came_later": incoming.received_at + timedelta(microseconds=1),
         }
+
+
+def _is_usual(incoming: IncomingInstance) -> bool:
+    return not incoming.is_own_result and incoming.sop_class_uid != KEY_OBJECT_SELECTION
+
+
+def _known_study(
+    columns: Mapping[str, Any], generation: int, first_received_at: datetime, linked: set[int]
+) -> _KnownStudy:
+    return _KnownStudy(
+        generation=generation,
+        patient_id=columns["patient_id"],
+        issuer_of_patient_id=columns["issuer_of_patient_id"],
+        first_received_at=first_received_at,
+        empty=_empty(columns),
+        associations=linked,
+    )
 
 
 def _empty(columns: Mapping[str, Any]) -> frozenset[str]:

@@ -13,9 +13,10 @@ from storage.dicom_records import StudyState
 from storage.dicom_tables import AssociationStudy, Instance, Series, Study
 from storage.job_tables import ResultObjectRow
 from storage.prepared import Prepared, bound
+from storage.study_rows import GIVEN_AT_FIRST
 
 
-def _insert(dialect: Dialect, table: type[Instance | Series | AssociationStudy]) -> Any:
+def _insert(dialect: Dialect, table: type[Instance | Series | Study | AssociationStudy]) -> Any:
     return (postgresql if dialect.name == "postgresql" else sqlite).insert(table)
 
 
@@ -52,6 +53,11 @@ def _add(dialect: Dialect) -> ClauseElement:
     return _insert(dialect, Instance).from_select(list(values), row).on_conflict_do_nothing()  # type: ignore[no-any-return]
 
 
+def _add_study(dialect: Dialect) -> ClauseElement:
+    values = bound(Study.__table__.columns[name] for name in GIVEN_AT_FIRST)
+    return _insert(dialect, Study).values(values).on_conflict_do_nothing()  # type: ignore[no-any-return]
+
+
 def _add_series(dialect: Dialect) -> ClauseElement:
     table = Series.__table__
     values = bound(table.columns)
@@ -69,6 +75,7 @@ def _link(dialect: Dialect) -> ClauseElement:
 
 
 TOUCH = Prepared(_touch)
+ADD_STUDY = Prepared(_add_study)
 ADD_SERIES = Prepared(_add_series)
 ADD = Prepared(_add)
 LINK = Prepared(_link)

@@ -17,6 +17,7 @@ from storage.dicom_records import (
     SeriesRecord,
     StudyHeader,
     StudyRecord,
+    StudyState,
 )
 from storage.dicom_tables import Instance, Series, Study
 from storage.records import AlgorithmIdentity
@@ -35,6 +36,18 @@ CONTENT = (
     "dataset_digest",
     "received_at",
 )
+GIVEN_AT_FIRST = (
+    *PATIENT,
+    *STUDY,
+    "procedure_code",
+    "state",
+    "generation",
+    "calling_ae_title",
+    "first_received_at",
+    "last_received_at",
+    "complete_evidence",
+)
+"""What a study's row is made with (`first_columns`)."""
 _OF_INSTANCE = (*CONTENT, "path", "series_instance_uid")
 _values_of_instance = attrgetter(*CONTENT, "path", "series.series_instance_uid")
 
@@ -74,6 +87,18 @@ def study_columns(header: StudyHeader) -> dict[str, Any]:
     columns = {name: getattr(header, name) for name in STUDY}
     columns |= {name: getattr(header.patient, name) for name in PATIENT}
     return columns | {"procedure_code": asdict_or_none(header.procedure_code)}
+
+
+def first_columns(incoming: IncomingInstance, state: StudyState, generation: int) -> dict[str, Any]:
+    """Columns of `study` when its first instance comes."""
+    return study_columns(incoming.study) | {
+        "state": state,
+        "generation": generation,
+        "calling_ae_title": incoming.calling_ae_title,
+        "first_received_at": incoming.received_at,
+        "last_received_at": incoming.received_at,
+        "complete_evidence": "",
+    }
 
 
 def series_columns(header: SeriesHeader) -> dict[str, Any]:
