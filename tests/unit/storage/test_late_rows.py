@@ -8,16 +8,14 @@ import pytest
 import storage.late_rows
 from storage.abandoned_receipts import Found, record_abandoned
 from storage.associations import open_association
-from storage.database import Database, open_database
-from storage.dicom_records import IncomingInstance, StoreOutcome
-from storage.errors import DatabaseUnavailable, StorageError
+from storage.database import Database
+from storage.dicom_records import StoreOutcome
+from storage.errors import DatabaseUnavailable
 from storage.instance_files import InstanceFiles
-from storage.instances import record_instance, record_instances
-from storage.migrate import migrate
+from storage.instances import record_instance
 from storage.quarantine import quarantine_count
 from storage.receipts import pages
 from storage.studies import get_study, open_studies
-from tests.peers.postgres import PostgresServer
 from tests.unit.storage.receiving_node import ReceivingNode
 from tests.unit.storage.samples import (
     NOW,
@@ -127,29 +125,6 @@ def test_a_contradiction_that_came_to_light_later_is_kept_aside(node: ReceivingN
     assert not pages(node.files.data_dir)
 
 
-def test_a_row_that_cannot_be_written_is_tried_again_and_senders_hear_of_it(
-    node: ReceivingNode, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    node.record(1)
-    acknowledged = node.record(2)
-    with monkeypatch.context() as patch:
-
-        def away(_db: Database, batch: list[IncomingInstance], *_: object) -> list[StorageError]:
-            return [DatabaseUnavailable("the database is away") for _ in batch]
-
-        patch.setattr("storage.instance_recorder.record_instances", away)
-        node.recorder.write_late()
-        with pytest.raises(DatabaseUnavailable):
-            node.record(3)
-    assert node.files.absolute(acknowledged.path).exists()
-    assert len(pages(node.files.data_dir)) == 1
-    node.recorder.write_late()
-    assert node.numbers() == [1, 2]
-    node.record(3)
-    assert node.numbers() == [1, 2]
-    assert len(pages(node.files.data_dir)) == 1
-
-
 def test_an_older_version_that_had_to_wait_does_not_replace_a_newer_one(
     node: ReceivingNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -165,39 +140,6 @@ def test_an_older_version_that_had_to_wait_does_not_replace_a_newer_one(
     assert node.recorder.record(newer, node.tell) is StoreOutcome.REPLACED
     node.recorder.write_late()
     assert paths(node.db)[-1] == newer.path
-
-
-def test_a_commit_whose_answer_was_lost_does_not_cost_the_file(
-    node: ReceivingNode, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    node.record(1)
-    acknowledged = node.record(2)
-    with monkeypatch.context() as patch:
-
-        def cut_off(db: Database, batch: list[IncomingInstance], *_: object) -> list[StorageError]:
-            record_instances(db, batch)
-            return [DatabaseUnavailable("the connection broke") for _ in batch]
-
-        patch.setattr("storage.instance_recorder.record_instances", cut_off)
-        node.recorder.write_late()
-    node.recorder.write_late()
-    assert paths(node.db)[-1] == acknowledged.path
-    assert node.files.absolute(acknowledged.path).exists()
-    assert not pages(node.files.data_dir)
-
-
-def test_an_unexpected_error_costs_no_late_row(
-    node: ReceivingNode, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    node.record(1)
-    node.record(2)
-    with monkeypatch.context() as patch:
-        patch.setattr("storage.instance_recorder.record_instances", lambda *_: 1 / 0)
-        with pytest.raises(StorageError, match="a late row was not written"):
-            node.recorder.write_late()
-        node.recorder.write_late()  # told once
-    node.recorder.write_late()
-    assert node.numbers() == [1, 2]
 
 
 def test_no_receipt_is_given_when_none_can_be_written(
@@ -233,75 +175,6 @@ def test_many_threads_lose_nothing_and_each_outcome_is_told_once(
     assert node.told == {"stored": 41, "duplicate": 40}
     assert not pages(files.data_dir)
     assert sum(path.is_file() for path in files.data_dir.rglob("*.dcm")) == 41
-
-
-@pytest.mark.peer("postgresql")
-def test_late_rows_come_when_postgresql_is_back(files: InstanceFiles) -> None:
-    with PostgresServer() as server:
-        db = open_database(server.new_database())
-        migrate(db)
-        node = ReceivingNode(db, files)
-        node.record(1)
-        server.stop()
-        node.record(2)
-        node.recorder.write_late()
-        with pytest.raises(DatabaseUnavailable):
-            node.record(3)
-        server.restart()
-        node.recorder.write_late()
-        assert node.numbers() == [1, 2]
-        node.recorder.close()
-        db.close()
-
-
-def test_a_contradiction_is_not_lost_when_the_database_goes_away_in_between(
-    node: ReceivingNode, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    node.record(1)
-    stranger = node.record(2)
-    elsewhere = incoming(2, study="1.2.9", series="1.2.9.1")
-    record_instance(node.db, elsewhere._replace(sop_instance_uid=stranger.sop_instance_uid))
-    with monkeypatch.context() as patch:
-        away = DatabaseUnavailable("the database is away")
-        patch.setattr("storage.quarantine.insert_new", lambda *_: (_ for _ in ()).throw(away))
-        node.recorder.write_late()
-    assert node.files.absolute(stranger.path).exists()
-    assert pages(node.files.data_dir)
-    node.recorder.write_late()
-    assert quarantine_count(node.db) == 1
-    assert not node.files.absolute(stranger.path).exists()
-    assert not pages(node.files.data_dir)
-
-
-def test_more_rows_than_one_batch_holds_and_an_unexpected_error_leave_the_lead_free(
-    node: ReceivingNode, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(storage.late_rows, "MOST_QUEUED", 200)
-    for number in range(1, 151):
-        node.record(number)
-    with monkeypatch.context() as patch:
-        patch.setattr("storage.instance_recorder.record_instances", lambda *_: 1 / 0)
-        with pytest.raises(StorageError):
-            node.recorder.record(kept(node.files, incoming(1, study="1.2.8", series="1.2.8.1")))
-    with pytest.raises(StorageError, match="ZeroDivisionError"):
-        node.recorder.write_late()  # they are written; what had kept them is told
-    assert node.numbers() == list(range(1, 151))
-    assert node.told == {"stored": 150}
-
-
-def test_an_error_while_a_row_is_seen_to_leaves_the_lead_free_and_the_row_owed(
-    node: ReceivingNode, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    node.record(1)
-    node.record(2)
-    with monkeypatch.context() as patch:
-        patch.setattr("storage.late_rows.settled", lambda *_: 1 / 0)
-        with pytest.raises(StorageError, match="ZeroDivisionError"):
-            node.recorder.write_late()
-    assert node.told == {"stored": 1}
-    node.recorder.write_late()
-    assert node.numbers() == [1, 2]
-    assert not pages(node.files.data_dir)
 
 
 def test_a_closed_recorder_acknowledges_nothing_by_a_receipt(node: ReceivingNode) -> None:
