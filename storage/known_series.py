@@ -11,7 +11,7 @@ recorded this way, and `storage.instances` takes the long way.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from operator import attrgetter
@@ -32,6 +32,9 @@ from storage.study_rows import (
 
 MOST_KNOWN = 4096
 T = TypeVar("T")
+
+_study_uid = attrgetter("study.study_instance_uid")
+_series_uid = attrgetter("series.series_instance_uid")
 
 
 class _NotAsKnown(Exception):
@@ -137,9 +140,10 @@ class KnownSeries:
             StorageError: nothing was recorded.
         """
         try:
-            first, new = self._new_studies(batch), self._new_series(batch)
+            first = _new(batch, self._studies, _study_uid, attrgetter("study"))
+            new = _new(batch, self._series, _series_uid, attrgetter("series"))
             with db.drive() as driver:
-                self._add_studies(driver, first)
+                _add_studies(driver, first, batch)
                 self._record(driver, batch, new)
         except _NotAsKnown:
             self.forget(batch)
@@ -174,29 +178,6 @@ class KnownSeries:
 
     def _of(self, incoming: IncomingInstance) -> _KnownStudy:
         return self._studies[incoming.study.study_instance_uid]
-
-    def _new_studies(self, batch: Sequence[IncomingInstance]) -> list[IncomingInstance]:
-        """Return the first instance of each study that is new; the others of it say the same."""
-        new: dict[str, IncomingInstance] = {}
-        for one in batch:
-            uid = one.study.study_instance_uid
-            if uid not in self._studies and new.setdefault(uid, one).study != one.study:
-                raise _NotAsKnown
-        return [new[uid] for uid in sorted(new)]
-
-    def _new_series(self, batch: Sequence[IncomingInstance]) -> list[IncomingInstance]:
-        """Return one instance of each series that is new; the others of it must say the same."""
-        new: dict[str, IncomingInstance] = {}
-        for one in batch:
-            uid = one.series.series_instance_uid
-            if uid not in self._series and new.setdefault(uid, one).series != one.series:
-                raise _NotAsKnown
-        return [new[uid] for uid in sorted(new)]
-
-    def _add_studies(self, driver: DriverTransaction, new: Sequence[IncomingInstance]) -> None:
-        rows = [first_columns(one, StudyState.RECEIVING, 1) for one in new]
-        if ADD_STUDY.run(driver, rows) != len(rows):
-            raise _NotAsKnown
 
     def _record(
         self,
@@ -251,6 +232,32 @@ def _known_study(
         empty=_empty(columns),
         associations=linked,
     )
+
+
+def _new(
+    batch: Sequence[IncomingInstance],
+    known: Container[str],
+    uid_of: Callable[[IncomingInstance], str],
+    header_of: Callable[[IncomingInstance], StudyHeader | SeriesHeader],
+) -> list[IncomingInstance]:
+    """Return the first instance of each that is not known; the others of it must say the same."""
+    new: dict[str, IncomingInstance] = {}
+    for one in batch:
+        uid = uid_of(one)
+        if uid not in known and header_of(new.setdefault(uid, one)) != header_of(one):
+            raise _NotAsKnown
+    return [new[uid] for uid in sorted(new)]
+
+
+def _add_studies(
+    driver: DriverTransaction,
+    new: Sequence[IncomingInstance],
+    batch: Sequence[IncomingInstance],
+) -> None:
+    last = {_study_uid(one): {"last_received_at": one.received_at} for one in batch}
+    rows = [first_columns(one, StudyState.RECEIVING, 1) | last[_study_uid(one)] for one in new]
+    if ADD_STUDY.run(driver, rows) != len(rows):
+        raise _NotAsKnown
 
 
 def _empty(columns: Mapping[str, Any]) -> frozenset[str]:

@@ -66,8 +66,10 @@ def test_both_ways_make_the_same_rows(
 
 def test_two_series_of_a_new_study_come_at_once(db: Database) -> None:
     known = KnownSeries()
-    batch = [incoming(1), incoming(2, series="1.2.3.1.2"), incoming(3)]
+    batch = [incoming(1), incoming(2, series="1.2.3.1.2"), incoming(3, received_at=after(2))]
     assert record_instances(db, batch, known) == [StoreOutcome.STORED] * 3
+    study = get_study(db, STUDY)
+    assert (study.first_received_at, study.last_received_at) == (NOW, after(2))
     assert record_instances(db, [incoming(4)], known) == [StoreOutcome.STORED]
     assert get_study(db, STUDY).generation == 1
 
