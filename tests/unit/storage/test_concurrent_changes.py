@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -15,6 +16,14 @@ from storage.deliveries import _settle_in, list_deliveries, settle_sent
 from storage.job_queue import enqueue
 from storage.jobs import fail_job, get_job, refuse_job, return_jobs_of
 from storage.records import DeliveryState, JobRecord, JobState, NewDelivery
+from storage.rejections import (
+    OTHERS,
+    RejectionCount,
+    _add,
+    _surplus,
+    add_rejections,
+    list_rejections,
+)
 from storage.state_change import Actor, Step
 from storage.studies import found_study
 from tests.unit.storage.samples import (
@@ -149,3 +158,18 @@ def test_an_attempt_that_ends_while_a_newer_job_is_queued_is_not_repeated(
 ) -> None:
     older = _ended_beside_a_newer_one(db, partial(end, db))
     assert get_job(db, older).state is JobState.SUPERSEDED
+
+
+def test_the_rarest_counts_are_folded_once_by_two_receivers_at_once(db: Database) -> None:
+    counts = [RejectionCount("unknown", f"CT{n}", "10.0.0.1", 1 + n, NOW, NOW) for n in range(4)]
+    add_rejections(db, counts, most_rows=4)
+
+    def fold(session: Session) -> None:
+        for row in _surplus(session, 2):
+            session.delete(row)
+            folded = replace(counts[0], calling_ae_title=OTHERS, address=OTHERS, count=row.count)
+            _add(session, folded)
+        session.flush()
+
+    _while_open(db.begin(), fold, lambda: add_rejections(db, [], most_rows=2))
+    assert sum(each.count for each in list_rejections(db)) == sum(each.count for each in counts)
