@@ -117,7 +117,8 @@ def _left_of(series: Json, withdrawn: Collection[str]) -> Json | None:
     left = [each for each in listed if string(each, "uid") not in withdrawn]
     if len(left) == len(listed):
         return series
-    count = _count(series) - (len(listed) - len(left))
+    # Servers may keep no count, or another one: less than what is listed cannot be true.
+    count = max(_count(series) - (len(listed) - len(left)), len(left))
     return {**series, "numberOfInstances": count, "instance": left} if left else None
 
 

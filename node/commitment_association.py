@@ -28,6 +28,7 @@ from node.receive.normalized_answers import answered
 from node.receive.services import SUCCESS, ServiceAnswer
 from node.rejection_watch import RejectionWatch
 from node.tls_client import TlsRequest
+from node.whole_messages import send_whole_messages
 from storage.evidence_records import ListedSop
 
 ENDS_ASSOCIATION = frozenset({"aborted", "no_answer"})
@@ -174,13 +175,14 @@ def _association(
         text = f"our TLS files for it cannot be used: {tls.unusable}"
         raise CommitmentUnavailable("tls_files", text)
     watch = RejectionWatch()
+    opened = [(evt.EVT_CONN_OPEN, act) for act in (prepare_requestor, send_whole_messages)]
     try:
         assoc = ae.associate(
             peer.host,
             peer.port,
             ae_title=peer.called_ae_title,
             ext_neg=roles,
-            evt_handlers=[(evt.EVT_CONN_OPEN, prepare_requestor), watch.handler, *handlers],
+            evt_handlers=[*opened, watch.handler, *handlers],
             **tls.arguments,
         )
     except OSError as error:

@@ -55,12 +55,19 @@ class CommitmentResults:
                 self._db,
                 asked.delivery_id,
                 state=ConfirmationState.ASKING,
-                due_at=now,
+                due_at=self._other_uid_at(asked, now),
                 code="duplicate_transaction",
                 text="the PACS has seen this Transaction UID before; it is asked under another",
             )
         else:
             self._send_again(asked, len(wanted), lost, now)
+
+    def _other_uid_at(self, asked: ConfirmationRecord, now: datetime) -> datetime:
+        """At once, and then on the curve: no other UID helps a PACS that says so of each."""
+        destination = self._destinations.get(get_delivery(self._db, asked.delivery_id).destination)
+        if destination is None or asked.attempts == 0:
+            return now
+        return now + retry_delay(destination.retry, asked.attempts)
 
     def _send_again(
         self, asked: ConfirmationRecord, total: int, lost: Mapping[str, int], now: datetime

@@ -13,6 +13,8 @@ WIDTH = 1000
 def table_console() -> Console:
     """A console on standard output; without a terminal there it breaks no word and no sentence.
 
-    A table takes no more of the width than its longest row.
+    A table takes no more of the width than its longest row. What stands in it is shown as it is:
+    an AE title may look like rich's markup, or like the name of an emoji.
     """
-    return Console() if sys.stdout.isatty() else Console(width=WIDTH)
+    width = None if sys.stdout.isatty() else WIDTH
+    return Console(width=width, markup=False, emoji=False)

@@ -45,7 +45,9 @@ def directory_problems(data_dir: Path) -> tuple[str, ...]:
     A plain file in its way is not told: reading the settings has told it.
     """
     try:
-        there = next(path for path in (data_dir, *data_dir.parents) if path.exists())
+        there = next(path for path in (data_dir, *data_dir.parents) if os.path.lexists(path))
+        if there.is_symlink() and not there.exists():
+            return (f"node.data_dir {data_dir}: {there} is a link that leads nowhere",)
         if not there.is_dir():
             return ()
         # Tried, since rights do not say it all: in /proc even root can make nothing.

@@ -35,13 +35,13 @@ class _Seen:
 
 
 class QuietClock:
-    """Measures, for each study, the seconds since a time that the database holds."""
+    """Measures, for each study or job, the seconds since a time that the database holds."""
 
     def __init__(self) -> None:
         self._seen: dict[tuple[str, str], _Seen] = {}
 
     def elapsed_s(self, uid: str, what: str, since: datetime, moment: Moment) -> float:
-        """Return the seconds since `since`; `what` tells apart several times of one study."""
+        """Return the seconds since `since`; `what` tells apart several times of one `uid`."""
         seen = self._seen.get((uid, what))
         if seen is None or seen.since != since:
             age_s = max(0.0, (moment.wall - since).total_seconds())
@@ -50,6 +50,6 @@ class QuietClock:
         return seen.age_s + moment.monotonic_s - seen.at_s
 
     def forget_all_but(self, uids: Set[str]) -> None:
-        """Drop what is known of studies that are no longer open."""
+        """Drop what is known of those that are no longer open, or do not run any more."""
         for key in [key for key in self._seen if key[0] not in uids]:
             del self._seen[key]

@@ -29,7 +29,7 @@ from pipelines.selection import Chosen, NoMatch, SeriesCandidate, select_inputs
 from storage import studies
 from storage.database import Database
 from storage.dicom_records import InstanceRecord, SeriesRecord, StudyRecord
-from storage.errors import StorageError
+from storage.errors import DatabaseUnavailable, StorageError
 from storage.instance_files import InstanceFiles, uid_tag
 from storage.instances import instances_of_series
 from storage.job_inputs import InputInstance, JobInput
@@ -68,16 +68,25 @@ def route_ready_studies(
     """Route every study that is complete and return how many jobs were made.
 
     `registry` holds the pipelines that are offered. A refusal counts as no job.
+
+    Raises:
+        StorageError: the database is away, or files of a study cannot be read now; the others are
+            routed. The round is done again.
     """
     made = 0
+    postponed: list[StorageError] = []
     for study in studies.ready_studies(db):
         try:
             made += _route(db, files, registry, settings, study, now)
-        except StorageError:
-            raise  # the database or the disk: the round is done again
+        except DatabaseUnavailable:
+            raise
+        except StorageError as error:
+            postponed.append(error)
         except Exception as error:  # noqa: BLE001 -- the study's outermost edge; its refusal
             _log.error("routing_failed", study=uid_tag(_uid(study)), exc_info=True)
             _give_up(db, study, error, settings, now)
+    if postponed:
+        raise postponed[0]
     return made
 
 
@@ -86,16 +95,9 @@ def _give_up(
 ) -> None:
     """End a study that breaks routing, visibly; `radnode retry` routes it again."""
     text = f"routing failed with {type(error).__name__}; see the log, then retry the job"
-    refusal = Refusal(RefusalCode.ROUTING_FAILED, text)
-    studies.route(
-        db,
-        _uid(study),
-        generation=study.generation,
-        jobs=(),
-        refusal=refusal,
-        now=now,
-        plan=plan_of(settings.destinations, now),
-    )
+    refusal, plan = Refusal(RefusalCode.ROUTING_FAILED, text), plan_of(settings.destinations, now)
+    routed = study.generation
+    studies.route(db, _uid(study), generation=routed, jobs=(), refusal=refusal, now=now, plan=plan)
 
 
 def _uid(study: StudyRecord) -> str:

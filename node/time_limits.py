@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import datetime
 
 import structlog
 
 from config.settings import Settings
 from node.delivery_plan import plan_of
+from node.quiet_clock import Moment, QuietClock
 from pipelines.registry import Registry
 from storage import jobs
 from storage.database import Database
@@ -31,7 +32,7 @@ class TimeLimits:
     A job over its limit fails at once, however many attempts are left: a model that hangs on a
     study hangs on it again, and holds the studies behind it each time. A person can have it tried
     again. A worker that lets its lease run out gives no sign of life any more, and is ended too;
-    its job returns to the queue.
+    its job returns to the queue. A clock that is set takes no job over its limit.
     """
 
     def __init__(
@@ -48,19 +49,22 @@ class TimeLimits:
         self._registry = registry
         self._prefix = worker_prefix
         self._kill_worker = kill_worker
+        self._clock = QuietClock()
 
     def enforce(self) -> None:
         """Look at every running job of this node once."""
-        now = datetime.now(UTC)
-        for job in jobs.list_jobs(self._db, limit=MOST_RUNNING, state=JobState.RUNNING):
+        moment = Moment.now()
+        running = jobs.list_jobs(self._db, limit=MOST_RUNNING, state=JobState.RUNNING)
+        self._clock.forget_all_but({str(job.job_id) for job in running})
+        for job in running:
             pid = self._pid(job)
             if pid is None:
                 continue
-            if self._is_over(job, now):
+            if self._is_over(job, moment):
                 with suppress(LeaseLost, IllegalTransition):  # it came to its end just now
-                    self._fail(job, now)
+                    self._fail(job, moment.wall)
                     self._kill_worker(pid)
-            elif job.lease_expires_at is not None and job.lease_expires_at < now:
+            elif job.lease_expires_at is not None and job.lease_expires_at < moment.wall:
                 log.error("worker_gives_no_sign", job_id=job.job_id)
                 self._kill_worker(pid)
 
@@ -70,10 +74,11 @@ class TimeLimits:
         own = registered.definition.time_limit_s if registered else None
         return own or self._settings.worker.time_limit_s
 
-    def _is_over(self, job: JobRecord, now: datetime) -> bool:
+    def _is_over(self, job: JobRecord, moment: Moment) -> bool:
         if job.started_at is None:
             return False
-        return (now - job.started_at).total_seconds() > self.limit_s(job)
+        took_s = self._clock.elapsed_s(str(job.job_id), "started", job.started_at, moment)
+        return took_s > self.limit_s(job)
 
     def _fail(self, job: JobRecord, now: datetime) -> None:
         text = (

@@ -27,7 +27,7 @@ from storage.upsert import insert_new
 
 # Put together once: both are asked twice a second, and building them takes longest.
 _UNASKED = (
-    select(Delivery.id)
+    select(Delivery.id, Delivery.settled_at)
     .where(
         Delivery.destination == bindparam("to"),
         Delivery.kind == DestinationKind.DICOM,
@@ -66,11 +66,13 @@ def begin_confirmations(
 ) -> int:
     """Take up the deliveries to a PACS that are sent and that nobody has asked about since."""
     with db.read() as session:
-        found = session.scalars(_UNASKED, {"to": destination, "sent_after": sent_after}).all()
-    for delivery_id in found:
+        found = session.execute(_UNASKED, {"to": destination, "sent_after": sent_after}).all()
+    for delivery_id, sent_at in found:
         with db.begin() as session:
             _forget(session, delivery_id)
-            insert_new(session, Confirmation, _new(delivery_id, now))
+            # Not before it was sent, by a clock that was set back: it would begin again for ever.
+            new = _new(delivery_id, now) | {"began_at": max(now, sent_at or now)}
+            insert_new(session, Confirmation, new)
     return len(found)
 
 

@@ -39,6 +39,8 @@ class Job(Table):
             postgresql_where=HAS_NO_PIPELINE,
         ),
         Index("ix_job_claim", "state", "priority", "due_at", "id"),
+        # No query on a study alone, nor its deletion, can use the two that leave jobs out.
+        Index(None, "study_instance_uid"),
         {"sqlite_autoincrement": True},
     )
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import CursorResult, delete, insert, or_, select, update
+from sqlalchemy import CursorResult, Select, delete, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from storage.database import Database
@@ -116,8 +116,7 @@ def finish_job(
     """
     step = Step(Actor.WORKER, now, worker_id)
     with db.begin() as session:
-        # The study is locked first, as routing does: one of the two sees what the other did.
-        found_study(session, found_job(session, job_id).study_instance_uid, lock=True)
+        _locked(session, job_id)
         columns = _result_columns(result, now)
         ended = _for_review(step, result.review)
         change_job(session, job_id, JobState.RUNNING, JobState.SUCCEEDED, ended, **columns)
@@ -145,6 +144,7 @@ def refuse_job(
     """
     step = Step(Actor.WORKER, now, worker_id, code, text)
     with db.begin() as session:
+        _locked(session, job_id)
         _end_untreated(session, job_id, JobState.REFUSED, step, plan)
 
 
@@ -169,7 +169,7 @@ def fail_job(
     """
     step = Step(Actor.WORKER, now, worker_id, code, text)
     with db.begin() as session:
-        return _end_attempt(session, found_job(session, job_id), step, retry_at, plan)
+        return _end_attempt(session, _locked(session, job_id), step, retry_at, plan)
 
 
 def return_expired(db: Database, *, now: datetime, plan: DeliveryPlan = nobody) -> tuple[int, ...]:
@@ -190,8 +190,7 @@ def return_jobs_of(
     `is_attempt` False, where the workers were asked to stop: that is not the jobs' fault, so the
     attempt does not count.
     """
-    held = held_by(Job.worker_id, worker_prefix)
-    return _return_jobs(db, held, now, plan, is_attempt=is_attempt)
+    return _return_jobs(db, held_by(Job.worker_id, worker_prefix), now, plan, is_attempt=is_attempt)
 
 
 def held_by(column: Any, worker_prefix: str) -> Any:
@@ -209,10 +208,9 @@ def retry_job(db: Database, job_id: int, *, now: datetime) -> None:
     """
     columns = {"attempts": 0, "due_at": now, "finished_at": None}
     with db.begin() as session:
-        job = found_job(session, job_id)
+        job = _locked(session, job_id)
         if job.pipeline_name == "":
             raise IllegalTransition(f"job {job_id} has no pipeline: have its study routed again")
-        found_study(session, job.study_instance_uid, lock=True)
         if has_newer(session, job_id):
             raise IllegalTransition(f"job {job_id} was replaced by newer work on its study")
         from_state = job.state if job.state is JobState.REFUSED else JobState.FAILED
@@ -224,16 +222,35 @@ def retry_job(db: Database, job_id: int, *, now: datetime) -> None:
 def _return_jobs(
     db: Database, condition: Any, now: datetime, plan: DeliveryPlan, *, is_attempt: bool = True
 ) -> tuple[int, ...]:
-    running = select(Job).where(Job.state == JobState.RUNNING, condition).order_by(Job.id)
+    held = select(Job.id).where(Job.state == JobState.RUNNING, condition)
     step = Step(Actor.SWEEP, now, None, WORKER_LOST, WORKER_LOST_TEXT)
+
+    def end(session: Session, job: Job) -> None:
+        if is_attempt:
+            _end_attempt(session, job, step, now, plan)
+        else:
+            requeue(session, job.id, step, now, attempts=job.attempts - 1)
+
+    with db.read() as session:
+        found = session.scalars(held.order_by(Job.id)).all()
+    # One transaction each: locks on several studies at once could cross those of others.
+    return tuple(one for one in found if _take_back(db, one, held, end))
+
+
+def _take_back(db: Database, job_id: int, held: Select[int], end: Callable[..., None]) -> bool:
     with db.begin() as session:
-        jobs = session.scalars(running.with_for_update(skip_locked=True)).all()
-        for job in jobs:
-            if is_attempt:
-                _end_attempt(session, job, step, now, plan)
-            else:
-                requeue(session, job.id, step, now, attempts=job.attempts - 1)
-        return tuple(job.id for job in jobs)
+        job = _locked(session, job_id)
+        # Asked again under the lock: its worker may have ended it since the list was made.
+        is_held = session.scalar(held.where(Job.id == job_id).with_for_update()) is not None
+        if is_held:
+            end(session, job)
+        return is_held
+
+
+def _locked(session: Session, job_id: int) -> Job:
+    """The job, its study locked as routing does: one of the two sees what the other did."""
+    found_study(session, found_job(session, job_id).study_instance_uid, lock=True)
+    return found_job(session, job_id)
 
 
 def _end_attempt(

@@ -85,7 +85,9 @@ def _surplus(session: Session, most_rows: int) -> list[Rejected]:
     rarest = (
         select(Rejected).where(named).order_by(Rejected.count, Rejected.last_at, Rejected.address)
     )
-    return list(session.scalars(rarest.limit(rows - most_rows)))
+    # Another process may be folding the same ones at this moment.
+    mine = rarest.limit(rows - most_rows).with_for_update(skip_locked=True)
+    return list(session.scalars(mine))
 
 
 def list_rejections(db: Database, limit: int | None = None) -> tuple[RejectionCount, ...]:

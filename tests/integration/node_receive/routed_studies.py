@@ -94,11 +94,18 @@ def receive_study(db: Database, files: InstanceFiles, folder: Path, slices: int 
     return kept
 
 
-def make_ready(db: Database) -> None:
-    study = get_study(db, STUDY)
+def of_another_study(number: int) -> Dataset:
+    """One slice of a study beside; its UID begins with that of the usual one."""
+    slice_ = mr_instance(number, series=f"{STUDY}.8.1")
+    slice_.StudyInstanceUID = f"{STUDY}.8"
+    return slice_
+
+
+def make_ready(db: Database, study_uid: str = STUDY) -> None:
+    study = get_study(db, study_uid)
     assert mark_ready(
         db,
-        STUDY,
+        study_uid,
         generation=study.generation,
         last_received_at=study.last_received_at,
         evidence="quiet_time",

@@ -11,6 +11,9 @@ import pytest
 from pydicom.uid import MRImageStorage
 from pynetdicom import AE
 
+from config.settings import RetrySettings
+from node.commitment_result import CommitmentResult
+from node.commitment_results import CommitmentResults
 from node.confirmation import Confirmation
 from storage.confirmations import delivery_of_transaction
 from storage.deliveries import get_delivery, list_deliveries, settle_sent
@@ -213,6 +216,26 @@ def test_a_duplicate_transaction_is_asked_under_another_uid(node: Node) -> None:
         first, second = (each.TransactionUID for each in archive.requests)
 
     assert first != second
+
+
+@pytest.mark.usefixtures("no_wait")
+def test_a_pacs_that_calls_every_transaction_a_duplicate_is_asked_ever_more_rarely(
+    node: Node,
+) -> None:
+    _sent_delivery(node)
+    with SlowArchive() as archive:
+        retry = RetrySettings(first_s=600, longest_s=600)
+        settings = node.settings.model_copy(
+            update={"destinations": (destination_at(archive.port, retry=retry),)}
+        )
+        results = CommitmentResults(settings, node.db, worker_id=WORKER)
+        confirmation = _confirmation(node, archive.port)
+        for _ in range(2):
+            assert confirmation.ask_next()
+            uid = str(archive.requests[-1].TransactionUID)
+            results.take(CommitmentResult(uid, frozenset(), dict.fromkeys(UIDS, 0x0131)))
+        assert not confirmation.ask_next()
+        assert len(archive.requests) == 2
 
 
 @pytest.mark.usefixtures("no_wait")

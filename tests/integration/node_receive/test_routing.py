@@ -18,7 +18,9 @@ from tests.integration.node_receive.routed_studies import (
     db,
     files,
     make_ready,
+    of_another_study,
     only_job,
+    receive,
     receive_study,
     route_all,
 )
@@ -206,3 +208,20 @@ def test_a_disk_that_is_away_postpones_routing_and_refuses_nothing(
         path.with_suffix(".away").rename(path)
 
     assert route_all(db, files, [a_pipeline()]) == 1
+
+
+def test_a_study_whose_files_cannot_be_read_now_holds_no_other(
+    db: Database, files: InstanceFiles, tmp_path: Path
+) -> None:
+    away = [receive(db, files, of_another_study(1), tmp_path)]
+    make_ready(db, f"{STUDY}.8")
+    receive_study(db, files, tmp_path)
+    make_ready(db)
+    for path in away:
+        path.unlink()
+        path.mkdir()
+
+    with pytest.raises(StorageError, match="cannot be read now"):
+        route_all(db, files, [a_pipeline()])
+    assert get_study(db, f"{STUDY}.8").state is StudyState.READY
+    assert only_job(db).study_instance_uid == STUDY

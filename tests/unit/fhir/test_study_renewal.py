@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +11,7 @@ from fhir.resources.R4B.imagingstudy import ImagingStudy
 from fhir.bundle import build_bundle, bundle_json
 from fhir.identifiers import study_identifier
 from fhir.references import References, literal
-from fhir.study_renewal import is_own_study, with_renewed_study
+from fhir.study_renewal import is_own_study, with_renewed_study, without_withdrawn_objects
 from storage.records import FinishedJob
 from tests.unit.fhir.finished_jobs import FINISHED_AT, STUDY_UID, of_study, with_findings
 from tests.unit.fhir.told_bundles import CONTENT, CREATING, as_json, only, told
@@ -92,6 +93,30 @@ def test_a_study_that_lists_the_same_is_not_written_again(changes: Json) -> None
     entries = renewed(with_findings(), created() | changes)
     assert studies(entries) == []
     assert len(entries) == 5
+
+
+class Holding:
+    """A server that has one resource."""
+
+    def __init__(self, resource: Json) -> None:
+        self._resource = resource
+
+    def search(self, resource_type: str, parameters: Mapping[str, str]) -> Json:
+        entry = {"resource": self._resource}
+        return {"resourceType": "Bundle", "type": "searchset", "entry": [entry]}
+
+
+def test_no_count_falls_below_what_is_listed_where_a_server_keeps_none() -> None:
+    known = created()
+    for each in known["series"]:
+        each.pop("numberOfInstances")
+        if "instance" in each:
+            each["instance"].append({**each["instance"][0], "uid": "1.2.3"})
+    entry = without_withdrawn_objects(Holding(known), with_findings(), CREATING)
+    assert entry is not None
+    counts = [each.get("numberOfInstances") for each in entry["resource"]["series"]]
+    assert counts == [None, 1, 1]
+    assert entry["resource"]["numberOfInstances"] == 2
 
 
 def test_the_report_refers_to_our_study_by_its_id() -> None:

@@ -92,6 +92,21 @@ def test_a_data_directory_that_cannot_be_made_is_told_beside_every_other_fault(
     assert f"radnode: node.data_dir {place}: No such file or directory" in done.err.splitlines()
 
 
+@pytest.mark.parametrize("place", ["volume", "volume/data"])
+def test_a_data_directory_behind_a_link_that_leads_nowhere_is_told(
+    run: Run, tmp_path: Path, place: str
+) -> None:
+    """As where a volume is not mounted."""
+    link = tmp_path / "volume"
+    link.symlink_to(tmp_path / "not mounted")
+    config = write_config(tmp_path, node={"data_dir": str(tmp_path / place)})
+
+    done = run("check-config", "--config", str(config))
+
+    assert done.code == 2
+    assert f"{link} is a link that leads nowhere" in done.err
+
+
 def test_a_file_in_the_way_of_the_data_directory_is_told_once(run: Run, tmp_path: Path) -> None:
     config = write_config(tmp_path, node={"data_dir": "node.yaml/data"})
 

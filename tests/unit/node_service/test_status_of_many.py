@@ -91,6 +91,23 @@ def test_all_of_the_quarantine_is_shown_whatever_the_limit(run: Run, busy_node: 
     assert shown(run, busy_node, "--limit", "1").count("other_patient") == 2
 
 
+def test_titles_that_look_like_markup_or_an_emoji_are_shown_as_they_are(
+    run: Run, busy_node: Path
+) -> None:
+    settings = load_settings(busy_node)
+    files = InstanceFiles(settings.node.data_dir)
+    conflict = IdentityConflict(ConflictReason.OTHER_PATIENT, "another patient")
+    with kept_data(settings) as db:
+        for number, title in enumerate(("[/CT]", "[red]MR", ":ship:"), start=10):
+            one = kept(files, incoming(number))._replace(calling_ae_title=title)
+            quarantine(db, files, one, conflict)
+
+    listed = run("quarantine", "list", "--config", str(busy_node)).out
+    for title in ("[/CT]", "[red]MR", ":ship:"):
+        assert title in shown(run, busy_node)
+        assert title in listed
+
+
 def test_the_list_of_the_quarantine_says_how_many_it_leaves_out(run: Run, busy_node: Path) -> None:
     options = ("quarantine", "list", "--config", str(busy_node), "--limit", "1")
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from config.settings import Settings
+from node.quiet_clock import Moment
 from node.time_limits import TIME_LIMIT, TimeLimits
 from pipelines.registry import register
 from storage.database import Database
@@ -36,6 +37,9 @@ class Node:
     destinations: tuple[Mapping[str, Any], ...] = ()
 
     def enforce(self) -> None:
+        self.limits().enforce()
+
+    def limits(self) -> TimeLimits:
         settings = Settings.model_validate(
             {
                 "node": {"data_dir": str(self.folder / "data")},
@@ -46,13 +50,13 @@ class Node:
         if not (self.folder / PIPELINE).exists():
             write_bundle(self.folder / PIPELINE)
         registered = register(definition(time_limit_s=self.own_limit_s), self.folder)
-        TimeLimits(
+        return TimeLimits(
             settings,
             self.db,
             {PIPELINE: registered},
             worker_prefix=PREFIX,
             kill_worker=self.killed.append,
-        ).enforce()
+        )
 
 
 def started(db: Database, seconds_ago: float, worker_id: str = f"{PREFIX}{PID}") -> int:
@@ -101,6 +105,28 @@ def test_a_job_within_its_limit_goes_on(db: Database, node: Node) -> None:
 
     assert get_job(db, job_id).state is JobState.RUNNING
     assert node.killed == []
+
+
+@pytest.mark.parametrize(
+    ("clock_s", "lived_s", "state"), [(7200, 2, "running"), (0, 200, "failed")]
+)
+def test_a_clock_that_is_set_neither_ends_a_job_nor_lets_it_go_on(
+    db: Database,
+    node: Node,
+    monkeypatch: pytest.MonkeyPatch,
+    clock_s: float,
+    lived_s: float,
+    state: str,
+) -> None:
+    job_id = started(db, 0)
+    limits, before = node.limits(), Moment.now()
+    limits.enforce()
+    after = Moment(before.wall + timedelta(seconds=clock_s), before.monotonic_s + lived_s)
+    monkeypatch.setattr("node.time_limits.Moment.now", lambda: after)
+
+    limits.enforce()
+
+    assert get_job(db, job_id).state == state
 
 
 def test_a_pipelines_own_limit_wins_over_that_of_the_worker(db: Database, tmp_path: Path) -> None:

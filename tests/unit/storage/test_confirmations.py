@@ -64,6 +64,13 @@ def test_what_was_sent_is_asked_about_once(db: Database) -> None:
     assert _due(db, after(1), "pacs2") == ()
 
 
+def test_what_was_sent_is_asked_about_once_when_the_clock_is_set_back(db: Database) -> None:
+    make_deliveries(db, "pacs")
+    _settle(db, 3600)
+    assert (_begin(db, 1), _begin(db, 2)) == (1, 0)
+    assert len(_due(db, after(1))) == 1
+
+
 def test_what_was_sent_long_ago_is_left_alone(db: Database) -> None:
     _sent(db)
     assert confirmations.begin_confirmations(db, "pacs", sent_after=after(5), now=after(6)) == 0

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import inspect, make_url, text
+from sqlalchemy import UniqueConstraint, inspect, make_url, text
 
 from storage.database import Database, open_database, sqlite_url
 from storage.errors import StorageError
@@ -29,6 +29,15 @@ def test_migrations_make_exactly_the_tables_of_the_models(db: Database) -> None:
     with db.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_server_default": True})
         assert compare_metadata(context, Table.metadata) == []
+
+
+def test_each_foreign_key_has_an_index_so_that_a_deletion_reads_no_table_through() -> None:
+    for table in Table.metadata.tables.values():
+        whole = [each for each in table.indexes if each.dialect_options["sqlite"]["where"] is None]
+        unique = [each for each in table.constraints if isinstance(each, UniqueConstraint)]
+        columns = [table.primary_key.columns.keys(), *(each.columns.keys() for each in unique)]
+        first = {each[0] for each in (*columns, *(each.columns.keys() for each in whole))}
+        assert {each.parent.name for each in table.foreign_keys} <= first, table.name
 
 
 def test_sqlite_gives_no_number_twice_where_the_models_say_so(tmp_path: Path) -> None:

@@ -172,6 +172,7 @@ def _rows(db: Database) -> list[tuple[Any, ...]]:
 
 
 def _indexes(db: Database) -> list[tuple[Any, ...]]:
-    told = "SELECT name, sql FROM sqlite_master WHERE type = 'index' ORDER BY name"
+    of_table = "type = 'index' AND tbl_name = 'quarantine'"
+    told = f"SELECT name, sql FROM sqlite_master WHERE {of_table} ORDER BY name"
     with db.connect() as connection:
         return [tuple(row) for row in connection.execute(text(told))]
