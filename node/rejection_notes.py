@@ -7,7 +7,7 @@ A note counts where its sender may reject: of the studies that it sent, or of al
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 import structlog
@@ -16,7 +16,7 @@ from config.settings import DicomDestination, Settings
 from node.receive.admission import senders_named
 from node.rejection_note_reading import NoteUnreadable, read_note
 from storage.database import Database
-from storage.errors import StorageError
+from storage.errors import DatabaseUnavailable, StorageError
 from storage.instance_files import InstanceFiles, uid_tag
 from storage.rejected_results import ResultRules
 from storage.rejection_notes import dismiss_note, settle_note, unsettled_notes
@@ -43,20 +43,27 @@ class RejectionNotes:
         self._prefix = worker_prefix
         self._kill_worker = kill_worker
 
-    def settle(self) -> None:
+    def settle(self) -> Mapping[str, StorageError]:
         """Look at every note that is not settled yet.
 
+        Returns the studies of those that cannot be settled now, by Study Instance UID, and why;
+        they are looked at again.
+
         Raises:
-            StorageError: the database or the disk is away; what is left is looked at again.
+            DatabaseUnavailable: none can be settled.
         """
+        waiting: dict[str, StorageError] = {}
         for note in unsettled_notes(self._db):
             try:
                 self._settle(note)
-            except StorageError:
-                raise  # the database or the disk: the round is done again
+            except DatabaseUnavailable:
+                raise
+            except StorageError as error:
+                waiting[note.study_instance_uid] = error
             except Exception:  # the note's outermost edge; recorded with it, and others go on
                 log.error("rejection_note_broke", exc_info=True)
                 dismiss_note(self._db, note, NoteState.UNREADABLE, now=datetime.now(UTC))
+        return waiting
 
     def _settle(self, note: KeptNote) -> None:
         now = datetime.now(UTC)

@@ -1,37 +1,30 @@
 """Complete studies become jobs: which pipelines, which series for each of their inputs.
 
-Headers decide, not pixels: of each series one representative instance is read. A study that no
-pipeline takes ends in a visible refusal with the reasons of every pipeline.
+Headers decide, not pixels (`node.study_headers`). A study that no pipeline takes ends in a visible
+refusal with the reasons of every pipeline.
 """
 
 from __future__ import annotations
 
-import errno
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Container
 from datetime import datetime
-from pathlib import Path
 
 import structlog
-from pydicom import dcmread
-from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
 
 from config.settings import Settings
 from node.delivery_plan import plan_of
 from node.receive.admission import senders_named
 from node.receive.parse_errors import PARSE_ERRORS
+from node.study_headers import StudyHeaders, read_headers
 from pipelines.errors import RefusalCode
-from pipelines.image_kinds import is_projection, projections_among
 from pipelines.registry import RegisteredPipeline, Registry
-from pipelines.selection import Chosen, NoMatch, SeriesCandidate, select_inputs
+from pipelines.selection import Chosen, NoMatch, select_inputs
 from storage import studies
 from storage.database import Database
-from storage.dicom_records import InstanceRecord, SeriesRecord, StudyRecord
+from storage.dicom_records import StudyRecord
 from storage.errors import DatabaseUnavailable, StorageError
 from storage.instance_files import InstanceFiles, uid_tag
-from storage.instances import instances_of_series
 from storage.job_inputs import InputInstance, JobInput
 from storage.records import NewJob, Refusal
 from storage.rejection_notes import rejected_count
@@ -41,33 +34,22 @@ _RANK = {"stat": 0, "high": 1, "routine": 2}
 _RANK_STEP = 10_000
 """More than any pipeline's priority, so that a stat sender comes before all routine work."""
 
-_MOST_PROJECTIONS = 64
-
 _log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class _Candidate:
-    """A series that selection may choose, with the instances that it would bring along."""
-
-    candidate: SeriesCandidate
-    instances: tuple[InstanceRecord, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Headers:
-    """The readable series of a study by UID, and why the others are not."""
-
-    by_series: Mapping[str, _Candidate]
-    unreadable: tuple[str, ...]
-
-
 def route_ready_studies(
-    db: Database, files: InstanceFiles, registry: Registry, settings: Settings, *, now: datetime
+    db: Database,
+    files: InstanceFiles,
+    registry: Registry,
+    settings: Settings,
+    *,
+    now: datetime,
+    held: Container[str] = (),
 ) -> int:
     """Route every study that is complete and return how many jobs were made.
 
-    `registry` holds the pipelines that are offered. A refusal counts as no job.
+    `registry` holds the pipelines that are offered; the studies `held`, by their UIDs, wait. A
+    refusal counts as no job.
 
     Raises:
         StorageError: the database is away, or files of a study cannot be read now; the others are
@@ -76,6 +58,8 @@ def route_ready_studies(
     made = 0
     postponed: list[StorageError] = []
     for study in studies.ready_studies(db):
+        if _uid(study) in held:
+            continue
         try:
             made += _route(db, files, registry, settings, study, now)
         except DatabaseUnavailable:
@@ -113,7 +97,7 @@ def _route(
     now: datetime,
 ) -> int:
     study_uid = _uid(study)
-    headers = _read_headers(db, files, study_uid)
+    headers = read_headers(db, files, study_uid)
     jobs: list[NewJob] = []
     reasons = list(headers.unreadable)
     codes: list[RefusalCode] = []
@@ -158,7 +142,7 @@ def offered_to(
 
 
 def _refusal(
-    reasons: list[str], codes: list[RefusalCode], headers: _Headers, rejected: int
+    reasons: list[str], codes: list[RefusalCode], headers: StudyHeaders, rejected: int
 ) -> Refusal:
     if rejected:
         told = f"rejection notes took back {rejected} images of the study"
@@ -174,67 +158,8 @@ def _refusal(
     return Refusal(near.pop() if len(near) == 1 else RefusalCode.NO_PIPELINE_MATCHES, text)
 
 
-def read_candidates(db: Database, files: InstanceFiles, study_uid: str) -> Mapping[str, _Candidate]:
-    """Return the series of a study that can be read, by UID, as selection sees them."""
-    return _read_headers(db, files, study_uid).by_series
-
-
-def _read_headers(db: Database, files: InstanceFiles, study_uid: str) -> _Headers:
-    readable: dict[str, _Candidate] = {}
-    unreadable = []
-    for record in studies.series_of_study(db, study_uid):
-        instances = instances_of_series(db, record.header.series_instance_uid)
-        if not instances:
-            continue  # all of it was taken back, or it holds notes on images
-        header = _representative_header(files, instances)
-        if header is None:
-            unreadable.append(f"{_told(record)}: no instance can be read")
-            continue
-        images = _projections(files, instances) if is_projection(header) else ()
-        candidate = SeriesCandidate(record, header, len(instances), images)
-        readable[record.header.series_instance_uid] = _Candidate(candidate, instances)
-    return _Headers(readable, tuple(unreadable))
-
-
-def _projections(
-    files: InstanceFiles, instances: tuple[InstanceRecord, ...]
-) -> tuple[Dataset, ...]:
-    """Headers of the images of a series of projections, whose views differ; the first ones."""
-    paths = (files.absolute(record.path) for record in instances[:_MOST_PROJECTIONS])
-    return projections_among(header for path in paths if (header := _header(path)) is not None)
-
-
-def _representative_header(
-    files: InstanceFiles, instances: tuple[InstanceRecord, ...]
-) -> Dataset | None:
-    """Return the header of the middle instance, or of the first that can be read.
-
-    The middle one, because a series may begin with a localizer.
-    """
-    middle = len(instances) // 2
-    for record in (*instances[middle : middle + 1], *instances):
-        header = _header(files.absolute(record.path))
-        if header is not None:
-            return header
-    return None
-
-
-def _header(path: Path) -> Dataset | None:
-    try:
-        return dcmread(path, stop_before_pixels=True)
-    except OSError as error:
-        if error.errno not in (None, errno.ENOENT):
-            # Too many open files, a disk that is away: it says nothing about the instance.
-            raise StorageError(f"an instance cannot be read now: {error.strerror}") from None
-        _log.warning("instance_unreadable", reason=type(error).__name__)
-        return None
-    except (InvalidDicomError, *PARSE_ERRORS) as error:
-        _log.warning("instance_unreadable", reason=type(error).__name__)
-        return None
-
-
 def _job_or_reasons(
-    pipeline: RegisteredPipeline, headers: _Headers, study: StudyRecord, settings: Settings
+    pipeline: RegisteredPipeline, headers: StudyHeaders, study: StudyRecord, settings: Settings
 ) -> NewJob | NoMatch:
     """Choose the inputs of one pipeline; headers that break this must not stop all routing."""
     try:
@@ -245,7 +170,7 @@ def _job_or_reasons(
 
 
 def _job(
-    pipeline: RegisteredPipeline, headers: _Headers, study: StudyRecord, settings: Settings
+    pipeline: RegisteredPipeline, headers: StudyHeaders, study: StudyRecord, settings: Settings
 ) -> NewJob | NoMatch:
     definition = pipeline.definition
     candidates = [series.candidate for series in headers.by_series.values()]
@@ -267,7 +192,7 @@ def _job(
     )
 
 
-def _job_input(role: str, chosen: Chosen, headers: _Headers) -> JobInput:
+def _job_input(role: str, chosen: Chosen, headers: StudyHeaders) -> JobInput:
     series_uid = chosen.candidate.record.header.series_instance_uid
     instances = tuple(
         InputInstance(record.sop_instance_uid, record.path, record.dataset_digest)
@@ -293,8 +218,3 @@ def _priority(calling_ae_title: str, settings: Settings) -> int:
     senders = senders_named(settings.receive, calling_ae_title)
     rank = min((_RANK[sender.priority] for sender in senders), default=_RANK["routine"])
     return rank * _RANK_STEP
-
-
-def _told(record: SeriesRecord) -> str:
-    number = record.header.series_number
-    return "series without number" if number is None else f"series {number}"

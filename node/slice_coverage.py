@@ -16,11 +16,13 @@ from pydicom.errors import InvalidDicomError
 
 from config.settings import Settings
 from node.receive.parse_errors import PARSE_ERRORS
-from node.routing import offered_to, read_candidates
+from node.routing import offered_to
+from node.study_headers import read_headers
 from pipelines.registry import Registry
 from pipelines.selection import NoMatch, select_inputs
 from storage.database import Database
 from storage.dicom_records import InstanceRecord, StudyRecord
+from storage.errors import DatabaseUnavailable, StorageError
 from storage.instance_files import InstanceFiles
 
 _TAGS = ["ImagePositionPatient", "ImageOrientationPatient", "NumberOfFrames"]
@@ -46,7 +48,13 @@ class SliceCoverage:
         offered = offered_to(study.calling_ae_title, self._registry, self._settings)
         if not offered:
             return None
-        candidates = read_candidates(self._db, self._files, study.header.study_instance_uid)
+        try:
+            uid = study.header.study_instance_uid
+            candidates = read_headers(self._db, self._files, uid).by_series
+        except DatabaseUnavailable:
+            raise
+        except StorageError:
+            return None  # a file cannot be read now; the quiet time decides, for this study alone
         for pipeline in offered:
             try:
                 selection = select_inputs(

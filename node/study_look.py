@@ -7,7 +7,7 @@ left out, but for one now and then.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Container, Hashable
 from datetime import UTC, datetime
 from typing import Final
 
@@ -22,6 +22,7 @@ from node.slice_coverage import SliceCoverage
 from pipelines.registry import Registry
 from storage.change_watch import ChangeWatch
 from storage.database import Database
+from storage.errors import StorageError
 from storage.instance_files import InstanceFiles
 
 _LONGEST_REST_S: Final = 5.0
@@ -93,9 +94,23 @@ class StudyLook:
     def _look(self) -> None:
         self._completeness.check(Moment.now())
         # Before they are routed: what was taken back by now is not analysed.
-        self._rejection_notes.settle()
-        made = route_ready_studies(
-            self._db, self._files, self._registry, self._settings, now=datetime.now(UTC)
-        )
+        waiting = self._rejection_notes.settle()
+        try:
+            made = self._route(waiting)
+        except StorageError:
+            self._on_jobs()  # what it holds up holds up no other
+            raise
         if made:
             self._on_jobs()
+        for why in waiting.values():
+            raise why
+
+    def _route(self, held: Container[str]) -> int:
+        return route_ready_studies(
+            self._db,
+            self._files,
+            self._registry,
+            self._settings,
+            now=datetime.now(UTC),
+            held=held,
+        )

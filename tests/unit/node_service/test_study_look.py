@@ -15,6 +15,7 @@ from storage.database import Database, open_database, sqlite_url
 from storage.dicom_records import StudyState
 from storage.errors import StorageError
 from storage.instance_files import InstanceFiles
+from storage.rejection_records import KEY_OBJECT_SELECTION
 from storage.studies import get_study
 from tests.unit.storage.samples import STUDY, incoming, receive
 
@@ -121,4 +122,24 @@ def test_a_look_that_failed_is_taken_again(
     path.parent.unlink()
     look()
 
+    assert get_study(db, STUDY).state is StudyState.ROUTED
+
+
+def test_a_note_that_cannot_be_read_now_holds_its_own_study_alone(
+    start_look: StartLook, db: Database, files: InstanceFiles
+) -> None:
+    receive(db, incoming())
+    receive(db, incoming(study="1.2.9", series="1.2.9.1"))
+    note = incoming(9)._replace(sop_class_uid=KEY_OBJECT_SELECTION)
+    receive(db, note)
+    away = files.absolute(note.path)
+    away.mkdir(parents=True)  # EISDIR, an error of the system
+    look = start_look(0)
+    with pytest.raises(StorageError, match="a rejection note cannot be read now"):
+        look()
+
+    assert get_study(db, "1.2.9").state is StudyState.ROUTED
+    assert get_study(db, STUDY).state is StudyState.READY
+    away.rmdir()
+    look()
     assert get_study(db, STUDY).state is StudyState.ROUTED
