@@ -51,8 +51,9 @@ def _server_fault(rest: str) -> str:
         return (
             "host or port cannot be read: write postgresql+psycopg://user:password@host:5432/name"
         )
-    if "@" in parts.netloc:
-        return "write an @ of user name or password as %40"
+    # Also in the path: after an @, a slash of the password ends what is read as the host.
+    if "@" in parts.netloc + parts.path:
+        return "write an @ of user name or password as %40, and a / as %2F"
     return "the port is 1 to 65535" if port == 0 else ""
 
 

@@ -1,9 +1,11 @@
 """One node to a database: a lock that the node's main process holds as long as it lives.
 
 PostgreSQL: an advisory lock of a session of its own, which goes with its connection. A server that
-was restarted has forgotten it, so the node asks for it again (`keep`). SQLite: a kernel lock beside
-the file, for databases that do not lie in the locked data directory. Receivers and workers of the
-node need no lock.
+was restarted has forgotten it, so the node asks for it again (`keep`). One that has not noticed
+that the connection is gone, since the network or this machine went without a word, would keep the
+lock for hours: so it is told to look often, and a node ends the session that it had itself.
+SQLite: a kernel lock beside the file, for databases that do not lie in the locked data directory.
+Receivers and workers of the node need no lock.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Connection, text
 
@@ -21,6 +24,17 @@ from storage.errors import DatabaseInUse, DatabaseUnavailable, StorageError
 
 NODE_LOCK = 7_236_471_003
 """Any number, the same in every node: PostgreSQL's name for the lock on being the node."""
+_LOOK_OFTEN = text(
+    "SELECT set_config('tcp_keepalives_idle', '5', false), "
+    "set_config('tcp_keepalives_interval', '5', false), "
+    "set_config('tcp_keepalives_count', '2', false), "
+    "pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()"
+)
+"""Lets the server end a session whose client is gone after 15 s, and tells which session it is."""
+_END_FORMER = text(
+    "SELECT pg_terminate_backend(pid), pg_sleep(0.5) FROM pg_stat_activity "
+    "WHERE pid = :pid AND backend_start = :backend_start"
+)
 
 
 class SoleNode:
@@ -29,6 +43,7 @@ class SoleNode:
     def __init__(self, db: Database) -> None:
         self._db = db
         self._session: Connection | None = None
+        self._former: dict[str, Any] | None = None
         self._descriptor: int | None = None
 
     def keep(self) -> None:
@@ -63,14 +78,26 @@ class SoleNode:
         self.release()
         with translated_errors(self._db.name):
             session = self._db.session_of_its_own()
-            is_held = bool(
-                session.scalar(text("SELECT pg_try_advisory_lock(:id)"), {"id": NODE_LOCK})
-            )
-        if is_held:
-            self._session = session
-        else:
-            session.close()
+            try:
+                is_held = self._take(session)
+            except BaseException:
+                session.invalidate()
+                raise
+            finally:
+                if self._session is not session:
+                    session.close()
         return is_held
+
+    def _take(self, session: Connection) -> bool:
+        if self._former is not None:
+            session.execute(_END_FORMER, self._former)
+        lock = text("SELECT pg_try_advisory_lock(:id)")
+        if not session.scalar(lock, {"id": NODE_LOCK}):
+            return False
+        own = session.execute(_LOOK_OFTEN).one()
+        self._former = {"pid": own.pid, "backend_start": own.backend_start}
+        self._session = session
+        return True
 
     def _is_alive(self, session: Connection) -> bool:
         try:

@@ -127,6 +127,8 @@ def test_every_check_is_exercised() -> None:
         "postgresql+psycopg://u:secret@host:99999/d",
         "postgresql+psycopg://u:secret@host:0/d",
         "postgresql+psycopg://u:p@secret@host/d",
+        "postgresql+psycopg://u:p@/secret@host/d",
+        "postgresql+psycopg://u:p@host/secret@host/d",
         "postgresql://u:secret@[::1/d",
         "sqlite://secret",
         "sqlite://",

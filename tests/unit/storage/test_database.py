@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import socket
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
@@ -223,6 +225,24 @@ def test_postgresql_may_go_down_and_come_back() -> None:
         server.restart()
         assert _open(db) > first
         db.close()
+
+
+@pytest.mark.peer("postgresql")
+@pytest.mark.parametrize(("asked", "expected_ms"), [("", 15_000), ("?tcp_user_timeout=4000", 4000)])
+def test_a_postgresql_that_vanished_without_a_word_is_given_up_by_the_kernel(
+    postgres_server: PostgresServer, asked: str, expected_ms: int
+) -> None:
+    db = open_database(postgres_server.url() + asked)
+    with db.drive() as driver:
+        pgconn = driver.cursor.connection.pgconn
+        with socket.socket(fileno=os.dup(pgconn.socket)) as connection:
+            given_up = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+            asked_for_a_sign = [
+                connection.getsockopt(socket.IPPROTO_TCP, option)
+                for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+            ]
+    db.close()
+    assert (given_up, asked_for_a_sign) == (expected_ms, [5, 5, 2])
 
 
 @pytest.mark.peer("postgresql")
