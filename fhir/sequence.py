@@ -19,8 +19,8 @@ from fhir.study_time import same_second
 class Creating(Updating, Protocol):
     """Whatever can search, create and update; a `fhir.transport.FhirTransport`."""
 
-    def create(self, resource_type: str, resource: Json) -> str:
-        """POST [base]/[type]: `Type/id` of what was made."""
+    def create(self, resource_type: str, resource: Json, if_none_exist: str = "") -> str:
+        """POST [base]/[type]: `Type/id` of what was made, or is what the search finds."""
         ...
 
 
@@ -51,13 +51,13 @@ def write_one_by_one(server: Creating, entries: list[Json]) -> None:
         if "id" in resource:
             _update(server, entry, resource)
         elif _kept(server, resource) is None:
-            _create(server, resource)
+            _create(server, entry, resource)
 
 
 def _written(server: Creating, entry: Json, resource: Json) -> str:
     if "id" in resource:
         return _update(server, entry, resource)
-    return _kept(server, resource) or _create(server, resource)
+    return _kept(server, resource) or _create(server, entry, resource)
 
 
 def _update(server: Creating, entry: Json, resource: Json) -> str:
@@ -65,8 +65,9 @@ def _update(server: Creating, entry: Json, resource: Json) -> str:
     return server.update(string(resource, "resourceType"), resource, if_match)
 
 
-def _create(server: Creating, resource: Json) -> str:
-    return server.create(string(resource, "resourceType"), resource)
+def _create(server: Creating, entry: Json, resource: Json) -> str:
+    if_none_exist = string(child(entry, "request"), "ifNoneExist")
+    return server.create(string(resource, "resourceType"), resource, if_none_exist)
 
 
 def _kept(server: Creating, resource: Json) -> str | None:

@@ -85,11 +85,16 @@ class FhirTransport:
             _check_version(_TRANSACTION, response, body)
         return _accepted(_TRANSACTION, response, body)
 
-    def create(self, resource_type: str, resource: Json) -> str:
-        """POST [base]/[type]: `Type/id` of what was made; the answer may have no body."""
-        interaction = f"{_CREATE} {resource_type}"
+    def create(self, resource_type: str, resource: Json, if_none_exist: str = "") -> str:
+        """POST [base]/[type]: `Type/id` of what was made; the answer may have no body.
+
+        What `if_none_exist`, a search, finds is not made again: an earlier try may still be in the
+        server's hands, where no search has found it yet.
+        """
+        interaction, path = f"{_CREATE} {resource_type}", f"/{resource_type}"
         content = json.dumps(resource, ensure_ascii=False).encode()
-        response, body = self._send(interaction, "POST", f"/{resource_type}", content, FHIR_JSON)
+        guard = {"If-None-Exist": if_none_exist} if if_none_exist else {}
+        response, body = self._send(interaction, "POST", path, content, FHIR_JSON, guard)
         if not response.is_success:
             raise _refusal(interaction, response, body)
         return made_place(resource_type, response.headers.get("Location", ""), body or {})
