@@ -30,7 +30,7 @@ from fhir.search import search_by_identifier
 from fhir.sequence import create_one_by_one, write_one_by_one
 from fhir.study_renewal import with_renewed_study, without_withdrawn_objects
 from fhir.transport import FhirTransport
-from fhir.withdrawal import place_of, provenance_entry, update_entry, withdrawals
+from fhir.withdrawal import place_of, provenance_entry, withdrawals
 from storage.records import FinishedJob
 
 _REPORT: Final = ("DiagnosticReport", REPORT_ROLE)
@@ -120,8 +120,8 @@ class FhirClient:
         is_document = self._destination.mode == "documentreference"
         report = ("DocumentReference", DOCUMENT_ROLE) if is_document else _REPORT
         identity = result_identity(finished, self._destination.identifier_system)
-        changed = withdrawals(self._transport, finished, identity, report)
-        entries = [update_entry(each) for each in changed]
+        entries = withdrawals(self._transport, finished, identity, report)
+        changed = [each["resource"] for each in entries]
         if changed and not is_document:
             name = self._organization_name
             entries.insert(len(entries) - 1, provenance_entry(changed, finished, name))

@@ -63,6 +63,18 @@ def as_update(entry: Json, found: Json) -> Json:
     return {**entry, "resource": {**entry["resource"], "id": own_id}, "request": request}
 
 
+def guarded(update: Json, found: Json) -> Json:
+    """The update, for the server to refuse where somebody else has changed it meanwhile."""
+    if_match = version_of(found)
+    return {**update, "request": {**update["request"], "ifMatch": if_match}} if if_match else update
+
+
+def version_of(found: Json) -> str:
+    """The entity tag of what the server has; "" where it keeps no versions."""
+    version = string(child(found, "meta"), "versionId")
+    return f'W/"{version}"' if version else ""
+
+
 def as_updates(server: Searchable, entries: list[Json]) -> list[Json]:
     """The entries of a Bundle, as updates where the server has them already and outdated."""
     return [_as_update_where_outdated(server, each) for each in entries]
@@ -73,7 +85,10 @@ def _as_update_where_outdated(server: Searchable, entry: Json) -> Json:
     if resource["resourceType"] not in RENEWED:
         return entry
     found = found_before(server, resource)
-    return as_update(entry, found) if found and is_outdated(found, resource) else entry
+    if found is None or not is_outdated(found, resource):
+        return entry
+    # A person may sign it between our reading and our writing.
+    return guarded(as_update(entry, found), found)
 
 
 def _page(resource: Mapping[str, object]) -> str:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from fhir.identifiers import if_none_exist
 from fhir.json_reading import Json, child, objects, string
 from fhir.parts import with_places
 from fhir.progress import Progress
-from fhir.renewal import RENEWED, Updating, found_before, is_outdated
+from fhir.renewal import RENEWED, Updating, found_before, is_outdated, version_of
+from fhir.resources.R4B.identifier import Identifier
 from fhir.search import search
 from fhir.study_time import same_second
 
@@ -66,8 +68,16 @@ def _update(server: Creating, entry: Json, resource: Json) -> str:
 
 
 def _create(server: Creating, entry: Json, resource: Json) -> str:
-    if_none_exist = string(child(entry, "request"), "ifNoneExist")
-    return server.create(string(resource, "resourceType"), resource, if_none_exist)
+    return server.create(string(resource, "resourceType"), resource, _condition(entry, resource))
+
+
+def _condition(entry: Json, resource: Json) -> str:
+    """A search by an identifier of our own: it is a header, and those may stand in logs."""
+    if resource["resourceType"] != "ImagingStudy":
+        return string(child(entry, "request"), "ifNoneExist")
+    # The first one is the study's UID, the last one marks it as ours.
+    own = objects(resource["identifier"])[-1]
+    return if_none_exist(Identifier(system=own["system"], value=own["value"]))
 
 
 def _kept(server: Creating, resource: Json) -> str | None:
@@ -77,7 +87,7 @@ def _kept(server: Creating, resource: Json) -> str | None:
     if kind != "Provenance":
         found = found_before(server, resource)
         if found and kind in RENEWED and is_outdated(found, resource):
-            return server.update(kind, {**resource, "id": found["id"]})
+            return server.update(kind, {**resource, "id": found["id"]}, version_of(found))
     return f"{kind}/{found['id']}" if found else None
 
 

@@ -18,7 +18,7 @@ from fhir.json_reading import Json
 from fhir.narrative import withdrawn
 from fhir.observation import qualified
 from fhir.references import literal, organization
-from fhir.renewal import found_before, is_ours
+from fhir.renewal import found_before, guarded, is_ours
 from fhir.resources.R4B.provenance import Provenance, ProvenanceAgent
 from fhir.search import Searchable
 from fhir.study_time import issued_at
@@ -32,8 +32,9 @@ def withdrawals(
 ) -> list[Json]:
     """What the server has of a result and does not know as withdrawn, as it shall be now.
 
-    `report` is the type and role of the report, which comes last. Empty when there is nothing to
-    take back: it never arrived, or it is withdrawn already.
+    As entries of a transaction, which the server refuses where a person was faster. `report` is the
+    type and role of the report, which comes last. Empty when there is nothing to take back: it
+    never arrived, or it is withdrawn already.
 
     Raises:
         PermanentFhirError: a person has signed or amended the report.
@@ -48,7 +49,8 @@ def withdrawals(
         raise PermanentFhirError("report_signed", text)
     told = (each for each in found if each is not None and is_ours(each))
     why = withdrawn(finished)
-    return [_withdrawn(each, why) for each in told if each["status"] != IN_ERROR]
+    standing = [each for each in told if each["status"] != IN_ERROR]
+    return [guarded(update_entry(_withdrawn(each, why)), each) for each in standing]
 
 
 def place_of(resource: Json) -> str:

@@ -129,16 +129,17 @@ def working_late(server: FhirServer, number: int) -> Iterator[str]:
     forward(*late)
 
 
-@pytest.mark.parametrize("number", [1, 2, 3, 4])
+@pytest.mark.parametrize("number", [1, 2, 3, 4, 5])
 def test_a_write_that_was_given_up_and_is_done_late_makes_nothing_twice(
     server: FhirServer, number: int
 ) -> None:
     server.reset([patient()])
     with working_late(server, number) as gateway:
         with pytest.raises(TransientFhirError):
-            deliver(gateway, mode="sequential")
-        deliver(gateway, mode="sequential")
+            deliver(gateway, mode="sequential", imaging_study="create")
+        deliver(gateway, mode="sequential", imaging_study="create")
     assert counts(server) == WHOLE
+    assert len(server.all("ImagingStudy")) == 1
 
 
 def test_a_document_that_was_given_up_and_arrives_late_is_there_once(server: FhirServer) -> None:
