@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, Protocol
 
-from fhir.errors import PermanentFhirError
+from fhir.errors import PatientNotResolved, PatientProblem, PermanentFhirError
 from fhir.json_reading import Json, child, objects, string
 from fhir.search import Searchable, search_by_identifier
 
@@ -49,6 +49,18 @@ def is_outdated(found: Mapping[str, object], wanted: Mapping[str, object]) -> bo
         return False
     differs = any(found.get(name) != wanted.get(name) for name in _TELLING)
     return differs or _page(found) != _page(wanted)
+
+
+def names_another(found: Json, wanted: Json) -> bool:
+    """Whether both name a patient by id, and not the same one; servers may put their base first."""
+    named = [string(child(each, "subject"), "reference") for each in (found, wanted)]
+    return all(named) and len({each.rpartition("/")[2] for each in named}) > 1
+
+
+def of_another_patient() -> PatientNotResolved:
+    """What was told before names another patient than the study does now."""
+    text = "the EHR has this report under another patient: take it back there"
+    return PatientNotResolved(PatientProblem.PATIENT_MISMATCH, text)
 
 
 def is_ours(found: Mapping[str, object]) -> bool:

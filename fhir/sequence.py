@@ -12,7 +12,15 @@ from fhir.identifiers import if_none_exist
 from fhir.json_reading import Json, child, objects, string
 from fhir.parts import with_places
 from fhir.progress import Progress
-from fhir.renewal import RENEWED, Updating, found_before, is_outdated, version_of
+from fhir.renewal import (
+    RENEWED,
+    Updating,
+    found_before,
+    is_outdated,
+    names_another,
+    of_another_patient,
+    version_of,
+)
 from fhir.resources.R4B.identifier import Identifier
 from fhir.search import search
 from fhir.study_time import same_second
@@ -88,6 +96,8 @@ def _kept(server: Creating, resource: Json) -> str | None:
         found = found_before(server, resource)
         if found and kind in RENEWED and is_outdated(found, resource):
             return server.update(kind, {**resource, "id": found["id"]}, version_of(found))
+        if found and kind in RENEWED and names_another(found, resource):
+            raise of_another_patient()
     return f"{kind}/{found['id']}" if found else None
 
 

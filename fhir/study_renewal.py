@@ -14,7 +14,7 @@ from config.settings import FhirContent
 from fhir.codes import ImagingStudyStatus
 from fhir.identifiers import dicom_uid, study_identifier
 from fhir.json_reading import Json, child, objects, string
-from fhir.renewal import as_update, guarded
+from fhir.renewal import as_update, guarded, names_another
 from fhir.search import Hits, Searchable, carries, search_by_identifier
 from fhir.withdrawal import update_entry
 from storage.records import FinishedJob
@@ -123,7 +123,7 @@ def _left_of(series: Json, withdrawn: Collection[str]) -> Json | None:
 
 def _is_listed(study: Json, known: Json) -> bool:
     """Whether both list the same of one patient; how a server writes the rest is no difference."""
-    return _contents(study) == _contents(known) and not _names_another(study, known)
+    return _contents(study) == _contents(known) and not names_another(known, study)
 
 
 def _contents(study: Json) -> tuple[Any, ...]:
@@ -131,12 +131,6 @@ def _contents(study: Json) -> tuple[Any, ...]:
         (string(each, "uid"), _count(each), _uids_of(each)) for each in objects(study.get("series"))
     }
     return study.get("numberOfSeries"), study.get("numberOfInstances"), series
-
-
-def _names_another(study: Json, known: Json) -> bool:
-    """Whether both name a patient by id, and not the same one; servers may put their base first."""
-    named = [string(child(each, "subject"), "reference") for each in (study, known)]
-    return all(named) and len({each.rpartition("/")[2] for each in named}) > 1
 
 
 def _uids_of(series: Json) -> frozenset[str]:
