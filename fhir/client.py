@@ -21,16 +21,17 @@ from fhir.identifiers import result_identity
 from fhir.json_reading import Json, child, objects, string
 from fhir.narrative import conclusion, outcome_of
 from fhir.parts import parts_of, with_places
+from fhir.patient import resolve_patient
 from fhir.places import places_of_answer, receipt_of
 from fhir.progress import Progress
-from fhir.renewal import as_updates, is_outdated
+from fhir.renewal import as_updates, is_outdated, of_another_patient
 from fhir.report_pdf import told_left_out
 from fhir.resolution import resolve_references
 from fhir.search import search_by_identifier
 from fhir.sequence import create_one_by_one, write_one_by_one
 from fhir.study_renewal import with_renewed_study, without_withdrawn_objects
 from fhir.transport import FhirTransport
-from fhir.withdrawal import place_of, provenance_entry, update_entry, withdrawals
+from fhir.withdrawal import place_of, provenance_entry, withdrawals
 from storage.records import FinishedJob
 
 _REPORT: Final = ("DiagnosticReport", REPORT_ROLE)
@@ -103,6 +104,7 @@ class FhirClient:
     def _by_transaction(self, finished: FinishedJob, progress: Progress) -> Mapping[str, str]:
         delivered = self._delivered_report(finished)
         if delivered is not None and not _is_outdated(delivered, finished):
+            self._check_subject(delivered, finished)
             return _receipt_of_report(delivered)
         entries = self._entries(finished)
         if delivered is not None:
@@ -112,6 +114,12 @@ class FhirClient:
                 progress.add(self._transact(part, progress.places))
         return receipt_of(_places(entries, progress))
 
+    def _check_subject(self, delivered: Json, finished: FinishedJob) -> None:
+        """A report that arrived unseen may name whom the study belonged to then."""
+        patient = resolve_patient(self._transport, finished.study.header.patient, self._destination)
+        if not patient.is_subject_of(delivered):
+            raise of_another_patient()
+
     def _withdraw(self, finished: FinishedJob) -> Mapping[str, str]:
         """Mark what was told as entered in error; the report comes last, so that a repeat goes on.
 
@@ -120,8 +128,8 @@ class FhirClient:
         is_document = self._destination.mode == "documentreference"
         report = ("DocumentReference", DOCUMENT_ROLE) if is_document else _REPORT
         identity = result_identity(finished, self._destination.identifier_system)
-        changed = withdrawals(self._transport, finished, identity, report)
-        entries = [update_entry(each) for each in changed]
+        entries = withdrawals(self._transport, finished, identity, report)
+        changed = [each["resource"] for each in entries]
         if changed and not is_document:
             name = self._organization_name
             entries.insert(len(entries) - 1, provenance_entry(changed, finished, name))

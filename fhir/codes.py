@@ -6,6 +6,7 @@ of R4 (hl7.org/fhir/R4) comes from an enum here and nowhere else.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
@@ -117,7 +118,15 @@ SYSTEM_OF_DESIGNATOR: Final[Mapping[str, System]] = {
 }
 """Coding Scheme Designators (PS3.16 Table 8-1) that have an agreed URI in FHIR."""
 
+_CODE: Final = re.compile(r"\S+(\s\S+)*")
+
 NOT_REVIEWED: Final = "AI-generated, not reviewed by a physician."
+
+
+def fhir_code(text: str) -> str | None:
+    """The text where it is a `code` of R4, which has no two blanks together; else None."""
+    found = clean(text)
+    return found if found and _CODE.fullmatch(found) else None
 
 
 def coding(system: System, code: str, display: str | None = None) -> Coding:
@@ -133,11 +142,12 @@ def concept(system: System, code: str, display: str) -> CodeableConcept:
 def from_dicom(coded: CodedConcept, text: str | None = None) -> CodeableConcept:
     """A DICOM code as a CodeableConcept; `text` (default: Code Meaning) is what people read.
 
-    A code of a private scheme has no URI and stays text alone: no system is made up for it.
+    A code of a private scheme has no URI and stays text alone: no system is made up for it. So
+    does what R4 does not take as a code.
     """
-    meaning = clean(coded.meaning)
+    meaning, code = clean(coded.meaning), fhir_code(coded.value)
     system = SYSTEM_OF_DESIGNATOR.get(coded.scheme)
-    codings = [coding(system, coded.value, meaning)] if system and coded.value else None
+    codings = [coding(system, code, meaning)] if system and code else None
     return CodeableConcept(coding=codings, text=text or meaning or clean(coded.value))
 
 

@@ -21,6 +21,7 @@ from fhir.codes import (
     radiology_categories,
 )
 from fhir.device import device_identifier
+from fhir.identifiers import if_none_exist
 from fhir.narrative import build_narrative, outcome_of, title
 from fhir.references import References, logical_imaging_study
 from fhir.report_context import ReportContext, report_context
@@ -72,7 +73,10 @@ def build_document(
         )
         document = build_document_reference(finished, context)
         full_url = context.identity.full_url(DOCUMENT_ROLE)
-        request = BundleEntryRequest(method=HttpVerb.POST, url="DocumentReference")
+        condition = if_none_exist(context.identity.identifier(DOCUMENT_ROLE))
+        request = BundleEntryRequest(
+            method=HttpVerb.POST, url="DocumentReference", ifNoneExist=condition
+        )
         entry = BundleEntry(fullUrl=full_url, resource=document, request=request)
         return Bundle(type=BundleType.TRANSACTION, entry=[entry])
     except ValidationError as error:

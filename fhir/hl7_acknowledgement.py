@@ -9,6 +9,8 @@ from fhir.errors import PermanentFhirError, TransientFhirError
 
 _ACCEPTED: Final = frozenset({"AA", "CA"})
 _REFUSED: Final = frozenset({"AE", "AR", "CE", "CR"})
+_PASSING: Final = frozenset({"206", "207"})
+"""Table 0357: a record is locked, an internal error; of the message itself they say nothing."""
 _ERROR_CODE: Final = re.compile(r"[0-9A-Za-z]{1,10}")
 _HEADER: Final = re.compile(r"MSH.{5}", re.DOTALL)
 
@@ -20,7 +22,7 @@ def check_acknowledgement(content: str, control_id: str) -> str:
 
     Raises:
         PermanentFhirError: it refuses the message (AE, AR).
-        TransientFhirError: the answer is none, or is one to another message.
+        TransientFhirError: it cannot take it now; the answer is none, or one to another message.
     """
     segments = _segments(content)
     acknowledgement = segments.get("MSA", [])
@@ -31,8 +33,10 @@ def check_acknowledgement(content: str, control_id: str) -> str:
         text = "the answer acknowledges another message"
         raise TransientFhirError("bad_response", text)
     if code in _REFUSED:
-        reason = _error_code(segments.get("ERR", []), content[4])
-        raise PermanentFhirError(f"ack_{code.lower()}", f"the receiver answered {code}{reason}")
+        error = _error_code(segments.get("ERR", []), content[4])
+        reason = f", error code {error}" if error else ""
+        kind = TransientFhirError if error in _PASSING else PermanentFhirError
+        raise kind(f"ack_{code.lower()}", f"the receiver answered {code}{reason}")
     return code
 
 
@@ -49,9 +53,9 @@ def _segments(content: str) -> dict[str, list[str]]:
 
 
 def _error_code(fields: list[str], component_separator: str) -> str:
-    """ERR-3 (HL7 error code, table 0357) in words fit for a log, or nothing."""
+    """ERR-3 (HL7 error code, table 0357) where it is fit for a log, or nothing."""
     code = _field(fields, 3).split(component_separator)[0]
-    return f", error code {code}" if _ERROR_CODE.fullmatch(code) else ""
+    return code if _ERROR_CODE.fullmatch(code) else ""
 
 
 def _field(fields: list[str], number: int) -> str:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import Final
 
 from config.settings import PatientAuthority
 from fhir.clean_text import clean
 from fhir.errors import PatientNotResolved, PatientProblem
-from fhir.hl7_text import REPETITION, components, segment, text
+from fhir.hl7_text import REPETITION, components, segment, text, timestamp
+from fhir.study_time import day_of
 from storage.dicom_records import PatientIdentity
 
 _MEDICAL_RECORD_NUMBER: Final = "MR"
 # A PN has up to three component groups (PS3.5 6.2.1); XPN-8 says of each how it is written.
 _REPRESENTATIONS: Final = ("A", "I", "P")
-_DICOM_DATE: Final = re.compile(r"(\d{4})[.]?(\d{2})[.]?(\d{2})", re.ASCII)
+_NO_NAME: Final = REPETITION + components("", "", "", "", "", "", "U")
+"""What stands in PID-5, which must not be empty, where nobody knows the name (3.4.2.5)."""
 _SEXES: Final = frozenset({"F", "M", "O"})
 
 
@@ -34,7 +35,7 @@ def patient_segment(patient: PatientIdentity, authorities: Iterable[PatientAutho
         1: "1",
         3: components(number, "", "", authority, _MEDICAL_RECORD_NUMBER),
         5: _names(patient.patient_name),
-        7: _birth_date(patient.birth_date),
+        7: timestamp(day_of(patient.birth_date)),
         8: _sex(patient.sex),
     }
     return segment("PID", fields)
@@ -57,18 +58,14 @@ def _assigning_authority(issuer: str, authorities: tuple[PatientAuthority, ...])
 def _names(patient_name: str) -> str:
     """PN to XPN: DICOM has prefix before suffix, HL7 suffix before prefix."""
     groups = zip(patient_name.split("="), _REPRESENTATIONS, strict=False)
-    return REPETITION.join(_name(group, kind) for group, kind in groups if clean(group))
+    known = (_name(group, kind) for group, kind in groups if clean(group.replace("^", " ")))
+    return REPETITION.join(known) or _NO_NAME
 
 
 def _name(group: str, representation: str) -> str:
     parts = [text(part) for part in group.split("^")[:5]]
     family, given, middle, prefix, suffix = parts + [""] * (5 - len(parts))
     return components(family, given, middle, suffix, prefix, "", "", representation)
-
-
-def _birth_date(value: str) -> str:
-    match = _DICOM_DATE.fullmatch(value.strip())
-    return "".join(match.groups()) if match else ""
 
 
 def _sex(value: str) -> str:

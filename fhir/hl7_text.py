@@ -56,6 +56,8 @@ def segment(name: str, fields: Mapping[int, str]) -> str:
 
 def timestamp(moment: datetime | date | None) -> str:
     """A TS: to the second with its offset, a date alone, or nothing."""
-    if isinstance(moment, datetime):
-        return moment.strftime("%Y%m%d%H%M%S%z")
-    return moment.strftime("%Y%m%d") if moment else ""
+    if moment is None:
+        return ""
+    # `%Y` has fewer than four digits before the year 1000, in which some systems put "no date".
+    clock = moment.strftime("%H%M%S%z") if isinstance(moment, datetime) else ""
+    return f"{moment.year:04}{moment.month:02}{moment.day:02}{clock}"

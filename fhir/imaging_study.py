@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import Final
 
 from fhir.clean_text import clean
-from fhir.codes import ImagingStudyStatus, System, coding, from_dicom
+from fhir.codes import ImagingStudyStatus, System, coding, fhir_code, from_dicom
 from fhir.identifiers import accession, dicom_uid, study_identifier
 from fhir.report_context import ReportContext
 from fhir.resources.R4B.coding import Coding
@@ -90,8 +90,8 @@ def _instance(result: ResultObject) -> ImagingStudySeriesInstance:
 
 
 def _modality(modality: str) -> Coding:
-    """R4 wants a modality for every series; (0008,0060) may be empty in a faulty header."""
-    return coding(System.DCM, clean(modality) or MODALITY_OTHER)
+    """R4 wants a modality for every series; (0008,0060) may be empty or odd in a faulty header."""
+    return coding(System.DCM, fhir_code(modality) or MODALITY_OTHER)
 
 
 def _modalities(series: Iterable[ImagingStudySeries]) -> list[Coding]:

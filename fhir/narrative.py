@@ -15,6 +15,8 @@ from storage.prior_records import PriorResult
 from storage.quantities import with_unit
 from storage.reason_words import reason_in_words
 from storage.records import FinishedJob, MeasurementRecord
+from storage.rejected_results import RESULT_REJECTED
+from storage.rejection_notes import IMAGES_REJECTED
 from storage.telling import WITH_RESULT, Telling, telling
 from storage.trend import TrendPoint, change_text, iso_date, trend
 
@@ -25,7 +27,11 @@ _SUMMARY: Final[Mapping[Telling, str]] = {
     Telling.FAILED: "failed",
     Telling.NO_PIPELINE: "not processed",
 }
-WITHDRAWN: Final = "Withdrawn: newer work on the study replaces this result."
+_REPLACED: Final = "Withdrawn: newer work on the study replaces this result."
+_REJECTED: Final[Mapping[str, str]] = {
+    IMAGES_REJECTED: "Withdrawn: the images that this result rests on were taken back.",
+    RESULT_REJECTED: "Withdrawn: this result was rejected in the image archive.",
+}
 NO_RESULT: Final = "No AI result: this says nothing about the images."
 
 
@@ -50,10 +56,15 @@ def title(finished: FinishedJob) -> str:
     return f"AI analysis: {name}"
 
 
+def withdrawn(finished: FinishedJob) -> str:
+    """Why a result that was told counts no more."""
+    return _REJECTED.get(finished.job.reason_code, _REPLACED)
+
+
 def notice(finished: FinishedJob, outcome: Telling) -> str:
     """What the report is worth, before all else."""
     if finished.withdrawn_at is not None:
-        return WITHDRAWN
+        return withdrawn(finished)
     return NOT_REVIEWED if outcome in WITH_RESULT else NO_RESULT
 
 

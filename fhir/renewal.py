@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, Protocol
 
-from fhir.errors import PermanentFhirError
+from fhir.errors import PatientNotResolved, PatientProblem, PermanentFhirError
 from fhir.json_reading import Json, child, objects, string
 from fhir.search import Searchable, search_by_identifier
 
@@ -51,6 +51,18 @@ def is_outdated(found: Mapping[str, object], wanted: Mapping[str, object]) -> bo
     return differs or _page(found) != _page(wanted)
 
 
+def names_another(found: Json, wanted: Json) -> bool:
+    """Whether both name a patient by id, and not the same one; servers may put their base first."""
+    named = [string(child(each, "subject"), "reference") for each in (found, wanted)]
+    return all(named) and len({each.rpartition("/")[2] for each in named}) > 1
+
+
+def of_another_patient() -> PatientNotResolved:
+    """What was told before names another patient than the study does now."""
+    text = "the EHR has this report under another patient: take it back there"
+    return PatientNotResolved(PatientProblem.PATIENT_MISMATCH, text)
+
+
 def is_ours(found: Mapping[str, object]) -> bool:
     """Whether nobody has signed or amended it since: its status is one that we give."""
     return found.get("status") in _OURS and found.get("docStatus") != "final"
@@ -63,6 +75,18 @@ def as_update(entry: Json, found: Json) -> Json:
     return {**entry, "resource": {**entry["resource"], "id": own_id}, "request": request}
 
 
+def guarded(update: Json, found: Json) -> Json:
+    """The update, for the server to refuse where somebody else has changed it meanwhile."""
+    if_match = version_of(found)
+    return {**update, "request": {**update["request"], "ifMatch": if_match}} if if_match else update
+
+
+def version_of(found: Json) -> str:
+    """The entity tag of what the server has; "" where it keeps no versions."""
+    version = string(child(found, "meta"), "versionId")
+    return f'W/"{version}"' if version else ""
+
+
 def as_updates(server: Searchable, entries: list[Json]) -> list[Json]:
     """The entries of a Bundle, as updates where the server has them already and outdated."""
     return [_as_update_where_outdated(server, each) for each in entries]
@@ -73,7 +97,10 @@ def _as_update_where_outdated(server: Searchable, entry: Json) -> Json:
     if resource["resourceType"] not in RENEWED:
         return entry
     found = found_before(server, resource)
-    return as_update(entry, found) if found and is_outdated(found, resource) else entry
+    if found is None or not is_outdated(found, resource):
+        return entry
+    # A person may sign it between our reading and our writing.
+    return guarded(as_update(entry, found), found)
 
 
 def _page(resource: Mapping[str, object]) -> str:

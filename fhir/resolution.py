@@ -26,11 +26,14 @@ def resolve_references(
     patient = resolve_patient(server, finished.study.header.patient, content)
     based_on = _order(server, finished, content, patient)
     found = _studies(server, finished, content)
+    own = _own_study(found, finished, content)
+    # Ours is corrected with the study, where that was sent under another patient before.
+    study = literal("ImagingStudy", own["id"]) if own else None
     return References(
         patient=literal("Patient", patient.patient_id),
         based_on=based_on,
-        imaging_study=_imaging_study(found, finished, content, patient),
-        own_study=_own_study(found, finished, content),
+        imaging_study=study or _imaging_study(found, finished, content, patient),
+        own_study=own,
     )
 
 

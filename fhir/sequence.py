@@ -8,10 +8,20 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from fhir.identifiers import if_none_exist
 from fhir.json_reading import Json, child, objects, string
 from fhir.parts import with_places
 from fhir.progress import Progress
-from fhir.renewal import RENEWED, Updating, found_before, is_outdated
+from fhir.renewal import (
+    RENEWED,
+    Updating,
+    found_before,
+    is_outdated,
+    names_another,
+    of_another_patient,
+    version_of,
+)
+from fhir.resources.R4B.identifier import Identifier
 from fhir.search import search
 from fhir.study_time import same_second
 
@@ -19,8 +29,8 @@ from fhir.study_time import same_second
 class Creating(Updating, Protocol):
     """Whatever can search, create and update; a `fhir.transport.FhirTransport`."""
 
-    def create(self, resource_type: str, resource: Json) -> str:
-        """POST [base]/[type]: `Type/id` of what was made."""
+    def create(self, resource_type: str, resource: Json, if_none_exist: str = "") -> str:
+        """POST [base]/[type]: `Type/id` of what was made, or is what the search finds."""
         ...
 
 
@@ -51,13 +61,13 @@ def write_one_by_one(server: Creating, entries: list[Json]) -> None:
         if "id" in resource:
             _update(server, entry, resource)
         elif _kept(server, resource) is None:
-            _create(server, resource)
+            _create(server, entry, resource)
 
 
 def _written(server: Creating, entry: Json, resource: Json) -> str:
     if "id" in resource:
         return _update(server, entry, resource)
-    return _kept(server, resource) or _create(server, resource)
+    return _kept(server, resource) or _create(server, entry, resource)
 
 
 def _update(server: Creating, entry: Json, resource: Json) -> str:
@@ -65,8 +75,17 @@ def _update(server: Creating, entry: Json, resource: Json) -> str:
     return server.update(string(resource, "resourceType"), resource, if_match)
 
 
-def _create(server: Creating, resource: Json) -> str:
-    return server.create(string(resource, "resourceType"), resource)
+def _create(server: Creating, entry: Json, resource: Json) -> str:
+    return server.create(string(resource, "resourceType"), resource, _condition(entry, resource))
+
+
+def _condition(entry: Json, resource: Json) -> str:
+    """A search by an identifier of our own: it is a header, and those may stand in logs."""
+    if resource["resourceType"] != "ImagingStudy":
+        return string(child(entry, "request"), "ifNoneExist")
+    # The first one is the study's UID, the last one marks it as ours.
+    own = objects(resource["identifier"])[-1]
+    return if_none_exist(Identifier(system=own["system"], value=own["value"]))
 
 
 def _kept(server: Creating, resource: Json) -> str | None:
@@ -76,7 +95,9 @@ def _kept(server: Creating, resource: Json) -> str | None:
     if kind != "Provenance":
         found = found_before(server, resource)
         if found and kind in RENEWED and is_outdated(found, resource):
-            return server.update(kind, {**resource, "id": found["id"]})
+            return server.update(kind, {**resource, "id": found["id"]}, version_of(found))
+        if found and kind in RENEWED and names_another(found, resource):
+            raise of_another_patient()
     return f"{kind}/{found['id']}" if found else None
 
 

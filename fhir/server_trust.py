@@ -19,8 +19,11 @@ class ServerTrust:
     def __init__(self, destination: FhirDestination) -> None:
         self._ca_file = destination.ca_file
         self._lists = destination.revocation_lists
-        urls = destination.base_url, destination.smart.token_url or ""
-        self._is_used = any(url.startswith("https://") for url in urls)
+        smart = destination.smart
+        # A token endpoint that is discovered may be anywhere.
+        finds_endpoint = smart.client_id is not None and smart.token_url is None
+        urls = destination.base_url, smart.token_url or ""
+        self._is_used = finds_endpoint or any(url.startswith("https://") for url in urls)
         self._stamps: tuple[_Stamp, ...] | None = None
 
     def has_changed(self) -> bool:

@@ -14,7 +14,7 @@ from config.settings import FhirContent
 from fhir.codes import ImagingStudyStatus
 from fhir.identifiers import dicom_uid, study_identifier
 from fhir.json_reading import Json, child, objects, string
-from fhir.renewal import as_update
+from fhir.renewal import as_update, guarded, names_another
 from fhir.search import Hits, Searchable, carries, search_by_identifier
 from fhir.withdrawal import update_entry
 from storage.records import FinishedJob
@@ -67,7 +67,7 @@ def without_withdrawn_objects(
     # The PACS may have got them under other UIDs since the study was told.
     withdrawn = finished.known_uids | {each.sop_instance_uid for each in finished.objects}
     study = _listing(known, _without(objects(known.get("series")), withdrawn))
-    return None if _is_listed(study, known) else _guarded(update_entry(study), known)
+    return None if _is_listed(study, known) else guarded(update_entry(study), known)
 
 
 def _is_study(entry: Json) -> bool:
@@ -80,7 +80,7 @@ def _renewed(entry: Json, known: Json) -> Json | None:
     study = _listing(told, _merged(objects(known.get("series")), objects(wanted.get("series"))))
     if _is_listed(study, known):
         return None
-    return _guarded(as_update({**entry, "resource": study}, known), known)
+    return guarded(as_update({**entry, "resource": study}, known), known)
 
 
 def _listing(study: Json, series: list[Json]) -> Json:
@@ -123,8 +123,8 @@ def _left_of(series: Json, withdrawn: Collection[str]) -> Json | None:
 
 
 def _is_listed(study: Json, known: Json) -> bool:
-    """Whether both list the same; how a server writes times or names makes no difference."""
-    return _contents(study) == _contents(known)
+    """Whether both list the same of one patient; how a server writes the rest is no difference."""
+    return _contents(study) == _contents(known) and not names_another(known, study)
 
 
 def _contents(study: Json) -> tuple[Any, ...]:
@@ -146,11 +146,3 @@ def _count(series: Json) -> int:
 def _distinct(codings: Iterable[Json]) -> list[Json]:
     by_code = {(string(each, "system"), string(each, "code")): each for each in codings}
     return [each for each in by_code.values() if each]
-
-
-def _guarded(update: Json, known: Json) -> Json:
-    """The update, for the server to refuse where somebody else has changed the study meanwhile."""
-    version = string(child(known, "meta"), "versionId")
-    if not version:
-        return update
-    return {**update, "request": {**update["request"], "ifMatch": f'W/"{version}"'}}

@@ -21,7 +21,7 @@ def fhir_study_time(study: StudyHeader, site_timezone: str) -> datetime | date |
     A time without minutes, or without a usable zone, leaves the date alone: FHIR would read more
     into it than was sent.
     """
-    day = _day(study.study_date)
+    day = day_of(study.study_date)
     clock = _clock(study.study_time)
     if day is None or clock is None:
         return day
@@ -35,7 +35,8 @@ def issued_at(finished_at: datetime) -> datetime:
     return finished_at.astimezone(UTC).replace(microsecond=0)
 
 
-def _day(value: str) -> date | None:
+def day_of(value: str) -> date | None:
+    """A DA, of today's form or that of ACR-NEMA; None for what is no day."""
     match = _DATE.fullmatch(value.strip())
     if match is None:
         return None

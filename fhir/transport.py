@@ -4,8 +4,9 @@ URLs hold the base, a resource type and, of our own resources, the id: searches 
 `POST [type]/_search`, so that no identifier stands in a URL, in a proxy's log or in an access log.
 
 What a status means: only a 4xx to the transaction, create or update is a verdict on this report,
-for good. Trouble on the way (a login, a moved or missing address, a gateway) and every refusal of
-`metadata` or a search would meet any other report as well, and pass: the delivery waits.
+for good. Trouble on the way (a login, a moved or missing address, a gateway, a conflict with what
+others write) and every refusal of `metadata` or a search would meet any other report as well, and
+pass: the delivery waits.
 """
 
 from __future__ import annotations
@@ -36,8 +37,12 @@ _TRANSACTION: Final = "transaction"
 _CREATE: Final = "create of"
 _UPDATE: Final = "update of"
 _CLIENT_ERRORS: Final = range(400, 500)
-_ON_THE_WAY: Final = frozenset((401, 403, 404, 405, 407, 408, 421, 425, 429))
-"""4xx that tell of access, address or haste, and never of what was sent."""
+_ON_THE_WAY: Final = frozenset((401, 403, 404, 405, 407, 408, 409, 421, 423, 425, 429))
+"""4xx that tell of access, address, haste or others at work, and never of what was sent.
+
+Servers answer 409 where two conditional creates meet: those of two nodes, or of ours and of its
+repeat after a time-out.
+"""
 
 
 _CHANGED_MEANWHILE: Final = (409, 412)
@@ -85,11 +90,16 @@ class FhirTransport:
             _check_version(_TRANSACTION, response, body)
         return _accepted(_TRANSACTION, response, body)
 
-    def create(self, resource_type: str, resource: Json) -> str:
-        """POST [base]/[type]: `Type/id` of what was made; the answer may have no body."""
-        interaction = f"{_CREATE} {resource_type}"
+    def create(self, resource_type: str, resource: Json, if_none_exist: str = "") -> str:
+        """POST [base]/[type]: `Type/id` of what was made; the answer may have no body.
+
+        What `if_none_exist`, a search, finds is not made again: an earlier try may still be in the
+        server's hands, where no search has found it yet.
+        """
+        interaction, path = f"{_CREATE} {resource_type}", f"/{resource_type}"
         content = json.dumps(resource, ensure_ascii=False).encode()
-        response, body = self._send(interaction, "POST", f"/{resource_type}", content, FHIR_JSON)
+        guard = {"If-None-Exist": if_none_exist} if if_none_exist else {}
+        response, body = self._send(interaction, "POST", path, content, FHIR_JSON, guard)
         if not response.is_success:
             raise _refusal(interaction, response, body)
         return made_place(resource_type, response.headers.get("Location", ""), body or {})

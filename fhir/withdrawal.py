@@ -7,32 +7,24 @@ their ids, and a Provenance says when and by whom. What a person has signed is l
 from __future__ import annotations
 
 import json
-from typing import Any, Final
+from html import escape
+from typing import Final
 from uuid import uuid5
 
 from fhir.codes import DiagnosticReportStatus, System, concept
 from fhir.errors import PermanentFhirError
 from fhir.identifiers import NAMESPACE, ResultIdentity, measurement_role
 from fhir.json_reading import Json
-from fhir.narrative import WITHDRAWN
+from fhir.narrative import withdrawn
 from fhir.observation import qualified
 from fhir.references import literal, organization
-from fhir.renewal import found_before, is_ours
+from fhir.renewal import found_before, guarded, is_ours
 from fhir.resources.R4B.provenance import Provenance, ProvenanceAgent
 from fhir.search import Searchable
 from fhir.study_time import issued_at
 from storage.records import FinishedJob
 
 IN_ERROR: Final = DiagnosticReportStatus.ENTERED_IN_ERROR.value
-_NARRATIVE: Final = {
-    "status": "generated",
-    "div": f'<div xmlns="http://www.w3.org/1999/xhtml"><p>{WITHDRAWN}</p></div>',
-}
-_WORDS: Final[dict[str, dict[str, Any]]] = {
-    "Observation": {"status": IN_ERROR},
-    "DiagnosticReport": {"status": IN_ERROR, "conclusion": WITHDRAWN, "text": _NARRATIVE},
-    "DocumentReference": {"status": IN_ERROR, "docStatus": IN_ERROR, "description": WITHDRAWN},
-}
 
 
 def withdrawals(
@@ -40,8 +32,9 @@ def withdrawals(
 ) -> list[Json]:
     """What the server has of a result and does not know as withdrawn, as it shall be now.
 
-    `report` is the type and role of the report, which comes last. Empty when there is nothing to
-    take back: it never arrived, or it is withdrawn already.
+    As entries of a transaction, which the server refuses where a person was faster. `report` is the
+    type and role of the report, which comes last. Empty when there is nothing to take back: it
+    never arrived, or it is withdrawn already.
 
     Raises:
         PermanentFhirError: a person has signed or amended the report.
@@ -55,7 +48,9 @@ def withdrawals(
         text = "a person has signed or amended the report: take it back in the EHR"
         raise PermanentFhirError("report_signed", text)
     told = (each for each in found if each is not None and is_ours(each))
-    return [_withdrawn(each) for each in told if each["status"] != IN_ERROR]
+    why = withdrawn(finished)
+    standing = [each for each in told if each["status"] != IN_ERROR]
+    return [guarded(update_entry(_withdrawn(each, why)), each) for each in standing]
 
 
 def place_of(resource: Json) -> str:
@@ -96,11 +91,20 @@ def _found(server: Searchable, identity: ResultIdentity, kind: str, role: str) -
     return found_before(server, {"resourceType": kind, "identifier": [identifier]})
 
 
-def _withdrawn(resource: Json) -> Json:
+def _withdrawn(resource: Json, why: str) -> Json:
     kept = {name: value for name, value in resource.get("meta", {}).items() if name == "security"}
-    told = {**resource, **_WORDS[resource["resourceType"]]}
+    told = {**resource, "status": IN_ERROR, **_words(resource["resourceType"], why)}
     told.pop("meta", None)
     return {**told, "meta": kept} if kept else told
+
+
+def _words(kind: str, why: str) -> Json:
+    if kind == "DocumentReference":
+        return {"docStatus": IN_ERROR, "description": why}
+    if kind == "DiagnosticReport":
+        page = f'<div xmlns="http://www.w3.org/1999/xhtml"><p>{escape(why)}</p></div>'
+        return {"conclusion": why, "text": {"status": "generated", "div": page}}
+    return {}
 
 
 def _full_url(resource: Json) -> str:

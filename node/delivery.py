@@ -37,6 +37,8 @@ dead process held is returned when the node starts again."""
 _POLL_INTERVAL_S = 0.5
 _STORAGE_WAIT_S = 5.0
 _BREAKDOWN_WAIT_S = 5.0
+_LONGEST_REST_S = 60.0
+"""A receiver that asks for a pause gets one from all its deliveries; no retry waits longer."""
 _SETTLE_ATTEMPTS = 12
 
 log = structlog.get_logger()
@@ -61,6 +63,7 @@ class DeliveryLoop:
         self._db = db
         self._worker_id = worker_id
         self._clock = clock
+        self._rest_s = 0.0
         self._names_predecessors = (
             isinstance(destination, PacsDestination) and destination.superseded == "predecessor"
         )
@@ -81,6 +84,8 @@ class DeliveryLoop:
     def _deliver_or_rest(self, stop: threading.Event) -> None:
         if not self._deliver_if_storage_answers(stop):
             stop.wait(_POLL_INTERVAL_S)
+        rest_s, self._rest_s = self._rest_s, 0.0
+        stop.wait(rest_s)
 
     def _check(self) -> None:
         """Tell at the start what would hold every result; each try finds it again."""
@@ -216,6 +221,7 @@ class DeliveryLoop:
 
     def _postpone(self, delivery: DeliveryRecord, setback: Setback, now: datetime) -> None:
         wait = next_wait(self._destination.retry, delivery.attempts, setback)
+        self._rest_s = min(setback.retry_after_s, _LONGEST_REST_S)
         deliveries.settle_retry(
             self._db,
             delivery.delivery_id,

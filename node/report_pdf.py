@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Final
 
+import structlog
 from pydicom import dcmread
 
 from storage.instance_files import InstanceFiles
 from storage.records import FinishedJob, ObjectKind
 
+_COMPARED: Final = 40
+"""Characters of a Patient ID; of one that is too long, a page holds the beginning alone."""
+
+log = structlog.get_logger()
+
 
 def with_pdf(finished: FinishedJob, files: InstanceFiles) -> FinishedJob:
     """Return the job with the PDF that it made; unchanged where it made none.
+
+    A page that names another patient than the report stays away: a study whose patient was
+    corrected may still hold images of the former one.
 
     Raises OSError while the file cannot be read.
     """
@@ -19,5 +29,14 @@ def with_pdf(finished: FinishedJob, files: InstanceFiles) -> FinishedJob:
     if made is None:
         return finished
     document = dcmread(files.absolute(made.path))
+    if _plain(document.get("PatientID")) != _plain(finished.study.header.patient.patient_id):
+        log.warning("page_of_another_patient_left_out", job_id=finished.job.job_id)
+        return finished
     stored: bytes = document.EncapsulatedDocument
     return replace(finished, report_pdf=stored[: int(document.EncapsulatedDocumentLength)])
+
+
+def _plain(patient_id: object) -> str:
+    """First letters and digits: the rest is written otherwise in a page than in a database."""
+    kept = (each for each in str(patient_id or "") if each.isascii() and each.isalnum())
+    return "".join(kept)[:_COMPARED]

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Final, TypeAlias
 
 from sqlalchemy import select, update
+from sqlalchemy.orm import Session
 
 from storage.database import Database
 from storage.dicom_tables import Study
@@ -48,6 +49,24 @@ def with_identity(receipt: Mapping[str, str], attributes: Attributes) -> Mapping
 def told_identity(receipt: Mapping[str, str]) -> Mapping[str, str]:
     """Read them back, by keyword: a withdrawal goes to whom the result was told of."""
     return dict(json.loads(receipt.get(IDENTITY_KEY, "[]")))
+
+
+def keep_told_identity(
+    session: Session, study_instance_uid: str, former: Mapping[str, str]
+) -> None:
+    """Keep with the reports of a study whom they named, before its own patient becomes another.
+
+    What a report was told under all the same, `former` does not replace.
+    """
+    of_study = select(Job.id).where(Job.study_instance_uid == study_instance_uid)
+    reports = select(Delivery).where(
+        Delivery.job_id.in_(of_study),
+        Delivery.kind != DestinationKind.DICOM,
+        Delivery.purpose == Purpose.TELL,
+    )
+    for row in session.scalars(reports.with_for_update()).all():
+        told = {**storable_map(former), **told_identity(row.receipt)}
+        row.receipt = dict(with_identity(row.receipt, tuple(told.items())))
 
 
 def keep_identity(db: Database, study_instance_uid: str, changes: Mapping[str, str]) -> None:

@@ -8,6 +8,7 @@ as a replaced one. Studies that lose something are looked at again, in a new gen
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -23,11 +24,20 @@ from storage.dicom_records import (
 )
 from storage.dicom_tables import Instance, QuarantinedInstance, ReplacedInstance, Series, Study
 from storage.errors import NotFound
+from storage.identity import keep_told_identity
 from storage.instance_files import InstanceFiles
 from storage.instance_rows import record_in, study_row
 from storage.quarantine import COPIED, audit_line
 from storage.rejection_records import KEY_OBJECT_SELECTION
 from storage.study_rows import PATIENT, concept, is_same_patient
+
+_TOLD: Final = {
+    "PatientID": "patient_id",
+    "IssuerOfPatientID": "issuer_of_patient_id",
+    "PatientName": "patient_name",
+    "PatientBirthDate": "birth_date",
+}
+"""Columns of a study by the keywords under which a report was told."""
 
 
 def release(db: Database, files: InstanceFiles, quarantine_id: int, *, actor: str) -> StoreOutcome:
@@ -84,11 +94,19 @@ def _make_way(
 ) -> None:
     study = session.get(Study, incoming.study.study_instance_uid, with_for_update=True)
     if study is not None and not is_same_patient(study, incoming.study.patient):
+        former = _former(study, incoming.study.patient)
+        keep_told_identity(session, study.study_instance_uid, former)
         for name in PATIENT:
             setattr(study, name, getattr(incoming.study.patient, name))
     _take_instance(session, incoming)
     _take_series(session, files, incoming, places)
     session.flush()
+
+
+def _former(study: Study, patient: PatientIdentity) -> dict[str, str]:
+    """What becomes otherwise, as it was, by keyword."""
+    known = {keyword: (getattr(study, name), name) for keyword, name in _TOLD.items()}
+    return {key: was for key, (was, name) in known.items() if was != getattr(patient, name)}
 
 
 def _take_instance(session: Session, incoming: IncomingInstance) -> None:

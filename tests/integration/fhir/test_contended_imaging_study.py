@@ -1,14 +1,15 @@
-"""Two nodes at one study, and a delivery that broke off: our ImagingStudy loses nobody's news."""
+"""Two nodes at one study, a broken delivery, a physician who signs: nobody's news is lost."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import httpx
 import pytest
 
-from fhir.errors import TransientFhirError
+from fhir.errors import PermanentFhirError, TransientFhirError
 from storage.records import FinishedJob
 from tests.integration.fhir.ehr import patient
 from tests.integration.fhir.generations import (
@@ -25,7 +26,7 @@ from tests.integration.fhir.generations import (
 )
 from tests.peers.fhir_server import FhirServer
 from tests.peers.scripted_http import Answer, Request, ScriptedHttpServer
-from tests.unit.fhir.finished_jobs import with_findings
+from tests.unit.fhir.finished_jobs import with_findings, without_result
 
 pytestmark = pytest.mark.peer("fhir_server")
 
@@ -102,3 +103,45 @@ def test_what_arrived_of_a_result_that_was_withdrawn_half_told_leaves_the_study(
     deliver(server.base_url, withdrawn(newer()), mode="sequential")
     assert of_result(older()).keys() <= listed(server).keys()
     assert not of_result(newer()).keys() & listed(server).keys()
+
+
+def sign(server: FhirServer) -> None:
+    """A physician finds the report right, and says so."""
+    (report,) = server.all("DiagnosticReport")
+    url = f"{server.base_url}/DiagnosticReport/{report['id']}"
+    signed = json.dumps(report | {"status": "final"})
+    headers = {"Content-Type": "application/fhir+json"}
+    httpx.put(url, content=signed, headers=headers).raise_for_status()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_report_that_is_signed_while_it_is_withdrawn_stays_signed(
+    server: FhirServer, mode: str
+) -> None:
+    server.reset([patient()])
+    deliver(server.base_url, with_findings(), **MODES[mode])
+
+    with before_the_update(server, lambda: sign(server)) as gateway:
+        with pytest.raises(TransientFhirError, match="changed_meanwhile"):
+            deliver(gateway, withdrawn(with_findings()), **MODES[mode])
+        with pytest.raises(PermanentFhirError, match="report_signed"):
+            deliver(gateway, withdrawn(with_findings()), **MODES[mode])
+
+    assert [each["status"] for each in server.all("DiagnosticReport")] == ["final"]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_report_that_is_signed_while_it_is_renewed_stays_signed(
+    server: FhirServer, mode: str
+) -> None:
+    server.reset([patient()])
+    settings = {**MODES[mode], "imaging_study": "reference"}
+    deliver(server.base_url, without_result(), **settings)
+
+    with (
+        before_the_update(server, lambda: sign(server)) as gateway,
+        pytest.raises(TransientFhirError, match="changed_meanwhile"),
+    ):
+        deliver(gateway, with_findings(), **settings)
+
+    assert [each["status"] for each in server.all("DiagnosticReport")] == ["final"]

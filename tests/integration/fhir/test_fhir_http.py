@@ -43,7 +43,17 @@ def test_the_server_says_when_to_ask_again(scripted: ScriptedHttpServer) -> None
     assert caught.value.retry_after_s == 120
 
 
-@pytest.mark.parametrize("status", [400, 409, 410, 412, 413, 415, 422])
+@pytest.mark.parametrize("status", [409, 423])
+def test_a_report_that_meets_what_others_write_is_sent_again(
+    scripted: ScriptedHttpServer, status: int
+) -> None:
+    scripted.answer = answers(Patient=found(anna()), transaction=told({}, status))
+    with pytest.raises(TransientFhirError) as caught:
+        deliver(scripted)
+    assert caught.value.code == f"http_{status}"
+
+
+@pytest.mark.parametrize("status", [400, 410, 412, 413, 415, 422])
 def test_a_refusal_of_the_report_is_for_good(scripted: ScriptedHttpServer, status: int) -> None:
     scripted.answer = answers(Patient=found(anna()), transaction=told({}, status))
     with pytest.raises(PermanentFhirError) as caught:

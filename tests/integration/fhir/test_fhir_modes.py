@@ -103,6 +103,54 @@ def test_an_answer_that_was_lost_makes_nothing_twice(
     assert counts(server) == WHOLE
 
 
+@contextmanager
+def working_late(server: FhirServer, number: int) -> Iterator[str]:
+    """A gateway that gives one write up, and has it done all the same when all else is done."""
+    late: list[Request] = []
+    written = 0
+
+    def forward(request: Request) -> Answer:
+        url = server.base_url + request.path.removeprefix("/fhir")
+        named = ("Content-Type", "If-None-Exist")
+        kept = {name: text for name, text in request.headers.items() if name in named}
+        real = httpx.request(request.method, url, content=request.body, headers=kept)
+        return Answer(real.status_code, real.content)
+
+    def answer(request: Request) -> Answer:
+        nonlocal written
+        written += request.method == "POST" and not request.path.endswith("/_search")
+        if written == number and not late:
+            late.append(request)
+            return Answer(504)
+        return forward(request)
+
+    with ScriptedHttpServer(answer) as gateway:
+        yield gateway.base_url
+    forward(*late)
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 4, 5])
+def test_a_write_that_was_given_up_and_is_done_late_makes_nothing_twice(
+    server: FhirServer, number: int
+) -> None:
+    server.reset([patient()])
+    with working_late(server, number) as gateway:
+        with pytest.raises(TransientFhirError):
+            deliver(gateway, mode="sequential", imaging_study="create")
+        deliver(gateway, mode="sequential", imaging_study="create")
+    assert counts(server) == WHOLE
+    assert len(server.all("ImagingStudy")) == 1
+
+
+def test_a_document_that_was_given_up_and_arrives_late_is_there_once(server: FhirServer) -> None:
+    server.reset([patient()])
+    with working_late(server, 1) as gateway:
+        with pytest.raises(TransientFhirError):
+            deliver(gateway, mode="documentreference")
+        deliver(gateway, mode="documentreference")
+    assert len(server.all("DocumentReference")) == 1
+
+
 def test_what_a_step_made_is_kept_before_the_next_step(server: FhirServer) -> None:
     server.reset([patient()])
     kept: list[int] = []

@@ -175,3 +175,15 @@ def test_odd_characters_in_a_patient_id_never_lead_to_another_patient(
 ) -> None:
     near = [patient("p1", mrn="47"), patient("p2", mrn="4711"), patient("p3", mrn="11")]
     assert problem(server, near, with_patient(patient_id=odd)) == "patient_not_found"
+
+
+@pytest.mark.parametrize("mode", ["transaction", "sequential", "documentreference"])
+def test_a_report_that_the_ehr_has_under_another_patient_is_no_repeat(
+    server: FhirServer, mode: str
+) -> None:
+    server.reset([patient(), patient("p2", "MRN-4712")])
+    settings = destination(server.base_url, mode=mode)
+    with FhirClient(settings, "Radiology", "UTC") as client:
+        client.deliver(with_findings())
+        with pytest.raises(PatientNotResolved, match="patient_mismatch"):
+            client.deliver(with_patient(patient_id="MRN-4712"))

@@ -128,6 +128,28 @@ def test_a_replaced_result_is_withdrawn_once_with_all_its_observations(
     assert [server.errors_of(each) for each in told] == [[], [], []]
 
 
+@pytest.mark.parametrize("mode", ["transaction", "documentreference"])
+@pytest.mark.parametrize(
+    ("reason", "why"),
+    [
+        ("images_rejected", "the images that this result rests on were taken back"),
+        ("result_rejected", "this result was rejected in the image archive"),
+    ],
+)
+def test_a_withdrawal_without_newer_work_promises_none(
+    server: FhirServer, mode: str, reason: str, why: str
+) -> None:
+    server.reset([patient()])
+    place = deliver(server, with_findings(), mode=mode)["report"]
+    job = replace(with_findings().job, state=JobState.SUPERSEDED, reason_code=reason)
+    deliver(server, withdrawn(replace(with_findings(), job=job)), mode=mode)
+
+    report = server.read(place)
+    assert report.get("conclusion", report.get("description")) == f"Withdrawn: {why}."
+    assert "newer work" not in str(report)
+    assert server.errors_of(report) == []
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_a_withdrawal_says_when_and_by_whom(server: FhirServer, mode: str) -> None:
     server.reset([patient()])

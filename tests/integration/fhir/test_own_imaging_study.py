@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from storage.records import FinishedJob
 from tests.integration.fhir.ehr import imaging_study, patient
 from tests.integration.fhir.generations import (
     IMAGES,
@@ -24,7 +25,7 @@ from tests.integration.fhir.generations import (
     withdrawn,
 )
 from tests.peers.fhir_server import FhirServer, Json
-from tests.unit.fhir.finished_jobs import STUDY_UID, with_findings
+from tests.unit.fhir.finished_jobs import PATIENT, STUDY_UID, of_patient, with_findings
 
 pytestmark = pytest.mark.peer("fhir_server")
 
@@ -80,6 +81,23 @@ def test_the_study_of_the_ehr_is_referred_to_and_never_touched(
     assert study_on(server) == before
     references = {each["imagingStudy"][0]["reference"] for each in server.all("DiagnosticReport")}
     assert references == {"ImagingStudy/s1"}
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("step", [older(), newer()], ids=["same objects", "new objects"])
+def test_a_study_that_was_sent_under_another_patient_follows_its_correction(
+    server: FhirServer, mode: str, step: FinishedJob
+) -> None:
+    right = replace(PATIENT, patient_id="MRN-4712")
+    server.reset([patient(), patient("p2", "MRN-4712")])
+    deliver(server.base_url, older(), **MODES[mode])
+    deliver(server.base_url, withdrawn(older()), **MODES[mode])
+    place = deliver(server.base_url, of_patient(right, step), **MODES[mode])["report"]
+
+    study = study_on(server)
+    assert study["subject"]["reference"] == "Patient/p2"
+    assert server.read(place)["imagingStudy"][0]["reference"] == f"ImagingStudy/{study['id']}"
+    assert server.errors_of(study) == []
 
 
 def without_mark(study: Json) -> Json:

@@ -19,6 +19,7 @@ from fhir.smart_key import key_set
 from fhir.smart_token import SmartToken
 from tests.integration.fhir.ehr import destination
 from tests.integration.fhir.scripted_answers import answers, told
+from tests.peers.certificates import make_site, mutual_tls_server
 from tests.peers.scripted_http import Answer, Request, ScriptedHttpServer
 from tests.peers.smart_keys import EC_KEY, RSA_KEY, TokenEndpoint, write_key
 from tests.unit.fhir.finished_jobs import with_findings
@@ -88,6 +89,22 @@ def test_the_token_endpoint_may_be_given(ehr: Ehr) -> None:
     reaches(ehr.client(token_url=ehr.endpoint.url))
     asked = [request.path for request in ehr.server.requests]
     assert not any("well-known" in path for path in asked)
+
+
+def test_a_token_endpoint_over_tls_that_a_server_in_clear_names_is_trusted_by_the_ca_file(
+    ehr: Ehr, tmp_path: Path
+) -> None:
+    site = make_site(tmp_path / "site")
+    with ScriptedHttpServer(ehr.endpoint.answer, mutual_tls_server(site)) as tokens:
+        ehr.endpoint.url = tokens.base_url
+        tls = {
+            "ca_file": site.ca_file,
+            "certificate_file": site.node.certificate_file,
+            "key_file": site.node.key_file,
+        }
+        smart = {"client_id": "radnode-1", "key_files": ehr.key_files}
+        settings = destination(ehr.server.base_url, smart=smart, **tls)
+        reaches(FhirClient(settings, "Radiology", "UTC"))
 
 
 def test_a_token_that_is_not_taken_any_more_is_renewed_once(ehr: Ehr) -> None:

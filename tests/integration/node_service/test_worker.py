@@ -111,7 +111,9 @@ def test_a_job_done_twice_writes_the_same_bytes_and_fills_the_outbox_once(node: 
     assert not node.work_once()
 
 
-def test_a_job_makes_the_pages_that_the_settings_want(node: Node) -> None:
+def test_a_job_makes_the_pages_that_the_settings_want_and_a_report_its_own_patient_s_alone(
+    node: Node,
+) -> None:
     pages = node.settings.worker.model_copy(update={"extra_objects": ("PDF", "SC")})
     node = replace(node, settings=node.settings.model_copy(update={"worker": pages}))
     job_id = node.receive(node.study.paths)
@@ -122,6 +124,12 @@ def test_a_job_makes_the_pages_that_the_settings_want(node: Node) -> None:
     told = with_pdf(finished, node.files)
     assert told.report_pdf is not None
     assert told.report_pdf.startswith(b"%PDF-")
+
+    # A person has corrected the patient; the images, and with them the page, name the former one.
+    patient = replace(finished.study.header.patient, patient_id="OTHER1")
+    header = replace(finished.study.header, patient=patient)
+    corrected = replace(finished, study=replace(finished.study, header=header))
+    assert with_pdf(corrected, node.files).report_pdf is None
 
 
 def test_a_series_with_a_gap_is_refused_with_its_reason(node: Node) -> None:

@@ -175,8 +175,9 @@ def test_omitting_the_imaging_study_leaves_no_trace_of_it() -> None:
     assert "ImagingStudy" not in bundle_json(told(with_findings(), content))
 
 
-def test_series_with_faulty_headers_are_told_as_far_as_r4_allows() -> None:
-    header = SeriesHeader(series_instance_uid="1.2.3", modality="", series_number=-4)
+@pytest.mark.parametrize("modality", ["", "M  R"])
+def test_series_with_faulty_headers_are_told_as_far_as_r4_allows(modality: str) -> None:
+    header = SeriesHeader(series_instance_uid="1.2.3", modality=modality, series_number=-4)
     series = SeriesRecord(header=header, study_instance_uid=STUDY_UID, instance_count=1)
     finished = replace(with_findings(), series=(series,))
     first = as_json(only(told(finished, CREATING), ImagingStudy))["series"][0]

@@ -26,6 +26,13 @@ def test_a_refusal_is_for_good_and_tells_the_error_code_alone(code: str) -> None
     assert caught.value.text == f"the receiver answered {code}, error code 103"
 
 
+@pytest.mark.parametrize("error", ["206^Application record locked", "207"])
+def test_a_receiver_that_cannot_now_is_asked_again(error: str) -> None:
+    with pytest.raises(TransientFhirError) as caught:
+        check_acknowledgement(f"{MSH}MSA|AE|ID1\rERR|||{error}|E\r", "ID1")
+    assert caught.value.code == "ack_ae"
+
+
 def test_an_error_code_that_is_a_sentence_is_not_repeated() -> None:
     answer = f"{MSH}MSA|AE|ID1\rERR|||MUELLER ANNA is unknown|E\r"
     with pytest.raises(PermanentFhirError) as caught:

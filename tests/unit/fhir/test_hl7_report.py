@@ -116,6 +116,24 @@ def test_prefix_and_suffix_change_places_and_each_writing_of_the_name_is_marked(
     assert str(patient[5]) == ("Yamada^Tarou^M^Jr^Dr^^^A~山田^太郎^^^^^^I~やまだ^たろう^^^^^^P")
 
 
+@pytest.mark.parametrize("name", ["", "^^^^", "=="])
+def test_a_patient_without_a_name_has_one_that_says_so(name: str) -> None:
+    message = oru(of_patient(replace(PATIENT, patient_name=name))).content
+
+    strictly_parsed(message)
+    assert str(hl7.parse(message).segment("PID")[5]) == "~^^^^^^U"
+
+
+def test_a_birth_date_that_is_no_day_is_left_out() -> None:
+    patient = parsed(of_patient(replace(PATIENT, birth_date="19431399"))).segment("PID")
+    assert str(patient[7]) == ""
+
+
+def test_years_have_four_digits_whatever_stands_for_no_date() -> None:
+    request = parsed(of_study(with_findings(), study_date="00010101")).segment("OBR")
+    assert str(request[7]) == "00010101101530+0100"
+
+
 def test_the_issuer_becomes_the_assigning_authority_of_the_settings() -> None:
     listed = [PatientAuthority(issuer="HOSPITAL", namespace="UKX", oid="1.2.276.0.76")]
     patient = parsed(patient_authorities=listed).segment("PID")

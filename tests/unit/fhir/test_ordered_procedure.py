@@ -36,6 +36,13 @@ def test_a_code_of_the_site_alone_names_the_study_and_leaves_the_report_its_gene
     assert study["procedureCode"] == [{"text": "MR head"}]
 
 
+@pytest.mark.parametrize("value", ["MR  HEAD", " "])
+def test_what_r4_takes_for_no_code_leaves_the_report_its_general_code(value: str) -> None:
+    report, study = told(CodedConcept(value, "LN", "MR head"))
+    assert report["code"]["coding"][0]["code"] == "18748-4"
+    assert study["procedureCode"] == [{"text": "MR head"}]
+
+
 @pytest.mark.parametrize("procedure", [None, CodedConcept("", "", "")])
 def test_without_a_code_the_report_is_a_diagnostic_imaging_study(
     procedure: CodedConcept | None,

@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import NoReturn
@@ -181,6 +182,22 @@ def test_waiting_longer_on_the_servers_own_wish(db: Database) -> None:
 
     delivery = get_delivery(db, _only(db).delivery_id)
     assert delivery.due_at - datetime.now(UTC) > timedelta(minutes=50)
+
+
+def test_a_destination_that_wants_a_pause_gets_one_from_all_its_deliveries(db: Database) -> None:
+    for study in ("1.2.1", "1.2.2", "1.2.3"):
+        make_deliveries(db, "ehr", study=study, now=datetime.now(UTC))
+    busy = Destination(TransientFhirError("http_429", "too many requests", retry_after_s=30.0))
+    stop = threading.Event()
+    thread = threading.Thread(target=_loop(db, busy).run, args=(stop,), daemon=True)
+    thread.start()
+    wait_until(lambda: busy.received, what="the first try")
+    time.sleep(1)
+    stop.set()
+    thread.join(10)
+
+    assert len(busy.received) == 1
+    assert not thread.is_alive()
 
 
 def test_a_wish_beyond_all_time_is_granted_an_hour(db: Database) -> None:

@@ -8,9 +8,11 @@ import pytest
 from storage.audit import list_audit
 from storage.commitment_reports import kept_instances
 from storage.database import Database
+from storage.deliveries import list_deliveries
 from storage.dicom_records import IncomingInstance, SeriesHeader, StoreOutcome, StudyState
 from storage.errors import ConflictReason, NotFound, Quarantined
 from storage.evidence_records import IncomingList, ListedSop, ListEvidence, ListSource
+from storage.identity import told_identity
 from storage.instance_files import InstanceFiles
 from storage.instance_lists import record_list
 from storage.instance_recorder import InstanceRecorder
@@ -21,6 +23,7 @@ from storage.quarantine_release import release
 from storage.retention import purge
 from storage.studies import get_study, open_studies, series_of_study
 from tests.unit.storage.samples import MR_IMAGE, NOW, PATIENT, SERIES, STUDY, incoming, make_ready
+from tests.unit.storage.withdrawn_deliveries import PACS, RIS, arrived, told
 
 OTHER_STUDY = "1.2.9"
 
@@ -131,6 +134,21 @@ def test_a_person_accepts_it_as_the_truth(
     assert list_quarantine(db, 10) == ()
     assert _content(files, "quarantine") == set()
     assert [entry.event for entry in list_audit(db, 1)] == ["quarantine_released"]
+
+
+def test_what_was_told_of_the_former_patient_is_taken_back_from_that_one(
+    db: Database, files: InstanceFiles, recorder: InstanceRecorder
+) -> None:
+    job_id = told(db, RIS, PACS)
+    arrived(db, "ris")
+    arrived(db, "pacs")
+    number = _refused(recorder, files, _other_patient())
+    release(db, files, number, actor="person")
+
+    receipts = {each.destination: each.receipt for each in list_deliveries(db, job_id=job_id)}
+    former = {"PatientID": PATIENT.patient_id, "PatientName": PATIENT.patient_name}
+    assert told_identity(receipts["ris"]) == former
+    assert told_identity(receipts["pacs"]) == {}
 
 
 def test_a_series_that_moves_leaves_nothing_in_its_former_study(
