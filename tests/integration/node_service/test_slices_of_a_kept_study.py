@@ -11,8 +11,9 @@ from pipelines.definition_schema import PipelineDefinition
 from pipelines.registry import RegisteredPipeline, Registry
 from storage.database import Database
 from storage.instance_files import InstanceFiles
+from storage.instances import instances_of_series
 from storage.records import AlgorithmIdentity
-from storage.studies import get_study
+from storage.studies import get_study, series_of_study
 from tests.integration.node_receive.mr_study import STUDY, mr_series
 from tests.integration.node_service.kept_study import keep
 from tests.migrated_database import migrated_database
@@ -82,6 +83,19 @@ def test_the_pipeline_that_has_all_its_inputs_covers_the_study(
     both, one = _pipeline("both", "MR", "CT"), _pipeline("one", "MR")
 
     assert _covered(db, tmp_path, mr_series(tmp_path, 5), both, one) == "one"
+
+
+def test_a_study_of_which_a_file_cannot_be_read_now_is_not_covered(
+    db: Database, tmp_path: Path
+) -> None:
+    files = InstanceFiles(tmp_path / "data")
+    keep(db, files, mr_series(tmp_path, 5))
+    for record in instances_of_series(db, series_of_study(db, STUDY)[0].header.series_instance_uid):
+        files.absolute(record.path).unlink()
+        files.absolute(record.path).mkdir()  # EISDIR, an error of the system
+    coverage = _coverage(db, files, {"one": _pipeline("one", "MR")}, DEFAULTS)
+
+    assert coverage.covered_pipeline(get_study(db, STUDY)) is None
 
 
 def test_a_missing_input_is_not_covered(db: Database, tmp_path: Path) -> None:
