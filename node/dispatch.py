@@ -22,7 +22,7 @@ from fhir.folder import deliver_to_folder
 from fhir.hl7_delivery import Hl7Client
 from fhir.progress import Progress
 from node.errors import CannotStart
-from node.report_pdf import with_pdf
+from node.report_pdf import hand_over
 from node.store_delivery import store_at_pacs
 from node.stow.delivery import store_over_http
 from storage.instance_files import InstanceFiles
@@ -62,7 +62,9 @@ def sender_for(destination: Destination, node: NodeSettings, files: InstanceFile
         case FhirDestination():
             client = _client(destination, node)
             return Sender(
-                lambda finished, progress: client.deliver(with_pdf(finished, files), progress),
+                lambda finished, progress: hand_over(
+                    finished, files, lambda told: client.deliver(told, progress)
+                ),
                 confirms=True,
                 check=client.check_capability,
             )
@@ -71,7 +73,11 @@ def sender_for(destination: Destination, node: NodeSettings, files: InstanceFile
         case Hl7Destination():
             receiver = Hl7Client(destination, node.timezone)
             return Sender(
-                _at_once(lambda finished: receiver.deliver(with_pdf(finished, files))),
+                _at_once(
+                    partial(hand_over, files=files, deliver=receiver.deliver)
+                    if destination.include_pdf
+                    else receiver.deliver
+                ),
                 confirms=True,
                 check=receiver.check,
             )
@@ -95,5 +101,7 @@ def _client(destination: FhirDestination, node: NodeSettings) -> FhirClient:
 def _write_report(
     destination: FolderDestination, node: NodeSettings, files: InstanceFiles, finished: FinishedJob
 ) -> Mapping[str, str]:
-    told = with_pdf(finished, files)
-    return deliver_to_folder(told, destination, node.organization_name, node.timezone)
+    def write(told: FinishedJob) -> Mapping[str, str]:
+        return deliver_to_folder(told, destination, node.organization_name, node.timezone)
+
+    return hand_over(finished, files, write)

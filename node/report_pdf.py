@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final
 
 import structlog
 from pydicom import dcmread
 
+from node.fallback import told_left_out
 from storage.instance_files import InstanceFiles
-from storage.records import FinishedJob, ObjectKind
+from storage.records import FinishedJob, ObjectKind, ResultObject
 
 _COMPARED: Final = 40
 """Characters of a Patient ID; of one that is too long, a page holds the beginning alone."""
 
 log = structlog.get_logger()
+
+
+def hand_over(
+    finished: FinishedJob,
+    files: InstanceFiles,
+    deliver: Callable[[FinishedJob], Mapping[str, str]],
+) -> Mapping[str, str]:
+    """Deliver a job with the PDF that it made; the receipt says where that stays away."""
+    told = with_pdf(finished, files)
+    receipt = deliver(told)
+    is_told = finished.withdrawn_at is None
+    if is_told and told.report_pdf is None and _page(finished) is not None:
+        return told_left_out(receipt, "PDF", "it names another patient than the report does now")
+    return receipt
 
 
 def with_pdf(finished: FinishedJob, files: InstanceFiles) -> FinishedJob:
@@ -25,7 +41,7 @@ def with_pdf(finished: FinishedJob, files: InstanceFiles) -> FinishedJob:
 
     Raises OSError while the file cannot be read.
     """
-    made = next((each for each in finished.objects if each.kind is ObjectKind.PDF), None)
+    made = _page(finished)
     if made is None:
         return finished
     document = dcmread(files.absolute(made.path))
@@ -34,6 +50,10 @@ def with_pdf(finished: FinishedJob, files: InstanceFiles) -> FinishedJob:
         return finished
     stored: bytes = document.EncapsulatedDocument
     return replace(finished, report_pdf=stored[: int(document.EncapsulatedDocumentLength)])
+
+
+def _page(finished: FinishedJob) -> ResultObject | None:
+    return next((each for each in finished.objects if each.kind is ObjectKind.PDF), None)
 
 
 def _plain(patient_id: object) -> str:

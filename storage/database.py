@@ -32,18 +32,10 @@ from sqlalchemy.orm import Session
 from config.setting_types import Durability
 from storage.connection_faults import connection_fault
 from storage.errors import Contended, DatabaseUnavailable, OutOfSpace, StorageError
+from storage.postgresql_options import connect_options
 from storage.write_turn import WriteTurn
 
 BUSY_TIMEOUT_S = 30
-POSTGRESQL_PATIENCE: Mapping[str, int] = {
-    "connect_timeout": 10,
-    "keepalives_idle": 5,
-    "keepalives_interval": 5,
-    "keepalives_count": 2,
-    "tcp_user_timeout": 15_000,
-}
-"""A server that has vanished without a word is given up after 15 s; the kernel's own waits are
-15 minutes for what was sent, and two hours for an answer. What the URL says has precedence."""
 POOL_SIZE = 5
 POOL_OVERFLOW = 43
 DISK_FULL = "53100"
@@ -244,7 +236,7 @@ def _postgresql_engine(url: URL) -> Engine:
             pool_pre_ping=True,
             pool_size=POOL_SIZE,
             max_overflow=POOL_OVERFLOW,
-            connect_args={k: v for k, v in POSTGRESQL_PATIENCE.items() if k not in url.query},
+            connect_args=dict(connect_options(url.query)),
             hide_parameters=True,
         )
     except ImportError:

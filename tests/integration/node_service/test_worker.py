@@ -18,7 +18,7 @@ from config.settings import (
     WorkerSettings,
 )
 from node.attempt import warm_up
-from node.report_pdf import with_pdf
+from node.report_pdf import hand_over, with_pdf
 from node.worker import Worker
 from pipelines.registry import Registry, load_registry
 from storage.database import Database
@@ -130,6 +130,12 @@ def test_a_job_makes_the_pages_that_the_settings_want_and_a_report_its_own_patie
     header = replace(finished.study.header, patient=patient)
     corrected = replace(finished, study=replace(finished.study, header=header))
     assert with_pdf(corrected, node.files).report_pdf is None
+    assert hand_over(finished, node.files, lambda _: {"place": "1"}) == {"place": "1"}
+    receipt = hand_over(corrected, node.files, lambda _: {"place": "1"})
+    assert receipt == {
+        "place": "1",
+        "left_out": "PDF: it names another patient than the report does now",
+    }
 
 
 def test_a_series_with_a_gap_is_refused_with_its_reason(node: Node) -> None:

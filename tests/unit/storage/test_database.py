@@ -213,6 +213,17 @@ def test_a_url_that_cannot_serve_is_refused_without_being_repeated(url: str) -> 
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("option", "told"), [("sslmod=require", "was sslmode meant"), ("qzx=1", "%3F")]
+)
+def test_an_option_that_postgresql_does_not_know_is_told_without_being_repeated(
+    option: str, told: str
+) -> None:
+    with pytest.raises(StorageError, match=told) as refused:
+        open_database(f"postgresql://radnode:secret@127.0.0.1/radnode?{option}")
+    assert f"{option.partition('=')[0]} " not in str(refused.value)
+
+
 @pytest.mark.peer("postgresql")
 def test_postgresql_may_go_down_and_come_back() -> None:
     with PostgresServer() as server:
