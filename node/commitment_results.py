@@ -16,7 +16,7 @@ from node.commitment_result import CommitmentResult, FailureReason
 from node.setback import retry_delay
 from storage import confirmations
 from storage.database import Database
-from storage.deliveries import get_delivery
+from storage.delivery_reads import get_delivery
 from storage.evidence_records import ConfirmationRecord, ConfirmationState
 from storage.sent_objects import SentObject, objects_of_delivery
 

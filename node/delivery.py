@@ -21,7 +21,7 @@ from node.dispatch import Sender
 from node.identity_check import Check, unchecked
 from node.log_setup import describe_error
 from node.setback import Setback, next_wait, setback_of
-from storage import deliveries, jobs
+from storage import deliveries, delivery_reads, jobs
 from storage.database import Database
 from storage.delivery_progress import note_progress
 from storage.errors import DatabaseUnavailable, IllegalTransition, LeaseLost, StorageError
@@ -211,7 +211,7 @@ class DeliveryLoop:
 
     def _trying_since(self, delivery: DeliveryRecord) -> datetime:
         """Return when the delivery was made, or when a person last asked for it again."""
-        events = deliveries.delivery_events(self._db, delivery.delivery_id)
+        events = delivery_reads.delivery_events(self._db, delivery.delivery_id)
         asked_again = [
             event.at
             for event in events

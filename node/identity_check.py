@@ -19,7 +19,7 @@ from node.errors import CountsUnavailable, PermanentDelivery
 from node.identity_lookup import Attributes, ask_identity
 from node.receive.admission import senders_named
 from storage.database import Database
-from storage.deliveries import delivery_events
+from storage.delivery_reads import delivery_events
 from storage.event_records import EventRecord
 from storage.identity import DECIDING, keep_identity, known_identity, told_identity
 from storage.instance_files import uid_tag

@@ -9,7 +9,7 @@ import structlog
 from config.expiries import expiring_soon
 from config.settings import Settings
 from node.delivery_plan import plan_of
-from storage import deliveries, jobs, retention
+from storage import deliveries, delivery_reads, jobs, retention
 from storage.audit import prune_audit
 from storage.database import Database
 from storage.instance_files import InstanceFiles
@@ -94,7 +94,7 @@ class Sweeps:
     def bury_unknown_destinations(self) -> None:
         """Mark deliveries dead whose destination is no longer configured: a person must see it."""
         known = {destination.name for destination in self._settings.destinations}
-        waiting = deliveries.pending_destinations(self._db)
+        waiting = delivery_reads.pending_destinations(self._db)
         for name in sorted(set(waiting) - known):
             while self._bury_one(name):
                 pass

@@ -16,12 +16,12 @@ from sqlalchemy import Select, bindparam, case, exists, select, update
 from sqlalchemy.orm import Session
 
 from storage.database import Database
+from storage.delivery_reads import found_delivery
 from storage.delivery_state import UNSETTLED, change_delivery
-from storage.errors import IllegalTransition, NotFound
-from storage.event_records import EventRecord
+from storage.errors import IllegalTransition
 from storage.job_queue import is_replaced, replaced
-from storage.job_rows import delivery_record, event_record
-from storage.job_tables import Delivery, DeliveryEvent, Job
+from storage.job_rows import delivery_record
+from storage.job_tables import Delivery, Job
 from storage.jobs import held_by
 from storage.records import DeliveryRecord, DeliveryState, DestinationKind, Purpose
 from storage.state_change import Actor, Step
@@ -64,7 +64,7 @@ def claim_next_delivery(
             lease_expires_at=now + timedelta(seconds=lease_s),
             attempts=Delivery.attempts + 1,
         )
-        return delivery_record(_found(session, delivery_id))
+        return delivery_record(found_delivery(session, delivery_id))
 
 
 def settle_sent(
@@ -103,7 +103,7 @@ def settle_retry(
     """
     step = Step(Actor.WORKER, now, worker_id, code, text)
     with db.begin() as session:
-        _return(session, _found(session, delivery_id).job_id, delivery_id, step, due_at)
+        _return(session, found_delivery(session, delivery_id).job_id, delivery_id, step, due_at)
 
 
 def settle_dead(
@@ -129,7 +129,7 @@ def confirm_delivery(
     step = Step(Actor.WORKER, now, worker_id)
     states = DeliveryState.SENT, DeliveryState.CONFIRMED
     with db.begin() as session:
-        merged = {**_found(session, delivery_id).receipt, **receipt}
+        merged = {**found_delivery(session, delivery_id).receipt, **receipt}
         change_delivery(session, delivery_id, *states, step, receipt=merged)
 
 
@@ -162,51 +162,8 @@ def retry_delivery(db: Database, delivery_id: int, *, now: datetime) -> None:
             change_delivery(session, delivery_id, *states, step, **columns)
 
 
-def get_delivery(db: Database, delivery_id: int) -> DeliveryRecord:
-    """One delivery.
-
-    Raises:
-        NotFound: there is no such delivery.
-    """
-    with db.read() as session:
-        return delivery_record(_found(session, delivery_id))
-
-
-def list_deliveries(
-    db: Database, *, job_id: int | None = None, limit: int = 100
-) -> tuple[DeliveryRecord, ...]:
-    """The newest deliveries first; `job_id` leaves only those of one job."""
-    statement = select(Delivery).order_by(Delivery.id.desc()).limit(limit)
-    if job_id is not None:
-        statement = statement.where(Delivery.job_id == job_id)
-    with db.read() as session:
-        return tuple(delivery_record(row) for row in session.scalars(statement))
-
-
-def pending_destinations(db: Database) -> frozenset[str]:
-    """Names of the destinations that deliveries wait for, configured or not."""
-    pending = select(Delivery.destination).where(Delivery.state == DeliveryState.PENDING)
-    with db.read() as session:
-        return frozenset(session.scalars(pending.distinct()))
-
-
-def delivery_events(db: Database, delivery_id: int) -> tuple[EventRecord, ...]:
-    """Every change of state of one delivery, oldest first; the first comes from ''."""
-    statement = select(DeliveryEvent).where(DeliveryEvent.delivery_id == delivery_id)
-    with db.read() as session:
-        rows = session.scalars(statement.order_by(DeliveryEvent.id))
-        return tuple(event_record(row) for row in rows)
-
-
-def _found(session: Session, delivery_id: int) -> Delivery:
-    delivery = session.get(Delivery, delivery_id, populate_existing=True)
-    if delivery is None:
-        raise NotFound(f"there is no delivery {delivery_id}")
-    return delivery
-
-
 def _refuse_replaced(session: Session, delivery_id: int) -> None:
-    delivery = _found(session, delivery_id)
+    delivery = found_delivery(session, delivery_id)
     job_id = delivery.job_id
     session.execute(select(Job.id).where(Job.id == job_id).with_for_update())
     if delivery.purpose is Purpose.TELL and is_replaced(session, job_id):
@@ -228,7 +185,7 @@ def _settle(
     db: Database, delivery_id: int, to_state: DeliveryState, step: Step, **columns: Any
 ) -> None:
     with db.begin() as session:
-        job_id = _found(session, delivery_id).job_id
+        job_id = found_delivery(session, delivery_id).job_id
         _settle_in(session, job_id, delivery_id, to_state, step, **columns)
 
 
@@ -267,7 +224,7 @@ def _bring_forward(session: Session, job_id: int, now: datetime) -> None:
 def _return(session: Session, job_id: int, delivery_id: int, step: Step, due_at: datetime) -> None:
     """Pending again; but what was replaced, or is done again, meanwhile is not sent any more."""
     job_state = session.scalar(select(Job.state).where(Job.id == job_id).with_for_update())
-    delivery = _found(session, delivery_id)
+    delivery = found_delivery(session, delivery_id)
     is_over = _is_to_be_withdrawn(session, job_id, delivery_id)
     is_untold = delivery.purpose is Purpose.TELL and job_state not in TOLD_STATES
     if (is_over or is_untold) and not (is_over and is_withdrawable(delivery)):
@@ -280,7 +237,7 @@ def _return(session: Session, job_id: int, delivery_id: int, step: Step, due_at:
 
 
 def _is_to_be_withdrawn(session: Session, job_id: int, delivery_id: int) -> bool:
-    is_telling = _found(session, delivery_id).purpose is Purpose.TELL
+    is_telling = found_delivery(session, delivery_id).purpose is Purpose.TELL
     return is_telling and is_replaced(session, job_id)
 
 
@@ -295,7 +252,7 @@ def _return_all(db: Database, condition: Any, now: datetime) -> tuple[int, ...]:
 def _take_back(db: Database, delivery_id: int, held: Select[int], now: datetime) -> bool:
     step = Step(Actor.SWEEP, now, None, WORKER_LOST, WORKER_LOST_TEXT)
     with db.begin() as session:
-        job_id = _found(session, delivery_id).job_id
+        job_id = found_delivery(session, delivery_id).job_id
         session.execute(select(Job.id).where(Job.id == job_id).with_for_update())
         # Asked again under the lock: its sender may have settled it since the list was made.
         if session.scalar(held.where(Delivery.id == delivery_id).with_for_update()) is None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from storage.database import Database
-from storage.deliveries import list_deliveries
+from storage.delivery_reads import list_deliveries
 from storage.dicom_records import StudyRecord, StudyState
 from storage.errors import NotFound
 from storage.jobs import finished_job, jobs_of_study

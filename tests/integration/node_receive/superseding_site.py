@@ -27,7 +27,7 @@ from node.dispatch import sender_for
 from pipelines.objects.revision import Revision, revised
 from pipelines.objects.write import write_object
 from storage.database import Database, open_database
-from storage.deliveries import list_deliveries
+from storage.delivery_reads import list_deliveries
 from storage.instance_files import InstanceFiles
 from storage.jobs import finish_job, get_job
 from storage.records import (

@@ -16,7 +16,8 @@ from node.commitment_result import CommitmentResult
 from node.commitment_results import CommitmentResults
 from node.confirmation import Confirmation
 from storage.confirmations import delivery_of_transaction
-from storage.deliveries import get_delivery, list_deliveries, settle_sent
+from storage.deliveries import settle_sent
+from storage.delivery_reads import get_delivery, list_deliveries
 from storage.jobs import finish_job
 from storage.overview import study_rows
 from storage.records import DeliveryState

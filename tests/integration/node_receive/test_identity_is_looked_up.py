@@ -21,7 +21,8 @@ from node.dispatch import sender_for
 from node.identity_check import IdentityCheck
 from node.identity_lookup import ask_identity
 from storage.database import Database
-from storage.deliveries import list_deliveries, retry_delivery
+from storage.deliveries import retry_delivery
+from storage.delivery_reads import list_deliveries
 from storage.instance_files import InstanceFiles
 from storage.jobs import finish_job
 from storage.records import DeliveryState, DestinationKind, NewDelivery

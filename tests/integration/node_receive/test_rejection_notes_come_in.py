@@ -11,7 +11,7 @@ import pytest
 from config.settings import ReceiveSettings, SenderSettings, Settings
 from node.receive.admission import senders_named
 from node.status_table import status_table
-from storage.deliveries import list_deliveries
+from storage.delivery_reads import list_deliveries
 from storage.jobs import claim_next_job, list_jobs
 from storage.records import JobState
 from storage.rejection_records import NoteState

@@ -22,7 +22,7 @@ from node.report_pdf import hand_over, with_pdf
 from node.worker import Worker
 from pipelines.registry import Registry, load_registry
 from storage.database import Database
-from storage.deliveries import list_deliveries
+from storage.delivery_reads import list_deliveries
 from storage.dicom_records import StudyState
 from storage.instance_files import InstanceFiles
 from storage.jobs import finished_job, get_job, job_events, list_jobs, return_jobs_of

@@ -28,7 +28,7 @@ from node.delivery import DeliveryLoop
 from node.delivery_plan import planned_deliveries
 from node.dispatch import sender_for
 from storage.database import Database
-from storage.deliveries import delivery_events, list_deliveries
+from storage.delivery_reads import delivery_events, list_deliveries
 from storage.instance_files import InstanceFiles
 from storage.jobs import finish_job
 from storage.records import DeliveryRecord, JobResult, JobState, ObjectKind, Outcome, ResultObject

@@ -9,7 +9,8 @@ import pytest
 
 from config.load import load_settings
 from node.data_directory import kept_data
-from storage.deliveries import claim_next_delivery, list_deliveries, settle_dead
+from storage.deliveries import claim_next_delivery, settle_dead
+from storage.delivery_reads import list_deliveries
 from storage.dicom_records import StudyState
 from storage.instance_files import uid_tag
 from storage.jobs import fail_job, get_job

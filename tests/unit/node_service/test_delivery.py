@@ -19,13 +19,8 @@ from node.errors import PermanentDelivery, TransientDelivery
 from node.log_setup import configure_logging
 from storage.audit import list_audit
 from storage.database import Database
-from storage.deliveries import (
-    delivery_events,
-    get_delivery,
-    list_deliveries,
-    retry_delivery,
-    return_deliveries_of,
-)
+from storage.deliveries import retry_delivery, return_deliveries_of
+from storage.delivery_reads import delivery_events, get_delivery, list_deliveries
 from storage.records import DeliveryRecord, DeliveryState, FinishedJob
 from tests.peers.ports import wait_until
 from tests.unit.storage.samples import make_deliveries

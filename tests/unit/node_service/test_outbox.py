@@ -10,7 +10,7 @@ from node.delivery import DeliveryLoop
 from node.dispatch import Sender
 from node.outbox import Outbox
 from storage.database import Database
-from storage.deliveries import list_deliveries
+from storage.delivery_reads import list_deliveries
 from storage.records import DeliveryState, FinishedJob
 from tests.peers.ports import wait_until
 from tests.unit.storage.samples import make_deliveries

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from node.recovery import recover, take_back_jobs
 from storage.database import Database
-from storage.deliveries import list_deliveries
+from storage.delivery_reads import list_deliveries
 from storage.instance_files import InstanceFiles
 from storage.jobs import get_job
 from storage.receipts import Receipts

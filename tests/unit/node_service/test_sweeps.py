@@ -18,7 +18,7 @@ from config.settings import (
 from node.sweeps import Sweeps
 from storage.audit import list_audit, record
 from storage.database import Database
-from storage.deliveries import list_deliveries, pending_destinations
+from storage.delivery_reads import list_deliveries, pending_destinations
 from storage.event_records import AuditRecord
 from storage.instance_files import InstanceFiles
 from storage.jobs import get_job

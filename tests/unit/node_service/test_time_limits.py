@@ -13,7 +13,7 @@ from node.quiet_clock import Moment
 from node.time_limits import TIME_LIMIT, TimeLimits
 from pipelines.registry import register
 from storage.database import Database
-from storage.deliveries import list_deliveries
+from storage.delivery_reads import list_deliveries
 from storage.jobs import get_job, retry_job
 from storage.records import JobState
 from tests.unit.pipelines.definitions import definition

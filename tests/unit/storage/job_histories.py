@@ -19,8 +19,6 @@ from hypothesis.stateful import (
 from storage.database import Database
 from storage.deliveries import (
     claim_next_delivery,
-    delivery_events,
-    list_deliveries,
     retry_delivery,
     return_deliveries_of,
     return_expired_deliveries,
@@ -28,6 +26,7 @@ from storage.deliveries import (
     settle_retry,
     settle_sent,
 )
+from storage.delivery_reads import delivery_events, list_deliveries
 from storage.delivery_state import TRANSITIONS as DELIVERY_TRANSITIONS
 from storage.dicom_records import StudyState
 from storage.errors import IllegalTransition, LeaseLost, NotFound

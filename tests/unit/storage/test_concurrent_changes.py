@@ -12,7 +12,8 @@ import pytest
 from sqlalchemy.orm import Session
 
 from storage.database import Database
-from storage.deliveries import _settle_in, list_deliveries, settle_sent
+from storage.deliveries import _settle_in, settle_sent
+from storage.delivery_reads import list_deliveries
 from storage.job_queue import enqueue
 from storage.jobs import fail_job, get_job, refuse_job, return_jobs_of
 from storage.records import DeliveryState, JobRecord, JobState, NewDelivery

@@ -4,7 +4,8 @@ from datetime import datetime
 
 from storage import confirmations
 from storage.database import Database
-from storage.deliveries import delivery_events, get_delivery, settle_sent
+from storage.deliveries import settle_sent
+from storage.delivery_reads import delivery_events, get_delivery
 from storage.evidence_records import ConfirmationRecord, ConfirmationState
 from storage.overview import study_rows
 from storage.records import DeliveryState

@@ -8,13 +8,8 @@ from pathlib import PurePosixPath
 import pytest
 
 from storage.database import Database
-from storage.deliveries import (
-    claim_next_delivery,
-    list_deliveries,
-    retry_delivery,
-    settle_dead,
-    settle_sent,
-)
+from storage.deliveries import claim_next_delivery, retry_delivery, settle_dead, settle_sent
+from storage.delivery_reads import list_deliveries
 from storage.errors import IllegalTransition, LeaseLost
 from storage.jobs import (
     fail_job,

@@ -9,9 +9,6 @@ from storage.database import Database
 from storage.deliveries import (
     claim_next_delivery,
     confirm_delivery,
-    delivery_events,
-    get_delivery,
-    list_deliveries,
     retry_delivery,
     return_deliveries_of,
     return_expired_deliveries,
@@ -19,6 +16,7 @@ from storage.deliveries import (
     settle_retry,
     settle_sent,
 )
+from storage.delivery_reads import delivery_events, get_delivery, list_deliveries
 from storage.errors import IllegalTransition, LeaseLost, NotFound
 from storage.records import DeliveryRecord, DeliveryState
 from tests.unit.storage.samples import (

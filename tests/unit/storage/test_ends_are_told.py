@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 from storage.database import Database
-from storage.deliveries import list_deliveries, settle_retry, settle_sent
+from storage.deliveries import settle_retry, settle_sent
+from storage.delivery_reads import list_deliveries
 from storage.jobs import (
     fail_job,
     finished_job,

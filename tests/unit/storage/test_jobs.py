@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from storage.database import Database
-from storage.deliveries import list_deliveries
+from storage.delivery_reads import list_deliveries
 from storage.errors import LeaseLost, NotFound
 from storage.jobs import (
     finish_job,

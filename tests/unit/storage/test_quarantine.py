@@ -8,7 +8,7 @@ import pytest
 from storage.audit import list_audit
 from storage.commitment_reports import kept_instances
 from storage.database import Database
-from storage.deliveries import list_deliveries
+from storage.delivery_reads import list_deliveries
 from storage.dicom_records import IncomingInstance, SeriesHeader, StoreOutcome, StudyState
 from storage.errors import ConflictReason, NotFound, Quarantined
 from storage.evidence_records import IncomingList, ListedSop, ListEvidence, ListSource

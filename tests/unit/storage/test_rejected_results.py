@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from storage.database import Database
-from storage.deliveries import list_deliveries, settle_sent
+from storage.deliveries import settle_sent
+from storage.delivery_reads import list_deliveries
 from storage.jobs import get_job
 from storage.records import (
     DeliveryRecord,

@@ -7,7 +7,7 @@ import pytest
 
 from storage.audit import list_audit
 from storage.database import Database
-from storage.deliveries import list_deliveries
+from storage.delivery_reads import list_deliveries
 from storage.dicom_records import IncomingInstance, StoreOutcome, StudyState
 from storage.errors import LeaseLost
 from storage.instance_files import InstanceFiles

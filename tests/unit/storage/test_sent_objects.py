@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from storage.database import Database
-from storage.deliveries import get_delivery, settle_sent
+from storage.deliveries import settle_sent
+from storage.delivery_reads import get_delivery
 from storage.jobs import finished_job
 from storage.overview import study_rows
 from storage.records import FinishedJob, ObjectKind

@@ -5,12 +5,12 @@ import pytest
 from storage.database import Database
 from storage.deliveries import (
     claim_next_delivery,
-    get_delivery,
     retry_delivery,
     settle_dead,
     settle_retry,
     settle_sent,
 )
+from storage.delivery_reads import get_delivery
 from storage.jobs import finished_job, refuse_job
 from storage.records import (
     DeliveryState,

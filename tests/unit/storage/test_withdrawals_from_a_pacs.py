@@ -7,12 +7,9 @@ from dataclasses import replace
 import pytest
 
 from storage.database import Database
-from storage.deliveries import (
-    list_deliveries,
-    settle_retry,
-    settle_sent,
-)
+from storage.deliveries import settle_retry, settle_sent
 from storage.delivery_progress import note_progress
+from storage.delivery_reads import list_deliveries
 from storage.predecessors import named_predecessors, with_predecessors
 from storage.records import (
     DeliveryState,

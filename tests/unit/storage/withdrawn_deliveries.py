@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from storage.database import Database
-from storage.deliveries import (
-    list_deliveries,
-    settle_sent,
-)
+from storage.deliveries import settle_sent
+from storage.delivery_reads import list_deliveries
 from storage.records import (
     DeliveryRecord,
     DeliveryState,
