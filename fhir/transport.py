@@ -157,7 +157,7 @@ def _check_version(interaction: str, response: httpx.Response, body: Json | None
     status, told = response.status_code, summary(body)
     # A condition that fits several resources is 412, too, and does not pass.
     if status in _CHANGED_MEANWHILE and "multiple-matches" not in told:
-        text = f"{interaction}: status {status}: {told}: the ImagingStudy was changed meanwhile"
+        text = f"{interaction}: status {status}: {told}: it was changed there meanwhile"
         raise TransientFhirError("changed_meanwhile", text)
 
 
