@@ -52,6 +52,19 @@ def told_identity(receipt: Mapping[str, str]) -> Mapping[str, str]:
     return dict(json.loads(receipt.get(IDENTITY_KEY, "[]")))
 
 
+def as_told(
+    receipt: Mapping[str, str], kept: Mapping[str, str], claimed: Mapping[str, str]
+) -> Mapping[str, str]:
+    """A new receipt; whom it named, where the patient became another while it was being sent.
+
+    `claimed` and `kept` are the delivery's receipt when its sending began, and when it ended.
+    """
+    former = told_identity(kept)
+    if former == told_identity(claimed):
+        return receipt
+    return with_identity(receipt, tuple({**former, **told_identity(receipt)}.items()))
+
+
 def keep_told_identity(
     session: Session, study_instance_uid: str, former: Mapping[str, str]
 ) -> None:
