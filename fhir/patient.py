@@ -64,6 +64,12 @@ def resolve_patient(
     return ResolvedPatient(found["id"], merged_ids)
 
 
+def is_merged_into(server: Searchable, former_id: str, patient_id: str) -> bool:
+    """Whether the EHR has merged one record into another since."""
+    former = search_by_id(server, "Patient", former_id).only
+    return former is not None and _replaced_by(former) == [patient_id]
+
+
 def _surviving(server: Searchable, hits: tuple[Json, ...]) -> tuple[Json, frozenset[str]]:
     """The one record left when merged ones are followed (Patient.link `replaced-by`, once)."""
     survivors: dict[str, Json] = {}

@@ -53,8 +53,14 @@ def is_outdated(found: Mapping[str, object], wanted: Mapping[str, object]) -> bo
 
 def names_another(found: Json, wanted: Json) -> bool:
     """Whether both name a patient by id, and not the same one; servers may put their base first."""
-    named = [string(child(each, "subject"), "reference") for each in (found, wanted)]
-    return all(named) and len({each.rpartition("/")[2] for each in named}) > 1
+    named = [patient_of(each) for each in (found, wanted)]
+    return all(named) and named[0] != named[1]
+
+
+def patient_of(resource: Json) -> str:
+    """The id of the patient that a resource names literally, whatever the version, or ""."""
+    reference = string(child(resource, "subject"), "reference")
+    return reference.partition("/_history/")[0].rpartition("/")[2]
 
 
 def of_another_patient() -> PatientNotResolved:

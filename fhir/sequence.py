@@ -11,6 +11,7 @@ from typing import Protocol
 from fhir.identifiers import if_none_exist
 from fhir.json_reading import Json, child, objects, string
 from fhir.parts import with_places
+from fhir.patient import is_merged_into
 from fhir.progress import Progress
 from fhir.renewal import (
     RENEWED,
@@ -19,6 +20,7 @@ from fhir.renewal import (
     is_outdated,
     names_another,
     of_another_patient,
+    patient_of,
     version_of,
 )
 from fhir.resources.R4B.identifier import Identifier
@@ -96,9 +98,16 @@ def _kept(server: Creating, resource: Json) -> str | None:
         found = found_before(server, resource)
         if found and kind in RENEWED and is_outdated(found, resource):
             return server.update(kind, {**resource, "id": found["id"]}, version_of(found))
-        if found and kind in RENEWED and names_another(found, resource):
+        if found and kind in RENEWED and _is_of_another(server, found, resource):
             raise of_another_patient()
     return f"{kind}/{found['id']}" if found else None
+
+
+def _is_of_another(server: Creating, found: Json, wanted: Json) -> bool:
+    """Whether both name different patients; one that was merged into the other is none."""
+    if not names_another(found, wanted):
+        return False
+    return not is_merged_into(server, patient_of(found), patient_of(wanted))
 
 
 def _known_provenance(server: Creating, resource: Json) -> Json | None:

@@ -33,6 +33,7 @@ FHIR_JSON: Final = "application/fhir+json"
 FORM: Final = "application/x-www-form-urlencoded"
 
 _UNAUTHORIZED: Final = 401
+_NOT_IMPLEMENTED: Final = 501
 _TRANSACTION: Final = "transaction"
 _CREATE: Final = "create of"
 _UPDATE: Final = "update of"
@@ -94,12 +95,15 @@ class FhirTransport:
         """POST [base]/[type]: `Type/id` of what was made; the answer may have no body.
 
         What `if_none_exist`, a search, finds is not made again: an earlier try may still be in the
-        server's hands, where no search has found it yet.
+        server's hands, where no search has found it yet. A server that knows no such condition, and
+        says so, is asked without.
         """
         interaction, path = f"{_CREATE} {resource_type}", f"/{resource_type}"
         content = json.dumps(resource, ensure_ascii=False).encode()
         guard = {"If-None-Exist": if_none_exist} if if_none_exist else {}
         response, body = self._send(interaction, "POST", path, content, FHIR_JSON, guard)
+        if guard and response.status_code == _NOT_IMPLEMENTED:
+            response, body = self._send(interaction, "POST", path, content, FHIR_JSON)
         if not response.is_success:
             raise _refusal(interaction, response, body)
         return made_place(resource_type, response.headers.get("Location", ""), body or {})
@@ -157,7 +161,7 @@ def _check_version(interaction: str, response: httpx.Response, body: Json | None
     status, told = response.status_code, summary(body)
     # A condition that fits several resources is 412, too, and does not pass.
     if status in _CHANGED_MEANWHILE and "multiple-matches" not in told:
-        text = f"{interaction}: status {status}: {told}: the ImagingStudy was changed meanwhile"
+        text = f"{interaction}: status {status}: {told}: it was changed there meanwhile"
         raise TransientFhirError("changed_meanwhile", text)
 
 

@@ -34,7 +34,7 @@ class Assembly:
         self._interval_s = interval_s
         self._woken = threading.Event()
         self._stopping = threading.Event()
-        self._is_postponed = False
+        self._waits_for = ""
         self._thread = threading.Thread(target=self._run, name="assembly", daemon=True)
 
     def start(self) -> None:
@@ -68,14 +68,15 @@ class Assembly:
         try:
             wanted_s = self._look()
         except StorageError as error:
-            if not self._is_postponed:
+            # Once for each reason: one study that waits must not hide another, or the database.
+            if self._waits_for != str(error):
                 log.warning("act_postponed", act="assembly", reason=str(error))
-            self._is_postponed = True
+            self._waits_for = str(error)
             return _STORAGE_WAIT_S, math.inf
         except Exception:  # the thread's outermost edge; the next look tries again
             log.error("act_failed", act="assembly", exc_info=True)
             return _STORAGE_WAIT_S, math.inf
-        if self._is_postponed:
+        if self._waits_for:
             log.info("act_resumed", act="assembly")
-        self._is_postponed = False
+        self._waits_for = ""
         return _SHORTEST_PAUSE_S, math.inf if wanted_s is None else wanted_s

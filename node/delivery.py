@@ -187,6 +187,7 @@ class DeliveryLoop:
             confirmed=is_confirmed,
             receipt=sent,
             now=now,
+            claimed=delivery.receipt,
         )
         log.info("delivery_sent", confirmed=is_confirmed, purpose=delivery.purpose)
         is_dicom = delivery.kind is DestinationKind.DICOM

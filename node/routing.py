@@ -7,7 +7,7 @@ refusal with the reasons of every pipeline.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from datetime import datetime
 
 import structlog
@@ -56,7 +56,7 @@ def route_ready_studies(
             routed. The round is done again.
     """
     made = 0
-    postponed: list[StorageError] = []
+    waiting: dict[str, StorageError] = {}
     for study in studies.ready_studies(db):
         if _uid(study) in held:
             continue
@@ -65,13 +65,20 @@ def route_ready_studies(
         except DatabaseUnavailable:
             raise
         except StorageError as error:
-            postponed.append(error)
+            waiting[_uid(study)] = error
         except Exception as error:  # noqa: BLE001 -- the study's outermost edge; its refusal
             _log.error("routing_failed", study=uid_tag(_uid(study)), exc_info=True)
             _give_up(db, study, error, settings, now)
-    if postponed:
-        raise postponed[0]
+    if waiting:
+        raise told_together(waiting)
     return made
+
+
+def told_together(waiting: Mapping[str, StorageError]) -> StorageError:
+    """Say of studies that cannot be dealt with now, by their UIDs, how many, which one and why."""
+    uid, error = next(iter(waiting.items()))
+    others = f" (and {len(waiting) - 1} more)" if len(waiting) > 1 else ""
+    return StorageError(f"study {uid_tag(uid)}{others} waits: {error}")
 
 
 def _give_up(

@@ -17,7 +17,7 @@ from node.pacs_query import ask_pacs
 from node.quiet_clock import Moment
 from node.recovery import worker_prefix
 from node.rejection_notes import RejectionNotes
-from node.routing import route_ready_studies
+from node.routing import route_ready_studies, told_together
 from node.slice_coverage import SliceCoverage
 from pipelines.registry import Registry
 from storage.change_watch import ChangeWatch
@@ -102,8 +102,8 @@ class StudyLook:
             raise
         if made:
             self._on_jobs()
-        for why in waiting.values():
-            raise why
+        if waiting:
+            raise told_together(waiting)
 
     def _route(self, held: Container[str]) -> int:
         return route_ready_studies(

@@ -19,6 +19,7 @@ from storage.database import Database
 from storage.delivery_reads import found_delivery
 from storage.delivery_state import UNSETTLED, change_delivery
 from storage.errors import IllegalTransition
+from storage.identity import as_told
 from storage.job_queue import is_replaced, replaced
 from storage.job_rows import delivery_record
 from storage.job_tables import Delivery, Job
@@ -75,15 +76,22 @@ def settle_sent(
     confirmed: bool,
     receipt: Mapping[str, str],
     now: datetime,
+    claimed: Mapping[str, str] | None = None,
 ) -> None:
     """The receiver has it; `confirmed` where it has also proved that it keeps it.
+
+    `claimed` is the receipt that the delivery had when its sending began.
 
     Raises:
         LeaseLost: the delivery is no longer this worker's.
     """
     to_state = DeliveryState.CONFIRMED if confirmed else DeliveryState.SENT
     step = Step(Actor.WORKER, now, worker_id)
-    _settle(db, delivery_id, to_state, step, receipt=dict(receipt))
+    with db.begin() as session:
+        job_id = found_delivery(session, delivery_id).job_id
+        session.execute(select(Job.id).where(Job.id == job_id).with_for_update())
+        told = as_told(receipt, found_delivery(session, delivery_id).receipt, claimed or {})
+        _settle_in(session, job_id, delivery_id, to_state, step, receipt=dict(told))
 
 
 def settle_retry(

@@ -19,6 +19,7 @@ from storage.dicom_tables import Study
 from storage.job_tables import Delivery, Job
 from storage.records import DeliveryState, DestinationKind, JobState, Purpose
 from storage.table_types import storable_map
+from storage.withdrawal import may_have_arrived
 
 Attributes: TypeAlias = Sequence[tuple[str, str]]
 """Keyword and value of attributes of patient and study."""
@@ -51,20 +52,39 @@ def told_identity(receipt: Mapping[str, str]) -> Mapping[str, str]:
     return dict(json.loads(receipt.get(IDENTITY_KEY, "[]")))
 
 
+def as_told(
+    receipt: Mapping[str, str], kept: Mapping[str, str], claimed: Mapping[str, str]
+) -> Mapping[str, str]:
+    """A new receipt; whom it named, where the patient became another while it was being sent.
+
+    `claimed` and `kept` are the delivery's receipt when its sending began, and when it ended.
+    """
+    former = told_identity(kept)
+    if former == told_identity(claimed):
+        return receipt
+    return with_identity(receipt, tuple({**former, **told_identity(receipt)}.items()))
+
+
 def keep_told_identity(
     session: Session, study_instance_uid: str, former: Mapping[str, str]
 ) -> None:
     """Keep with the reports of a study whom they named, before its own patient becomes another.
 
-    What a report was told under all the same, `former` does not replace.
+    Also with those that are to be withdrawn; not with one that nobody has: it named nobody. What a
+    report was told under all the same, `former` does not replace.
     """
     of_study = select(Job.id).where(Job.study_instance_uid == study_instance_uid)
-    reports = select(Delivery).where(
-        Delivery.job_id.in_(of_study),
-        Delivery.kind != DestinationKind.DICOM,
-        Delivery.purpose == Purpose.TELL,
+    # Jobs before deliveries, as whoever settles one locks them.
+    job_ids = session.scalars(of_study.order_by(Job.id).with_for_update()).all()
+    reports = (
+        select(Delivery)
+        .where(Delivery.job_id.in_(job_ids), Delivery.kind != DestinationKind.DICOM)
+        .order_by(Delivery.id)
     )
     for row in session.scalars(reports.with_for_update()).all():
+        is_told = row.purpose is Purpose.WITHDRAW or row.state is DeliveryState.SENDING
+        if not is_told and not may_have_arrived(row):
+            continue
         told = {**storable_map(former), **told_identity(row.receipt)}
         row.receipt = dict(with_identity(row.receipt, tuple(told.items())))
 

@@ -51,7 +51,7 @@ def withdraw_deliveries(
 def withdraw_delivery(session: Session, delivery_id: int, step: Step) -> None:
     """Take back one delivery that is in nobody's hand: `step` is routing's."""
     row = session.get_one(Delivery, delivery_id, populate_existing=True)
-    if is_withdrawable(row) and _may_have_arrived(row):
+    if is_withdrawable(row) and may_have_arrived(row):
         columns = _anew(Purpose.WITHDRAW, step)
         change_delivery(session, row.id, row.state, DeliveryState.PENDING, step, **columns)
     elif row.state is DeliveryState.PENDING:
@@ -113,7 +113,7 @@ def is_in_turn() -> ColumnElement[bool]:
     return or_(*is_free, ~waits)
 
 
-def _may_have_arrived(row: Delivery) -> bool:
+def may_have_arrived(row: Delivery) -> bool:
     """An EHR whose answer was lost may have it; it is asked before anything is withdrawn."""
     is_taken = row.state in (DeliveryState.SENT, DeliveryState.CONFIRMED)
     if is_taken or (row.receipt and row.kind is not DestinationKind.DICOM):

@@ -142,6 +142,18 @@ def test_a_write_that_was_given_up_and_is_done_late_makes_nothing_twice(
     assert len(server.all("ImagingStudy")) == 1
 
 
+def test_a_server_without_conditional_creates_gets_plain_ones() -> None:
+    def answer(request: Request) -> Answer:
+        kind = request.path.removeprefix("/fhir/")
+        if request.method == "GET" or kind.endswith("/_search"):
+            return answers(Patient=found(anna()))(request)
+        return Answer(501) if "If-None-Exist" in request.headers else told({"id": kind}, 201)
+
+    with ScriptedHttpServer(answer) as server:
+        receipt = deliver(server.base_url, mode="sequential")
+    assert receipt["report"] == "DiagnosticReport/DiagnosticReport"
+
+
 def test_a_document_that_was_given_up_and_arrives_late_is_there_once(server: FhirServer) -> None:
     server.reset([patient()])
     with working_late(server, 1) as gateway:

@@ -8,6 +8,7 @@ import pytest
 from config.settings import PatientSystem
 from fhir.client import FhirClient
 from fhir.errors import PatientNotResolved
+from fhir.withdrawal import update_entry
 from storage.records import FinishedJob
 from tests.integration.fhir.ehr import (
     PATIENT_SYSTEM,
@@ -187,3 +188,16 @@ def test_a_report_that_the_ehr_has_under_another_patient_is_no_repeat(
         client.deliver(with_findings())
         with pytest.raises(PatientNotResolved, match="patient_mismatch"):
             client.deliver(with_patient(patient_id="MRN-4712"))
+
+
+@pytest.mark.parametrize("mode", ["transaction", "sequential", "documentreference"])
+def test_a_report_of_a_patient_who_is_merged_since_is_a_repeat(
+    server: FhirServer, mode: str
+) -> None:
+    server.reset([patient(), patient("p2", "MRN-9")])
+    settings = destination(server.base_url, mode=mode)
+    with FhirClient(settings, "Radiology", "UTC") as client:
+        told = client.deliver(with_findings())
+        merged = update_entry(patient("p1", active=False, link=replaced_by("p2")))
+        server.post({"resourceType": "Bundle", "type": "transaction", "entry": [merged]})
+        assert client.deliver(with_findings()) == told

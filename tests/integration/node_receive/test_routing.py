@@ -9,7 +9,7 @@ from storage import jobs
 from storage.database import Database
 from storage.dicom_records import StudyState
 from storage.errors import StorageError
-from storage.instance_files import InstanceFiles
+from storage.instance_files import InstanceFiles, uid_tag
 from storage.records import JobState
 from storage.studies import get_study
 from tests.integration.node_receive.mr_study import SERIES, STUDY
@@ -221,7 +221,8 @@ def test_a_study_whose_files_cannot_be_read_now_holds_no_other(
         path.unlink()
         path.mkdir()
 
-    with pytest.raises(StorageError, match="cannot be read now"):
+    named = f"study {uid_tag(f'{STUDY}.8')} waits: an instance cannot be read now"
+    with pytest.raises(StorageError, match=named):
         route_all(db, files, [a_pipeline()])
     assert get_study(db, f"{STUDY}.8").state is StudyState.READY
     assert only_job(db).study_instance_uid == STUDY

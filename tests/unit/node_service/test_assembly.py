@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import threading
 
+import structlog
+
 from node.assembly import Assembly
-from storage.errors import DatabaseUnavailable
+from storage.errors import DatabaseUnavailable, StorageError
 from tests.peers.ports import wait_until
 
 
@@ -84,3 +86,22 @@ def test_a_look_may_want_another_one_soon() -> None:
 
     assert all(looks.acquire(timeout=10) for _ in range(3))
     assembly.stop()
+
+
+def test_each_reason_to_wait_is_told_once_also_beside_one_that_lasts() -> None:
+    lasting, other = "study 1 waits: an instance cannot be read now", "the database is away"
+    reasons, looked = [lasting, lasting, other], threading.Event()
+
+    def look() -> None:
+        if not reasons:
+            return looked.set()
+        raise StorageError(reasons.pop(0))
+
+    with structlog.testing.capture_logs() as told:
+        assembly = Assembly(look, interval_s=0.01)
+        assembly.start()
+        assert looked.wait(10)
+        assembly.stop()
+
+    postponed = [line["reason"] for line in told if line["event"] == "act_postponed"]
+    assert postponed == [lasting, other]
