@@ -38,6 +38,7 @@ from pipelines.model_cache import loaded_model
 from pipelines.objects.identity import Origin
 from pipelines.objects.station import Station
 from pipelines.objects.uids import result_uids
+from pipelines.one_study import refuse_several_studies
 from pipelines.pages import NOTHING_MORE, Wanted
 from pipelines.precision_choice import agreed_precision
 from pipelines.preprocessing import preprocessed
@@ -144,6 +145,7 @@ def _read_inputs(request: RunRequest) -> dict[str, SeriesVolume]:
         volumes[role] = volume = read_input(request.inputs[role], ReadingPolicy.of(criteria))
         if criteria.input_statistics is not None:
             refuse_unlike(criteria.input_statistics, volume.voxels, volume.spacing_mm, role)
+    refuse_several_studies(header for each in volumes.values() for header in each.source.headers)
     refuse_same_picture(volumes)
     return volumes
 

@@ -195,7 +195,8 @@ def translated_errors(name: str) -> Iterator[None]:
         raise DatabaseUnavailable("no database connection became free in time") from None
     except DBAPIError as error:
         if _code(error) == sqlite3.SQLITE_NOTADB:
-            raise StorageError(f"{name} is no radnode database: move it away") from None
+            text = f"{name} is no radnode database, or damaged: restore the backup"
+            raise StorageError(text) from None
         raise StorageError(f"the database refused a statement: {_kind(error)}") from None
     except SQLAlchemyError as error:
         raise StorageError(f"storage failed: {type(error).__name__}") from None

@@ -37,6 +37,7 @@ def migrate(db: Database) -> str:
             raise StorageError(
                 f"{db.name} is no radnode database: it holds other tables; give radnode its own"
             )
+        _refuse_newer(connection, db.name)
         command.upgrade(_config(connection), "head")
         return _revision(connection)
 
@@ -72,6 +73,16 @@ def _readable_errors() -> Iterator[None]:
         yield
     except CommandError as error:
         raise StorageError(f"the schema cannot be migrated: {error}") from error
+
+
+def _refuse_newer(connection: Connection, name: str) -> None:
+    revision = MigrationContext.configure(connection).get_current_revision()
+    scripts = ScriptDirectory.from_config(_config(None))
+    if revision not in {None, *(script.revision for script in scripts.walk_revisions())}:
+        raise StorageError(
+            f"{name} is of a newer radnode (revision {revision}): install that version again, or "
+            "restore the backup from before the upgrade"
+        )
 
 
 def _is_foreign(connection: Connection) -> bool:

@@ -1,9 +1,10 @@
 """SEG (PS3.3 A.51) of a label map: on the source grid, one instance for its series.
 
 BINARY, because archives still refuse LABELMAP at negotiation; the source grid, because web viewers
-draw no other. Where Rows x Columns is no multiple of 8, the frames of a BINARY SEG start within a
-byte, and archives that serve single frames (as web viewers ask for them) cannot cut them out: such
-a SEG is FRACTIONAL with the values 0 and 1 only, one byte a pixel, drawn as if it were BINARY.
+draw no other. Where Columns is no multiple of 8, rows or even frames of a BINARY SEG start within a
+byte, and archives that serve single frames (as web viewers ask for them) cannot cut them out, or
+refuse to: such a SEG is FRACTIONAL with the values 0 and 1 only, one byte a pixel, drawn as if it
+were BINARY.
 """
 
 from __future__ import annotations
@@ -80,9 +81,9 @@ def build_segmentation(request: SegmentationRequest) -> Dataset:
     return segmentation
 
 
-def segmentation_type(rows: int, columns: int) -> str:
-    """Give BINARY when every frame fills whole bytes, else FRACTIONAL."""
-    return "FRACTIONAL" if rows * columns % 8 else "BINARY"
+def segmentation_type(columns: int) -> str:
+    """Give BINARY when every row, and so every frame, fills whole bytes, else FRACTIONAL."""
+    return "FRACTIONAL" if columns % 8 else "BINARY"
 
 
 def segment_numbers(
@@ -131,7 +132,7 @@ def _encoded(request: SegmentationRequest, headers: list[Dataset]) -> Dataset:
     segmentation: Dataset = hd.seg.Segmentation(
         source_images=headers,
         pixel_array=_pixels(request.label_map, request.structures),
-        segmentation_type=segmentation_type(*request.source.shape[1:]),
+        segmentation_type=segmentation_type(request.source.shape[2]),
         fractional_type="OCCUPANCY",
         max_fractional_value=1,
         segment_descriptions=[_described(item, algorithm) for item in request.structures],

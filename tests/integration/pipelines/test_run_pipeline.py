@@ -20,6 +20,7 @@ from pipelines.registry import RegisteredPipeline, register
 from storage.records import ObjectKind, Outcome
 from tests.integration.pipelines.levels_run import levels, offered, run, written
 from tests.unit.pipelines.definitions import definition, values
+from tests.unit.pipelines.ramps import changed
 from tests.unit.pipelines.threshold_bundle import write_bundle
 from tests.unit.pipelines.volume_files import write_enhanced, write_series
 
@@ -166,6 +167,10 @@ def leaning(image: Dataset, index: int) -> None:
     image.ImagePositionPatient[1] += 0.3 * index
 
 
+def other(keyword: str) -> Any:
+    return changed(keyword, "2.25.77", at=3)
+
+
 def lossy(image: Dataset, index: int) -> None:
     image.LossyImageCompression = "01"
 
@@ -175,6 +180,8 @@ def lossy(image: Dataset, index: int) -> None:
     [
         ({}, leaning, RefusalCode.GANTRY_TILT),
         ({}, lossy, RefusalCode.LOSSY_COMPRESSION),
+        ({}, other("StudyInstanceUID"), RefusalCode.MIXED_SERIES),
+        ({}, other("PatientID"), RefusalCode.MIXED_SERIES),
         ({"slices": {"min": 9}}, None, RefusalCode.TOO_FEW_SLICES),
         ({"slices": {"min": 3, "max": 7}}, None, RefusalCode.TOO_MANY_SLICES),
         ({"orientation": ["coronal"]}, None, RefusalCode.WRONG_ORIENTATION),

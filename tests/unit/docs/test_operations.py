@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from pipelines.acceptance import ACCEPTED_FILE
 from tests.unit.docs.codes_of_the_program import (
     ROOT,
     delivery_codes,
@@ -47,3 +48,9 @@ def test_every_code_of_the_program_stands_in_its_table_once(
 def test_the_codes_are_read_from_the_program_and_not_from_nowhere() -> None:
     assert {"job_failed", "disk_full"} <= error_events()
     assert {"patient_ambiguous", "mode_impossible", "no_association"} <= delivery_codes()
+
+
+@pytest.mark.parametrize("place", ["instances", "quarantine", "results", ACCEPTED_FILE])
+def test_a_backup_takes_all_that_rows_name_and_all_that_a_person_decided(place: str) -> None:
+    _, _, rest = PAGE.partition("- **Backup.**")
+    assert f"`DATA_DIR/{place}`" in rest.partition("\n- **")[0]

@@ -87,10 +87,10 @@ def test_processes_that_migrate_at_once_do_not_collide(empty_url: str) -> None:
     assert [out for out, _ in outputs] == [f"{newest_revision()}\n"] * 3, outputs
 
 
-def test_a_database_of_a_newer_version_is_refused(db: Database) -> None:
+def test_a_database_of_a_newer_version_is_refused_with_the_way_back(db: Database) -> None:
     with db.connect() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    with pytest.raises(StorageError, match="cannot be migrated"):
+    with pytest.raises(StorageError, match=r"of a newer radnode .*restore the backup"):
         migrate(db)
     assert not is_current(db)
 
@@ -122,7 +122,7 @@ def test_a_file_that_is_no_database_is_refused_by_name_and_left_alone(tmp_path: 
     path.write_bytes(b"no database at all, but long enough" * 100)
     db = open_database(sqlite_url(path))
     for ask in (migrate, current_revision):
-        with pytest.raises(StorageError, match="is no radnode database") as caught:
+        with pytest.raises(StorageError, match=r"is no radnode database.*the backup") as caught:
             ask(db)
         assert str(path) in str(caught.value)
     db.close()
