@@ -79,14 +79,12 @@ class SoleNode:
         with translated_errors(self._db.name):
             session = self._db.session_of_its_own()
             try:
-                is_held = self._take(session)
-            except BaseException:
-                session.invalidate()
-                raise
+                return self._take(session)
             finally:
                 if self._session is not session:
+                    # Whatever it was in the middle of: no pooled connection carries it on.
+                    session.invalidate()
                     session.close()
-        return is_held
 
     def _take(self, session: Connection) -> bool:
         if self._former is not None:
