@@ -81,13 +81,28 @@ class IncomingFile:
             self._files.begin_sync(self.descriptor, self._begun_bytes)
             self._begun_bytes = self.size_bytes
 
+    def place(self, study_uid: str, series_uid: str, sop_uid: str) -> str:
+        """Return where `leave` will say it belongs; raises InvalidUid."""
+        return self._files.new_place(study_uid, series_uid, sop_uid, self._chance)
+
+    def is_left(self, size_bytes: int) -> None:
+        """It was written through its descriptor, and acknowledged under its `place`: it stays."""
+        self._is_kept = True
+        self.size_bytes = size_bytes
+        with suppress(OSError):  # what is reserved goes with the file
+            self._give_back()
+
+    def rewind(self) -> None:
+        """It was written through its descriptor, and will be written once more."""
+        os.lseek(self.descriptor, 0, os.SEEK_SET)
+
     def leave(self, study_uid: str, series_uid: str, sop_uid: str) -> str:
         """Keep it where it is; return its place, to which `InstanceFiles.bring_in` moves it.
 
         Raises:
             InvalidUid: a UID is none. OSError: it could not be cut to its length.
         """
-        place = self._files.new_place(study_uid, series_uid, sop_uid, self._chance)
+        place = self.place(study_uid, series_uid, sop_uid)
         self._give_back()
         self._is_kept = True
         return place
@@ -173,6 +188,11 @@ class SpareFile:
             return None
         self._taken = file
         return file
+
+    def put_back(self, file: IncomingFile) -> None:
+        """Keep a file for the instance that it was taken for: that begins once more."""
+        file.rewind()
+        self._file, self._taken = file, None
 
     def close(self) -> None:
         """Delete a file that nobody took."""

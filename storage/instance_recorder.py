@@ -23,7 +23,7 @@ from storage.instances import record_instances
 from storage.known_series import KnownSeries
 from storage.late_rows import LateRow, LateRows, Told
 from storage.quarantine import quarantine
-from storage.receipts import Receipts, await_settled
+from storage.receipts import LentPage, Receipts, await_settled
 from storage.unsettled_files import UnsettledFiles
 
 LARGEST_BATCH = 64
@@ -104,6 +104,29 @@ class InstanceRecorder:
                 self._queue.append(row)
         return row
 
+    def lend(self, like: IncomingInstance) -> LentPage | None:
+        """Lend a page, to write the receipt of an instance there before all of it is known.
+
+        `like` says all but number and size. None: it is to be recorded. `given` or `not_given` has
+        to follow, soon.
+        """
+        if self._late is None or not self._known.expects(like):
+            return None
+        with self._lock:
+            return self._late.lend(like)
+
+    def given(self, lent: LentPage, incoming: IncomingInstance, told: Told) -> LateRow:
+        """The receipt is written: as after `acknowledged`."""
+        with self._lock:
+            row = self._lending.given(lent, incoming, told)
+            self._queue.append(row)
+        return row
+
+    def not_given(self, lent: LentPage) -> None:
+        """No receipt was written, or a part of one."""
+        with self._lock:
+            self._lending.not_given(lent)
+
     def write_late(self) -> None:
         """Write the rows of all that is acknowledged by now; what has none then is tried again.
 
@@ -115,6 +138,12 @@ class InstanceRecorder:
         failure = None if self._late is None else self._late.new_failure()
         if failure is not None:
             raise failure
+
+    @property
+    def _lending(self) -> LateRows:
+        if self._late is None:
+            raise StorageError("nothing was lent")
+        return self._late
 
     def _write_owed(self) -> None:
         if self._late is not None and self._late.are_owed:

@@ -16,7 +16,7 @@ from storage.database import Database
 from storage.dicom_records import IncomingInstance, StoreOutcome
 from storage.errors import DatabaseUnavailable, OutOfSpace, Quarantined, StorageError
 from storage.instance_files import InstanceFiles
-from storage.receipts import Page, Receipts
+from storage.receipts import LentPage, Page, Receipts
 
 GATHER_S = 0.05
 MOST_QUEUED = 63
@@ -102,7 +102,7 @@ class LateRows:
 
     def acknowledged(self, incoming: IncomingInstance, told: Told) -> LateRow | None:
         """Give a receipt and return what is to be queued; None: the row has to come first."""
-        if self._is_behind or self._queued >= MOST_QUEUED or self._closing.is_set():
+        if not self._may_wait:
             return None
         try:
             self._begin_writing()
@@ -113,6 +113,36 @@ class LateRows:
             return None  # whatever it is, the long way meets it, and says so
         self._is_waiting.set()
         return LateRow(incoming, page, told)
+
+    def lend(self, incoming: IncomingInstance) -> LentPage | None:
+        """Lend a page for a receipt that somebody else writes; None: the row has to come first.
+
+        `given` or `not_given` follows.
+        """
+        if not self._may_wait:
+            return None
+        try:
+            self._begin_writing()
+            with self._lock:
+                lent = self._receipts.lend(incoming)
+                self._queued += 1
+        except (OSError, RuntimeError):
+            return None
+        return lent
+
+    def given(self, lent: LentPage, incoming: IncomingInstance, told: Told) -> LateRow:
+        """The receipt is on the page that was lent: return what is to be queued."""
+        with self._lock:
+            self._receipts.came_back(lent.page)
+        self._is_waiting.set()
+        return LateRow(incoming, lent.page, told)
+
+    def not_given(self, lent: LentPage) -> None:
+        """Nothing was acknowledged."""
+        with self._lock:
+            self._queued -= 1
+            self._receipts.came_back_empty(lent.page)
+            self._is_behind = self._is_behind and self._holds_back
 
     def turn(self) -> None:
         """Write later receipts to a new page: the one before can go with its last row."""
@@ -153,6 +183,12 @@ class LateRows:
         self._is_waiting.set()
         with self._lock:
             self._receipts.close()
+
+    @property
+    def _may_wait(self) -> bool:
+        """Whether one more row may be put off."""
+        is_over = self._is_behind or self._closing.is_set()
+        return not is_over and self._queued < MOST_QUEUED
 
     @property
     def _holds_back(self) -> bool:

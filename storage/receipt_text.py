@@ -28,6 +28,7 @@ from storage.errors import StorageError
 
 _CHECK_DIGITS = 8
 _MOST_KNOWN = 64
+_NUMBER, _SIZE = '"instance_number": ', '"size_bytes": '
 
 
 _Key = tuple[int, int, str, str, str, int | None, bool]
@@ -51,6 +52,16 @@ class ReceiptWriter:
         """Return the receipt of an instance."""
         content = f"{self._shared(incoming)}, {_own(incoming)}}}".encode("ascii")
         return b"%08x %s\n" % (crc32(content), content)
+
+    def around(self, incoming: IncomingInstance) -> tuple[bytes, bytes]:
+        """Return what stands in a receipt before the Instance Number, and from there to the size.
+
+        Behind the size come, as in `line`, an empty digest and the time.
+        """
+        before, _, rest = _own(incoming).partition(_NUMBER)
+        between = rest[rest.index(",") :].partition(_SIZE)
+        text = f"{self._shared(incoming)}, {before}{_NUMBER}"
+        return text.encode("ascii"), f"{between[0]}{_SIZE}".encode("ascii")
 
     def _shared(self, incoming: IncomingInstance) -> str:
         key = (

@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from storage.dicom_records import IncomingInstance
 from storage.durable import file_errors, make_private_dir
@@ -39,7 +40,8 @@ class Page:
         made = folder / f".{name}.part"
         self._path = folder / f"{name}{SUFFIX}"
         self._descriptor = os.open(made, _NEW_PAGE, 0o600)
-        self.unsettled = 0
+        self.unsettled = self.lent = 0
+        self._is_closing = False
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             made.rename(self._path)
@@ -54,8 +56,19 @@ class Page:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self.unsettled += 1
 
+    @property
+    def descriptor(self) -> int:
+        """To write whole lines by one call each, as long as the page is lent."""
+        return self._descriptor
+
     def close(self) -> None:
-        """Give the lock back; the file goes, unless somebody has to see to its receipts."""
+        """Give the lock back; the file goes, unless somebody has to see to its receipts.
+
+        A page that is lent is closed when it has come back.
+        """
+        if self.lent:
+            self._is_closing = True
+            return
         descriptor, self._descriptor = self._descriptor, _CLOSED
         if descriptor == _CLOSED:
             return
@@ -64,6 +77,19 @@ class Page:
                 self._path.unlink()
         with suppress(OSError):
             os.close(descriptor)
+
+    def close_if_due(self) -> None:
+        """Close a page that was to be closed while it was lent."""
+        if self._is_closing and not self.lent:
+            self.close()
+
+
+class LentPage(NamedTuple):
+    """A page, and what its next receipt says around the number and size of an instance."""
+
+    page: Page
+    before: bytes
+    between: bytes
 
 
 class Receipts:
@@ -88,6 +114,30 @@ class Receipts:
             self.turn()
             raise
         return page
+
+    def lend(self, incoming: IncomingInstance) -> LentPage:
+        """Lend a page for the receipt of one instance, which is not known in full yet.
+
+        Until it has come back, the receipt counts as there. Raises OSError: there is no page.
+        """
+        before, between = self._writer.around(incoming)
+        page = self._page = self._page or Page(self._folder)
+        page.unsettled += 1
+        page.lent += 1
+        return LentPage(page, before, between)
+
+    def came_back(self, page: Page) -> None:
+        """A page has come back, with the receipt."""
+        page.lent -= 1
+        page.close_if_due()
+
+    def came_back_empty(self, page: Page) -> None:
+        """A page has come back without a receipt, perhaps with a part of one."""
+        if page is self._page:
+            self.turn()
+        page.lent -= 1
+        self.settled(page)
+        page.close_if_due()
 
     def turn(self) -> None:
         """Begin a new page with the next receipt."""

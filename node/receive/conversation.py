@@ -23,6 +23,7 @@ from node.receive.service_messages import ServiceDesk
 from node.receive.store_handler import StoreHandler
 from node.receive.store_request import Handled, StoreRequest
 from node.receive.upper_layer import UpperLayer
+from storage.dicom_records import IncomingInstance
 
 _log = structlog.get_logger()
 
@@ -51,6 +52,7 @@ class Conversation:
         self._spare = store.spare_file()
         self._buffer = block_buffer()
         self._memory = HeaderMemory()
+        self._short_way = None if pace.may_wait else store.short_way(layer, messages)
 
     def run(self, tracker: AssociationTracker, agreement: Agreement) -> None:
         """Accept the association, serve it, and put its end on record.
@@ -96,7 +98,15 @@ class Conversation:
     def _answer_store(self, context_id: int, command: Command, context: AcceptedContext) -> None:
         # Made now, because once the data set is here, the sender waits.
         answer = response(command, SUCCESS)
-        handled = self._store.handle(self._store_request(command, context))
+        request = self._store_request(command, context)
+        if self._short_way is not None:
+            encoded = self._layer.encoded(context_id, answer)
+            after = self._short_way.take(context_id, request, encoded)
+            if after is not None:
+                after()
+                self._spare.prepare()
+                return
+        handled = self._store.handle(request)
         if handled.failure is not None:
             answer = response(command, handled.failure.status, handled.failure.comment)
         if self._pace.may_wait and handled.after is not None:
@@ -119,7 +129,12 @@ class Conversation:
             self._spare,
             self._buffer,
             self._memory,
+            self._acknowledged,
         )
+
+    def _acknowledged(self, incoming: IncomingInstance) -> None:
+        if self._short_way is not None:
+            self._short_way.learn(incoming, self._memory.known)
 
     def _answer_service(self, context_id: int, command: Command, context: AcceptedContext) -> None:
         data_set = self._messages.data_set()

@@ -30,12 +30,17 @@ class PlacedElement(NamedTuple):
 
 
 class _Part(NamedTuple):
-    """What is to be found again; `is_open`: then comes a value of the length said last."""
+    """What is to be found again; `is_open`: then comes a value of the length said last.
+
+    `template` says it once more: it holds where `mask` has 0xFF.
+    """
 
     unpack_from: Callable[[bytes, int], tuple[bytes, ...]]
     expected: tuple[bytes, ...]
     size: int
     is_open: bool
+    template: bytes
+    mask: bytes
 
 
 class Layout(NamedTuple):
@@ -51,7 +56,7 @@ class Layout(NamedTuple):
         """
         parts, length_at = self
         values, size = [], len(content)
-        for unpack_from, expected, part_size, is_open in parts:
+        for unpack_from, expected, part_size, is_open, _, _ in parts:
             if size - at < part_size or unpack_from(content, at) != expected:
                 return None
             at += part_size
@@ -113,9 +118,12 @@ def _part(
     for first, last in runs:
         begin = merged.pop()[0] if merged and merged[-1][1] == first else first
         merged.append((begin, last))
-    fields, at = ["="], start
+    fields, at, mask = ["="], start, b""
     for first, last in merged:
         fields.append(f"{first - at}x{last - first}s")
+        mask += bytes(first - at) + b"\xff" * (last - first)
         at = last
     layout = struct.Struct("".join([*fields, f"{end - at}x"]))
-    return _Part(layout.unpack_from, layout.unpack_from(content, start), layout.size, is_open)
+    template, mask = content[start:end], mask + bytes(end - at)
+    expected = layout.unpack_from(content, start)
+    return _Part(layout.unpack_from, expected, layout.size, is_open, template, mask)

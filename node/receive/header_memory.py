@@ -78,7 +78,7 @@ class _Varying:
         self.tags |= varying - _SAME_VALUES
 
 
-class _Known(NamedTuple):
+class KnownHeader(NamedTuple):
     """An instance's header, and the layout of the elements before the first one beyond it.
 
     `uid_at` and `number_at` say which of the layout's values are the instance's own.
@@ -98,11 +98,16 @@ class HeaderMemory:
     """
 
     def __init__(self) -> None:
-        self._known: _Known | None = None
+        self._known: KnownHeader | None = None
         self._patience = _Patience()
         self._beyond: Layout | None = None
         self._patience_beyond = _Patience()
         self._varying = _Varying()
+
+    @property
+    def known(self) -> KnownHeader | None:
+        """What the next instance's header is held against, as long as it is like that."""
+        return self._known
 
     def recall(
         self, fragment: memoryview, transfer_syntax_uid: str
@@ -145,7 +150,7 @@ class HeaderMemory:
         layout = layout_of(elements, order, window, varying=tags, same=_SAME_VALUES)
         values = [element.tag for element in elements if element.may_vary(tags)]
         uid_at, number_at = map(values.index, _OWN_TAGS)
-        self._known = _Known(transfer_syntax_uid, layout, uid_at, number_at, header)
+        self._known = KnownHeader(transfer_syntax_uid, layout, uid_at, number_at, header)
 
     def _through_beyond(self, order: ByteOrder, window: bytes, at: int) -> int:
         """Pass over the elements after the identity, if they are those that were there before."""

@@ -38,7 +38,7 @@ class MessageStream:
         self._contexts = contexts
         self._timeout_s = timeout_s
         self._deadline = self._quick_until_s = 0.0
-        self._received = 0
+        self._received = self._given = 0
         self._context_id = 0
         self._commands = CommandMemory()
         self.is_in_message = False
@@ -74,6 +74,10 @@ class MessageStream:
         Raises:
             AssociationOver: it has no end.
         """
+        if self._given:
+            size = min(self._given, len(memory))
+            self._given -= size
+            return size
         while self.is_in_message:
             context_id, control, size = self._layer.read_into(
                 memory, self._context_id, self._quick_until_s
@@ -86,6 +90,20 @@ class MessageStream:
                 return size
         return 0
 
+    @property
+    def quick_s(self) -> float:
+        """For how long from now on fragments may come together."""
+        return max(0.0, self._quick_until_s - time.monotonic())
+
+    def go_back(self, came: bytes, given: int) -> None:
+        """Somebody else has read the begin of a data set, to leave the rest of it to `read_into`.
+
+        `given` bytes of it lie in the memory that will be handed to `read_into`, piece by piece
+        where they would be placed; `came` was read, too, and comes next.
+        """
+        self._layer.put_back(came)
+        self._given = given
+
     def excuse(self, wait_s: float) -> None:
         """Give the peer more time, because we wait for so long before we read on."""
         self._deadline += wait_s
@@ -94,7 +112,7 @@ class MessageStream:
         self._context_id = context_id
         now = time.monotonic()
         self._deadline, self._quick_until_s = now + self._timeout_s, now + QUICK_S
-        self._received = 0
+        self._received = self._given = 0
         self.is_in_message = True
 
     def _command_set(self, control: int, fragment: memoryview) -> bytes:

@@ -75,7 +75,7 @@ class PduStream:
         self._buffer = memoryview(bytearray(2 * (longest[PduType.P_DATA_TF] + HEADER_LENGTH)))
         self._start = self._end = 0
         self._is_stopped = False
-        self._longest_p_data = longest[PduType.P_DATA_TF]
+        self.longest_p_data = longest[PduType.P_DATA_TF]
         self._ahead = len(self._buffer)
         self._usual: _Headers = (0, 0, 0, 0, 0)
 
@@ -141,12 +141,27 @@ class PduStream:
             at, last = at + size, headers[4] & LAST
         return at, last
 
+    def take_ahead(self) -> bytes:
+        """Hand over what was received ahead; the next bytes are the connection's."""
+        ahead = bytes(self._buffer[self._start : self._end])
+        self._start = self._end = 0
+        return ahead
+
+    def put_back(self, came: bytes) -> None:
+        """Read these bytes first, and then from the connection; nothing was received ahead."""
+        self._start, self._end = 0, len(came)
+        self._buffer[: len(came)] = came
+
+    def vanished(self) -> PeerVanished | NodeStops:
+        """Return what it means that nothing more comes."""
+        return NodeStops() if self._is_stopped else PeerVanished()
+
     def _is_large(self, headers: _Headers) -> bool:
         """Whether a PDU is a large one with one value of a data set; most are as the last one."""
         kind, length, value_length, _, control = headers
         if kind != P_DATA_TF or value_length != length - _LENGTH_FIELD or control & COMMAND:
             return False
-        if not WORTH_NO_COPY_BYTES + VALUE_OVERHEAD <= length <= self._longest_p_data:
+        if not WORTH_NO_COPY_BYTES + VALUE_OVERHEAD <= length <= self.longest_p_data:
             return False
         self._usual = headers
         return True

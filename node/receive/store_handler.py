@@ -24,8 +24,11 @@ from node.receive.association_tracking import (
 )
 from node.receive.dimse_status import StoreFailure, StoreRefused
 from node.receive.instance_header import InstanceHeader
+from node.receive.message_stream import MessageStream
+from node.receive.short_way import ShortWay, short_way
 from node.receive.slow_arrival import SlowArrival
 from node.receive.store_request import Handled, StoreRequest, check_command, receive
+from node.receive.upper_layer import UpperLayer
 from storage.database import Database
 from storage.dicom_records import IncomingInstance
 from storage.errors import (
@@ -72,6 +75,10 @@ class StoreHandler:
     def spare_file(self) -> SpareFile:
         """Return the keeper of one association's next file."""
         return SpareFile(self._files)
+
+    def short_way(self, layer: UpperLayer, messages: MessageStream) -> ShortWay | None:
+        """Return the short way of one association, if there is one."""
+        return short_way(layer, messages, self._files, self._recorder, self._disk_low_mib)
 
     def handle(self, request: StoreRequest) -> Handled:
         """Take one instance, or tell why not; the data set is read to its end.
@@ -133,6 +140,7 @@ class StoreHandler:
                 incoming, arriving = self._taken_in(file, request)
             late = self._recorder.acknowledged(incoming, request.tracked.count)
             if late is not None:
+                request.acknowledged(incoming)
                 return partial(self._settle, late, arriving)
             self._files.bring_in_or_drop(incoming.path)
         except (OSError, OutOfSpace) as error:

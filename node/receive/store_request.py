@@ -18,6 +18,7 @@ from node.receive.header_memory import HeaderMemory
 from node.receive.instance_header import InstanceHeader
 from node.receive.negotiation import AcceptedContext
 from node.receive.slow_arrival import SlowArrival
+from storage.dicom_records import IncomingInstance
 from storage.instance_files import IncomingFile, SpareFile
 
 
@@ -26,7 +27,7 @@ class StoreRequest(NamedTuple):
 
     `max_bytes` is the largest data set that is taken; None: any. `spare` is a file for it that is
     made already, `buffer` the memory that it is gathered in, `memory` what the association's
-    instances before were like.
+    instances before were like. `acknowledged` hears of one for which a receipt was written.
     """
 
     command: Command
@@ -37,6 +38,7 @@ class StoreRequest(NamedTuple):
     spare: SpareFile
     buffer: memoryview
     memory: HeaderMemory
+    acknowledged: Callable[[IncomingInstance], None]
 
     def pass_over_the_rest(self) -> None:
         """Read the data set to its end; what the buffer holds of it is lost."""

@@ -136,16 +136,47 @@ class UpperLayer:
         memory[:], self._value = self._value[:size], self._value[size:]
         return self._context_id, self._control & ~LAST, size
 
+    @property
+    def plain_connection(self) -> socket.socket | None:
+        """The connection, if its bytes are the peer's; None where they are encrypted."""
+        return self._connection if type(self._connection) is socket.socket else None
+
+    @property
+    def longest_p_data(self) -> int:
+        """The longest PDU-length of a P-DATA-TF PDU."""
+        return self._stream.longest_p_data
+
+    @property
+    def is_between_pdus(self) -> bool:
+        """Whether all of the PDUs that were read is used."""
+        return not self._value and self._at == len(self._body)
+
+    def take_ahead(self) -> bytes:
+        """Hand over what was received of the next PDUs; the rest is the connection's."""
+        return self._stream.take_ahead()
+
+    def put_back(self, came: bytes) -> None:
+        """Read these bytes first: the begin of the next PDUs."""
+        self._stream.put_back(came)
+
+    def vanished(self) -> AssociationOver:
+        """Return what it means that the connection is over."""
+        return self._stream.vanished()
+
     def is_in_value(self) -> bool:
         """Whether a value has come of which `read_into` had no room for all."""
         return len(self._value) > 0
 
     def send_message(self, context_id: int, command: bytes, data_set: bytes | None = None) -> None:
         """Send a DIMSE message, in PDUs that the peer can take."""
-        pdus = self._pdus(context_id, COMMAND, command)
+        pdus = self.encoded(context_id, command)
         if data_set is not None:
             pdus += self._pdus(context_id, 0, data_set)
         self.send(pdus)
+
+    def encoded(self, context_id: int, command: bytes) -> bytes:
+        """Return a command set in PDUs that the peer can take."""
+        return self._pdus(context_id, COMMAND, command)
 
     def send(self, content: bytes) -> None:
         """Send bytes.

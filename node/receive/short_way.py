@@ -1,0 +1,272 @@
+"""The short way of an instance that is like the one before it: see `node.receive.usual_instance`.
+
+Slice after slice, the command set, the header but for two values, the series and the association
+are the same. What can be known of the next instance is made ready while its data set comes; then
+compiled code takes it, and answers. Nothing is decided here that the long way would not decide the
+same: that begins with every series, and goes on with what has come wherever this way stops.
+
+Only with `durability: os`, over a plain connection, for a sender whose speed is not limited.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import NamedTuple
+
+from node.receive.element_headers import EXPLICIT_VR_BIG_ENDIAN
+from node.receive.file_meta import file_head
+from node.receive.header_memory import KnownHeader
+from node.receive.message_stream import MessageStream
+from node.receive.store_request import StoreRequest
+from node.receive.upper_layer import UpperLayer
+from storage.dataset_digest import DatasetDigest
+from storage.dicom_records import IncomingInstance
+from storage.errors import InvalidUid, StorageError
+from storage.incoming_file import IncomingFile
+from storage.instance_files import InstanceFiles
+from storage.instance_recorder import InstanceRecorder
+from storage.late_rows import LateRow
+from storage.receipts import LentPage
+
+try:
+    from node.receive import usual_instance as compiled
+except ImportError:  # it is built where there is a compiler
+    compiled = None  # type: ignore[assignment]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class _Like(NamedTuple):
+    """The last instance, what its header was known by, and what compares the next one's with it."""
+
+    incoming: IncomingInstance
+    known: KnownHeader
+    header: compiled.UsualHeader
+
+
+class _Due(NamedTuple):
+    """An instance that is awaited: what is known of it, and where it goes."""
+
+    incoming: IncomingInstance
+    head: bytes
+    file: IncomingFile
+    lent: LentPage
+
+
+class _Taken(NamedTuple):
+    """What `usual_instance.take` returns."""
+
+    end: int
+    size_bytes: int
+    rest: bytes
+    sent_bytes: int
+    instance_number: int
+    seconds: int
+    microseconds: int
+
+
+class ShortWay:
+    """Takes instances of one association; used by its thread alone."""
+
+    def __init__(
+        self,
+        connection: socket.socket,
+        layer: UpperLayer,
+        messages: MessageStream,
+        files: InstanceFiles,
+        recorder: InstanceRecorder,
+        disk_low_mib: int,
+    ) -> None:
+        self._connection = connection.fileno()
+        self._layer = layer
+        self._disk_low_mib = disk_low_mib
+        self._messages = messages
+        self._files = files
+        self._recorder = recorder
+        self._like: _Like | None = None
+
+    def learn(self, incoming: IncomingInstance, known: KnownHeader | None) -> None:
+        """The long way has acknowledged an instance; `known` is what the next is held against."""
+        like = self._like
+        if like is not None and like.known is known and _is_of(incoming, known):
+            return
+        header = _comparison(known) if known is not None and _is_of(incoming, known) else None
+        self._like = None if header is None or known is None else _Like(incoming, known, header)
+
+    def take(
+        self, context_id: int, request: StoreRequest, answer: bytes
+    ) -> Callable[[], None] | None:
+        """Take an instance and answer it, and return what is left to do.
+
+        `answer` are the PDUs that say 0x0000. None: it is not answered, and the long way is due.
+
+        Raises:
+            AssociationOver: the association ended before the data set did.
+        """
+        like = self._like
+        if like is None or not _is_like(like.incoming, request):
+            return None
+        if not self._layer.is_between_pdus or self._files.is_low(self._disk_low_mib):
+            return None
+        file = request.spare.taken()
+        if file is None:
+            return None
+        incoming = _expected(like.incoming, request, file)
+        lent = incoming and self._recorder.lend(incoming)
+        if incoming is None or lent is None:
+            request.spare.put_back(file)
+            return None
+        head = file_head(
+            request.command.sop_class_uid,
+            request.command.sop_instance_uid,
+            request.context.transfer_syntax,
+        )
+        due = _Due(incoming, head, file, lent)
+        return self._through(context_id, request, like, due, answer)
+
+    def _through(
+        self, context_id: int, request: StoreRequest, like: _Like, due: _Due, answer: bytes
+    ) -> Callable[[], None] | None:
+        try:
+            taken = self._taken(context_id, request, like.header, due, answer)
+        except BaseException:
+            self._give_back(due)
+            raise
+        if taken.end == compiled.STORED:
+            return self._stored(request, due, taken, answer)
+        if taken.end == compiled.VANISHED:
+            self._give_back(due)
+            raise self._layer.vanished()
+        self._recorder.not_given(due.lent)
+        request.spare.put_back(due.file)
+        self._messages.go_back(taken.rest, taken.size_bytes - len(due.head))
+        return None
+
+    def _taken(
+        self,
+        context_id: int,
+        request: StoreRequest,
+        header: compiled.UsualHeader,
+        due: _Due,
+        answer: bytes,
+    ) -> _Taken:
+        command, buffer = request.command, request.buffer
+        room = len(buffer) - compiled.SLACK_BYTES
+        most = request.max_bytes
+        return _Taken(
+            *compiled.take(
+                self._connection,
+                self._layer.take_ahead(),
+                buffer,
+                due.head,
+                room if most is None else min(room, len(due.head) + most),
+                context_id,
+                self._layer.longest_p_data,
+                self._messages.quick_s,
+                header,
+                command.sop_instance_uid,
+                due.file.descriptor,
+                due.lent.page.descriptor,
+                due.lent.before,
+                due.lent.between,
+                answer,
+            )
+        )
+
+    def _give_back(self, due: _Due) -> None:
+        self._recorder.not_given(due.lent)
+        due.file.close()
+
+    def _stored(
+        self, request: StoreRequest, due: _Due, taken: _Taken, answer: bytes
+    ) -> Callable[[], None]:
+        """It is acknowledged: now it must not be lost."""
+        due.file.is_left(taken.size_bytes)
+        incoming = due.incoming._replace(
+            instance_number=taken.instance_number,
+            size_bytes=taken.size_bytes,
+            received_at=_EPOCH + timedelta(seconds=taken.seconds, microseconds=taken.microseconds),
+        )
+        row = self._recorder.given(due.lent, incoming, request.tracked.count)
+        due.file.close()
+        self._messages.is_in_message = False
+        self._layer.put_back(taken.rest)
+        if taken.sent_bytes < len(answer):
+            self._layer.send(answer[taken.sent_bytes :])
+        data_set = request.buffer[len(due.head) : taken.size_bytes]
+        return partial(self._settle, row, data_set)
+
+    def _settle(self, late: LateRow, data_set: memoryview) -> None:
+        """Do what the sender need not wait for; else the row's writer does it."""
+        with suppress(StorageError):
+            self._files.bring_in(late.incoming.path)
+            digest = DatasetDigest()
+            digest.take(data_set)
+            late.dataset_digest = digest.text()
+
+
+def short_way(
+    layer: UpperLayer,
+    messages: MessageStream,
+    files: InstanceFiles,
+    recorder: InstanceRecorder,
+    disk_low_mib: int,
+) -> ShortWay | None:
+    """Return the short way of an association, if there is one."""
+    connection = layer.plain_connection
+    if compiled is None or connection is None or files.is_synced:
+        return None
+    return ShortWay(connection, layer, messages, files, recorder, disk_low_mib)
+
+
+def _is_of(incoming: IncomingInstance, known: KnownHeader) -> bool:
+    """Whether an instance's header is the one that is known, but for the instance's own values."""
+    header = known.header
+    return (
+        incoming.study is header.study
+        and incoming.series is header.series
+        and incoming.sop_class_uid == header.sop_class_uid
+        and incoming.transfer_syntax_uid == known.transfer_syntax_uid
+    )
+
+
+def _comparison(known: KnownHeader) -> compiled.UsualHeader | None:
+    """Return what compares headers with a known one; None where it is too large for that."""
+    parts = known.layout.parts
+    if known.transfer_syntax_uid == EXPLICIT_VR_BIG_ENDIAN or len(parts) > compiled.MOST_PARTS:
+        return None
+    return compiled.UsualHeader(
+        b"".join(part.template for part in parts),
+        b"".join(part.mask for part in parts),
+        [part.size for part in parts],
+        not parts[-1].is_open,
+        known.uid_at,
+        known.number_at,
+    )
+
+
+def _is_like(last: IncomingInstance, request: StoreRequest) -> bool:
+    """Whether command set and presentation context are those of the last instance."""
+    context, sop_class_uid = request.context, last.sop_class_uid
+    return (
+        context.transfer_syntax == last.transfer_syntax_uid
+        and context.abstract_syntax == sop_class_uid
+        and request.command.sop_class_uid == sop_class_uid.encode("ascii")
+    )
+
+
+def _expected(
+    last: IncomingInstance, request: StoreRequest, file: IncomingFile
+) -> IncomingInstance | None:
+    """Return what is known of an instance before it comes; None: its UID is none."""
+    uid = request.command.sop_instance_uid.decode("latin-1")
+    study_uid, series_uid = last.study.study_instance_uid, last.series.series_instance_uid
+    try:
+        place = file.place(study_uid, series_uid, uid)
+    except InvalidUid:
+        return None
+    return last._replace(sop_instance_uid=uid, path=place)
