@@ -104,16 +104,16 @@ class InstanceRecorder:
                 self._queue.append(row)
         return row
 
-    def lend(self, like: IncomingInstance) -> LentPage | None:
+    def lend(self, like: IncomingInstance, sop_instance_uid: str, path: str) -> LentPage | None:
         """Lend a page, to write the receipt of an instance there before all of it is known.
 
-        `like` says all but number and size. None: it is to be recorded. `given` or `not_given` has
-        to follow, soon.
+        It came over the same association as `like`, and belongs to the same series. None: it is to
+        be recorded. `given` or `not_given` has to follow, soon.
         """
         if self._late is None or not self._known.expects(like):
             return None
         with self._lock:
-            return self._late.lend(like)
+            return self._late.lend(like, sop_instance_uid, path)
 
     def given(self, lent: LentPage, incoming: IncomingInstance, told: Told) -> LateRow:
         """The receipt is written: as after `acknowledged`."""

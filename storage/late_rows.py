@@ -114,7 +114,7 @@ class LateRows:
         self._is_waiting.set()
         return LateRow(incoming, page, told)
 
-    def lend(self, incoming: IncomingInstance) -> LentPage | None:
+    def lend(self, like: IncomingInstance, sop_instance_uid: str, path: str) -> LentPage | None:
         """Lend a page for a receipt that somebody else writes; None: the row has to come first.
 
         `given` or `not_given` follows.
@@ -124,7 +124,7 @@ class LateRows:
         try:
             self._begin_writing()
             with self._lock:
-                lent = self._receipts.lend(incoming)
+                lent = self._receipts.lend(like, sop_instance_uid, path)
                 self._queued += 1
         except (OSError, RuntimeError):
             return None
@@ -134,7 +134,8 @@ class LateRows:
         """The receipt is on the page that was lent: return what is to be queued."""
         with self._lock:
             self._receipts.came_back(lent.page)
-        self._is_waiting.set()
+        if not self._is_waiting.is_set():
+            self._is_waiting.set()
         return LateRow(incoming, lent.page, told)
 
     def not_given(self, lent: LentPage) -> None:

@@ -53,15 +53,16 @@ class ReceiptWriter:
         content = f"{self._shared(incoming)}, {_own(incoming)}}}".encode("ascii")
         return b"%08x %s\n" % (crc32(content), content)
 
-    def around(self, incoming: IncomingInstance) -> tuple[bytes, bytes]:
+    def around(
+        self, like: IncomingInstance, sop_instance_uid: str, path: str
+    ) -> tuple[bytes, bytes]:
         """Return what stands in a receipt before the Instance Number, and from there to the size.
 
-        Behind the size come, as in `line`, an empty digest and the time.
+        It is one of another instance of the same series. Behind the size come, as in `line`, an
+        empty digest and the time. UID and path are checked digits and dots, and need no quoting.
         """
-        before, _, rest = _own(incoming).partition(_NUMBER)
-        between = rest[rest.index(",") :].partition(_SIZE)
-        text = f"{self._shared(incoming)}, {before}{_NUMBER}"
-        return text.encode("ascii"), f"{between[0]}{_SIZE}".encode("ascii")
+        before = f'{self._shared(like)}, "sop_instance_uid": "{sop_instance_uid}", {_NUMBER}'
+        return before.encode("ascii"), f', "path": "{path}", {_SIZE}'.encode("ascii")
 
     def _shared(self, incoming: IncomingInstance) -> str:
         key = (

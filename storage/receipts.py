@@ -115,12 +115,12 @@ class Receipts:
             raise
         return page
 
-    def lend(self, incoming: IncomingInstance) -> LentPage:
-        """Lend a page for the receipt of one instance, which is not known in full yet.
+    def lend(self, like: IncomingInstance, sop_instance_uid: str, path: str) -> LentPage:
+        """Lend a page for the receipt of an instance of the same series, not known in full yet.
 
         Until it has come back, the receipt counts as there. Raises OSError: there is no page.
         """
-        before, between = self._writer.around(incoming)
+        before, between = self._writer.around(like, sop_instance_uid, path)
         page = self._page = self._page or Page(self._folder)
         page.unsettled += 1
         page.lent += 1

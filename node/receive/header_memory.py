@@ -109,6 +109,10 @@ class HeaderMemory:
         """What the next instance's header is held against, as long as it is like that."""
         return self._known
 
+    def recalled(self) -> None:
+        """Somebody else has found that an instance is like `known`."""
+        self._patience.renew()
+
     def recall(
         self, fragment: memoryview, transfer_syntax_uid: str
     ) -> tuple[InstanceHeader, int] | None:

@@ -49,9 +49,11 @@ class _Like(NamedTuple):
 
 
 class _Due(NamedTuple):
-    """An instance that is awaited: what is known of it, and where it goes."""
+    """An instance that is awaited: the one that it is like, what is its own, and where it goes."""
 
-    incoming: IncomingInstance
+    like: IncomingInstance
+    sop_instance_uid: str
+    place: str
     head: bytes
     file: IncomingFile
     lent: LentPage
@@ -115,9 +117,10 @@ class ShortWay:
         file = request.spare.taken()
         if file is None:
             return None
-        incoming = _expected(like.incoming, request, file)
-        lent = incoming and self._recorder.lend(incoming)
-        if incoming is None or lent is None:
+        uid = request.command.sop_instance_uid.decode("latin-1")
+        place = _place(like.incoming, uid, file)
+        lent = self._recorder.lend(like.incoming, uid, place) if place else None
+        if lent is None:
             request.spare.put_back(file)
             return None
         head = file_head(
@@ -125,7 +128,7 @@ class ShortWay:
             request.command.sop_instance_uid,
             request.context.transfer_syntax,
         )
-        due = _Due(incoming, head, file, lent)
+        due = _Due(like.incoming, uid, place, head, file, lent)
         return self._through(context_id, request, like, due, answer)
 
     def _through(
@@ -186,13 +189,16 @@ class ShortWay:
     ) -> Callable[[], None]:
         """It is acknowledged: now it must not be lost."""
         due.file.is_left(taken.size_bytes)
-        incoming = due.incoming._replace(
+        incoming = due.like._replace(
+            sop_instance_uid=due.sop_instance_uid,
+            path=due.place,
             instance_number=taken.instance_number,
             size_bytes=taken.size_bytes,
             received_at=_EPOCH + timedelta(seconds=taken.seconds, microseconds=taken.microseconds),
         )
         row = self._recorder.given(due.lent, incoming, request.tracked.count)
         due.file.close()
+        request.memory.recalled()
         self._messages.is_in_message = False
         self._layer.put_back(taken.rest)
         if taken.sent_bytes < len(answer):
@@ -259,14 +265,11 @@ def _is_like(last: IncomingInstance, request: StoreRequest) -> bool:
     )
 
 
-def _expected(
-    last: IncomingInstance, request: StoreRequest, file: IncomingFile
-) -> IncomingInstance | None:
-    """Return what is known of an instance before it comes; None: its UID is none."""
-    uid = request.command.sop_instance_uid.decode("latin-1")
-    study_uid, series_uid = last.study.study_instance_uid, last.series.series_instance_uid
+def _place(like: IncomingInstance, sop_instance_uid: str, file: IncomingFile) -> str:
+    """Return where the file of an instance of that series will be; empty: its UID is none."""
     try:
-        place = file.place(study_uid, series_uid, uid)
+        return file.place(
+            like.study.study_instance_uid, like.series.series_instance_uid, sop_instance_uid
+        )
     except InvalidUid:
-        return None
-    return last._replace(sop_instance_uid=uid, path=place)
+        return ""
