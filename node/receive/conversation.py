@@ -99,25 +99,36 @@ class Conversation:
         # Made now, because once the data set is here, the sender waits.
         answer = response(command, SUCCESS)
         request = self._store_request(command, context)
-        if self._short_way is not None:
-            encoded = self._layer.encoded(context_id, answer)
-            after = self._short_way.take(context_id, request, encoded)
-            if after is not None:
-                after()
-                self._spare.prepare()
-                return
+        after = self._by_short_way(context_id, request, answer)
+        if after is None:
+            after = self._by_long_way(context_id, request, answer)
+        # While the sender reads the answer and its next file.
+        if after is not None:
+            after()
+        self._spare.prepare()
+
+    def _by_short_way(
+        self, context_id: int, request: StoreRequest, answer: bytes
+    ) -> Callable[[], None] | None:
+        """Take an instance and answer it; what is left to do, None: it is not answered."""
+        if self._short_way is None:
+            return None
+        return self._short_way.take(context_id, request, self._layer.encoded(context_id, answer))
+
+    def _by_long_way(
+        self, context_id: int, request: StoreRequest, answer: bytes
+    ) -> Callable[[], None] | None:
+        """Take an instance or refuse it, and answer; what is left to do."""
         handled = self._store.handle(request)
         if handled.failure is not None:
-            answer = response(command, handled.failure.status, handled.failure.comment)
+            failure = handled.failure
+            answer = response(request.command, failure.status, failure.comment)
         if self._pace.may_wait and handled.after is not None:
             handled.after()
             handled = Handled()
         self._pace.before_answer(self._messages)
         self._layer.send_message(context_id, answer)
-        # While the sender reads the answer and its next file.
-        if handled.after is not None:
-            handled.after()
-        self._spare.prepare()
+        return handled.after
 
     def _store_request(self, command: Command, context: AcceptedContext) -> StoreRequest:
         return StoreRequest(
