@@ -6,13 +6,16 @@ PIP := $(BIN)/pip --disable-pip-version-check --quiet
 # One more than the two cores it is made for: many tests wait for a peer or a child process.
 TEST_PROCESSES ?= 3
 CONSTRAINTS := docker/constraints.txt
+COMPILED := node/receive/usual_instance
+INSTALLED_FROM := pyproject.toml $(CONSTRAINTS) $(COMPILED).pyx
 
 .PHONY: demo test check format install peers clean bench-receive bench-completeness bench-infer crash-test
 
 demo: $(VENV)/.installed
 	$(BIN)/radnode demo
 
-test: $(VENV)/.installed-dev peers
+# The peers come first: a C compiler is one of them.
+test: peers $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/.installed-dev
@@ -26,7 +29,7 @@ format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
 
 # Options by ARGS, as in `make bench-receive ARGS="--rounds 9 --write docs/benchmarks.md"`.
-bench-receive: $(VENV)/.installed-dev peers
+bench-receive: peers $(VENV)/.installed-dev
 	$(BIN)/python -m tests.benchmarks.receive $(ARGS)
 
 bench-completeness: $(VENV)/.installed-dev
@@ -48,13 +51,17 @@ $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "radnode needs Python 3.11 or newer; set PYTHON=")'
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.installed: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
+# What was compiled of an older source must not outlive a build without a compiler.
+$(VENV)/.installed: $(INSTALLED_FROM) | $(BIN)/python
+	rm -f $(COMPILED).*.so
 	$(PIP) install --constraint $(CONSTRAINTS) --editable .
 	touch $@
 
-$(VENV)/.installed-dev: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
+$(VENV)/.installed-dev: $(INSTALLED_FROM) | $(BIN)/python
+	rm -f $(COMPILED).*.so
 	$(PIP) install --constraint $(CONSTRAINTS) --editable '.[dev]'
 	touch $@ $(VENV)/.installed
 
 clean:
 	rm -rf $(VENV) build dist radnode-demo-out tests/peers/fhir_r4_server/node_modules
+	rm -f $(COMPILED).c $(COMPILED).*.so

@@ -12,6 +12,8 @@ need dciodvfy dicom3tools
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$missing postgresql"
 need /usr/share/java/pixelmed.jar libpixelmed-java
 need javac default-jdk-headless
+need cc "gcc libc6-dev"
+need "$(python3 -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h" python3-dev
 need node nodejs
 need npm npm
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import sysconfig
 from collections.abc import Callable
 from pathlib import Path
 
@@ -47,6 +48,12 @@ def _has_pixelmed() -> bool:
     return shutil.which("javac") is not None and pixelmed_checker.JAR.exists()
 
 
+def _has_c_compiler() -> bool:
+    compiler = os.environ.get("CC") or str(sysconfig.get_config_var("CC"))
+    header = Path(sysconfig.get_path("include"), "Python.h")
+    return shutil.which(compiler.split()[0]) is not None and header.exists()
+
+
 PEERS: dict[str, Callable[[], bool]] = {
     "orthanc": _on_path("Orthanc"),
     "orthanc_dicomweb": DICOM_WEB_PLUGIN.exists,
@@ -57,6 +64,7 @@ PEERS: dict[str, Callable[[], bool]] = {
     "fhir_server": _has_fhir_server,
     "pixelmed": _has_pixelmed,
     "real_images": real_images.are_there,
+    "c_compiler": _has_c_compiler,
 }
 
 PEER_MISSING = "peer missing: "

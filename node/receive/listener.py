@@ -24,6 +24,7 @@ from node.receive.sender_policy import SenderPolicy
 from node.receive.service_messages import ServiceDesk
 from node.receive.services import Service, VerificationService, by_sop_class
 from node.receive.shared_file import SharedFile
+from node.receive.short_way import is_compiled
 from node.receive.store_handler import StoreHandler
 from node.receive.tls_port import TlsPort
 from storage.database import Database
@@ -106,7 +107,13 @@ class Listener:
         self._accept(sockets.tls, tls)
         self.tls_port = sockets.tls_port
         self._housekeeping.start()
-        _log.info("listening", host=receive.host, port=sockets.port, tls_port=sockets.tls_port)
+        _log.info(
+            "listening",
+            host=receive.host,
+            port=sockets.port,
+            tls_port=sockets.tls_port,
+            short_way="compiled" if is_compiled() else "missing",
+        )
         return sockets.port
 
     def stop(self) -> None:

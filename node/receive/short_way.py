@@ -215,6 +215,11 @@ class ShortWay:
             late.dataset_digest = digest.text()
 
 
+def is_compiled() -> bool:
+    """Whether this installation has the compiled code, without which there is no short way."""
+    return compiled is not None
+
+
 def short_way(
     layer: UpperLayer,
     messages: MessageStream,

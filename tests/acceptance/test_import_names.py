@@ -2,78 +2,43 @@
 
 Tried are the source root, an editable install and a wheel, each from another working directory
 and in either order of import. The environments are bare ones that see this environment's packages
-through a .pth file, so that nothing is downloaded.
+through a .pth file, so that nothing is downloaded. Nothing is compiled: that takes long.
 """
 
 from __future__ import annotations
 
 import shutil
-import subprocess
-import venv
-from dataclasses import dataclass
-from importlib.metadata import Distribution, distribution, distributions
+from importlib.metadata import Distribution, distributions
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-DEPENDENCIES = Path(str(distribution("fhir.resources").locate_file("")))
-PACKAGES = ("config", "fhir", "node", "pipelines", "storage")
+from tests.acceptance.packaged_source import (
+    DEPENDENCIES,
+    NO_COMPILER,
+    PACKAGES,
+    ROOT,
+    Environment,
+    bare_environment,
+    copy_of_source,
+)
 
 OURS = [f"fhir.{path.stem}" for path in sorted((ROOT / "fhir").glob("[a-z]*.py"))]
 THEIRS = ["fhir.resources", "fhir.resources.R4B.bundle", "fhir.resources.patient"]
 ORDERS = {"ours first": [*OURS, *THEIRS], "theirs first": [*THEIRS, *OURS]}
 
 
-@dataclass(frozen=True)
-class Environment:
-    """A virtual environment."""
-
-    folder: Path
-
-    @property
-    def python(self) -> Path:
-        return self.folder / "bin" / "python"
-
-    @property
-    def site_packages(self) -> Path:
-        (found,) = (self.folder / "lib").glob("python*/site-packages")
-        return found
-
-    def pip(self, *arguments: str) -> None:
-        """Run this environment's pip, offline."""
-        command = [str(self.python), "-m", "pip", "--disable-pip-version-check", *arguments]
-        done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout + done.stderr
-
-    def origin_of(self, modules: list[str], folder: Path) -> list[Path]:
-        """Import these in this order from a working directory, and say where `fhir.*` came from."""
-        script = "import importlib, sys\nfor name in sys.argv[1:]:\n"
-        script += "    print(importlib.import_module(name).__file__)\n"
-        command = [str(self.python), "-c", script, *modules]
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        return [Path(line) for line in done.stdout.splitlines()]
-
-
-def bare_environment(folder: Path) -> Environment:
-    """An environment without our packages that sees the dependencies installed here."""
-    venv.create(folder, with_pip=False, symlinks=True)
-    environment = Environment(folder)
-    (environment.site_packages / "dependencies.pth").write_text(f"{DEPENDENCIES}\n")
-    return environment
+def origins(environment: Environment, modules: list[str], folder: Path) -> list[Path]:
+    """Import these in this order from a working directory, and say where `fhir.*` came from."""
+    script = "import importlib, sys\nfor name in sys.argv[1:]:\n"
+    script += "    print(importlib.import_module(name).__file__)\n"
+    told = environment.output_of(script, *modules, folder=folder)
+    return [Path(line) for line in told.splitlines()]
 
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of what is packaged: building leaves files beside the sources."""
-    copy = tmp_path_factory.mktemp("source")
-    unpackaged = shutil.ignore_patterns("__pycache__", "*.pyc")
-    for name in PACKAGES:
-        shutil.copytree(ROOT / name, copy / name, ignore=unpackaged)
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, copy / name)
-    return copy
+    return copy_of_source(tmp_path_factory.mktemp("source"))
 
 
 @pytest.fixture
@@ -87,42 +52,34 @@ def elsewhere(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("order", ORDERS)
 def test_both_import_from_the_source_root(tmp_path: Path, order: str) -> None:
     environment = bare_environment(tmp_path / "environment")
-    origins = environment.origin_of(ORDERS[order], ROOT)
-    assert {path.parent for path in origins if path.parent.name == "fhir"} == {ROOT / "fhir"}
+    found = origins(environment, ORDERS[order], ROOT)
+    assert {path.parent for path in found if path.parent.name == "fhir"} == {ROOT / "fhir"}
 
 
 def test_both_import_from_an_editable_install(
     tmp_path: Path, source: Path, elsewhere: Path
 ) -> None:
-    environment = bare_environment(tmp_path / "environment")
-    environment.pip(
-        "install", "--no-deps", "--no-index", "--no-build-isolation", "--ignore-installed",
-        "--editable", str(source),
-    )  # fmt: skip
+    environment = bare_environment(tmp_path / "environment", **NO_COMPILER)
+    environment.install("--editable", str(source))
     for modules in ORDERS.values():
-        origins = environment.origin_of(modules, elsewhere)
-        assert {path.parent for path in origins if path.parent.name == "fhir"} == {source / "fhir"}
+        found = origins(environment, modules, elsewhere)
+        assert {path.parent for path in found if path.parent.name == "fhir"} == {source / "fhir"}
 
 
 def test_both_import_from_a_wheel_and_theirs_still_after_its_removal(
     tmp_path: Path, source: Path, elsewhere: Path
 ) -> None:
-    environment = bare_environment(tmp_path / "environment")
-    wheels = tmp_path / "wheels"
-    environment.pip(
-        "wheel", "--no-deps", "--no-index", "--no-build-isolation", "--wheel-dir", str(wheels),
-        str(source),
-    )  # fmt: skip
-    (wheel,) = wheels.glob("radnode-*.whl")
+    environment = bare_environment(tmp_path / "environment", **NO_COMPILER)
+    wheel = environment.wheel_of(source)
     shared = environment.site_packages / "fhir"
     _place_theirs(shared)
-    environment.pip("install", "--no-deps", "--no-index", "--ignore-installed", str(wheel))
+    environment.install(str(wheel))
     for modules in ORDERS.values():
-        origins = environment.origin_of(modules, elsewhere)
-        assert {path.parent for path in origins if path.parent.name == "fhir"} == {shared}
+        found = origins(environment, modules, elsewhere)
+        assert {path.parent for path in found if path.parent.name == "fhir"} == {shared}
     environment.pip("uninstall", "--yes", "radnode")
     assert not (shared / "bundle.py").exists()
-    assert environment.origin_of(THEIRS, elsewhere)
+    assert origins(environment, THEIRS, elsewhere)
 
 
 def _place_theirs(shared: Path) -> None:
