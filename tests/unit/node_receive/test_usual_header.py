@@ -195,6 +195,7 @@ def test_a_slice_whose_fragments_do_not_end_is_not_known(content: bytes) -> None
         slice_with() + b"\0",
         slice_with() + bytes(8),
         slice_with() + bytes(20),
+        slice_with() + Field(0x00000010, b"UL", b"1234").encoded(LITTLE),
         content_of(list(SLICE[:-4]), LITTLE),
         content_of([*SLICE[:-4], Field(NUMBER, b"IS", b"5 "), *SLICE[-4:]], LITTLE),
         content_of([*SLICE[:-4], Field(0x00200010, b"SH", b"5 "), *SLICE[-4:]], LITTLE),
@@ -209,6 +210,13 @@ def test_a_slice_whose_fragments_do_not_end_is_not_known(content: bytes) -> None
 )
 def test_another_identity_or_what_is_not_whole_is_not_known(content: bytes) -> None:
     assert number_in(learned(), content) is None
+
+
+def test_a_data_set_that_begins_with_group_2_is_not_known_by_another_one() -> None:
+    content = Field(0x00020010, b"UI", b"1.2\0").encoded(LITTLE) + slice_with()
+
+    assert number_in(learned(content, content), content) is None
+    assert number_in(learned(), slice_with()) == 1
 
 
 @pytest.mark.parametrize("number", [b"", b"01", b" 1", b"+1", b"-1", b"1.", b"1\0", b"1234567890"])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import struct
-import time
 from contextlib import suppress
 
 import pytest
@@ -14,68 +12,27 @@ from node.receive.pdu_stream import LAST
 from tests.peers.raw_dicom import A_ABORT, A_RELEASE_RQ, COMMAND, p_data, pdu, pdv
 from tests.unit.node_receive.like_slices import BIG, SLICE, content_of, slice_with
 from tests.unit.node_receive.scripted_stream import (
-    AFTERWARDS,
     CONTEXT_ID,
     MAX_PDU_BYTES,
     STORE,
     Script,
-    by_the_long_way,
     claimed,
     in_values,
-    read_on,
     reading,
-    what_follows,
 )
-from tests.unit.node_receive.short_taking import ANSWER, EXPECTED, HEAD, Taken, compiled, take
-
-LARGE = slice_with(pixels=bytes(range(250)) * 2000)
-SMALL = slice_with()
-LARGEST = MAX_PDU_BYTES - 6
-
-
-def wire_of(*pdus: bytes, after: bytes = AFTERWARDS) -> bytes:
-    return STORE + b"".join(pdus) + after
-
-
-def plain(data_set: bytes, *sizes: int) -> bytes:
-    return wire_of(*map(p_data, in_values(data_set, list(sizes))))
-
-
-def assert_as_by_the_long_way(script: Script, **options: object) -> Taken:
-    """Take what a script sends; then nothing is other than without the short way."""
-    data_set, end = by_the_long_way(script.wire)
-    began = time.time()
-    with reading(script) as read:
-        taken = take(read, **options)  # type: ignore[arg-type]
-        if taken.end == compiled.STORED:
-            read.messages.is_in_message = False
-            read.layer.put_back(taken.rest)
-            assert (taken.data_set, what_follows(read.messages)) == (data_set, end)
-        elif taken.end == compiled.VANISHED:
-            assert (data_set, end) == (None, ("PeerVanished", None))
-        else:
-            read.messages.go_back(taken.rest, taken.size_bytes - len(HEAD))
-            buffer = memoryview(bytearray(1 << 21))
-            buffer[: taken.size_bytes] = taken.memory[: taken.size_bytes]
-            assert read_on(read.messages, buffer[len(HEAD) :]) == (data_set, end)
-    assert bytes(taken.memory[: len(HEAD)]) == HEAD
-    if taken.end != compiled.STORED:
-        assert (bytes(read.answers), taken.sent_bytes) == (b"", 0)
-        assert not taken.receipts()
-        return taken
-    assert bytes(read.answers) == ANSWER[: taken.sent_bytes] == ANSWER
-    assert taken.file == HEAD + (data_set or b"")
-    (receipt,) = taken.receipts()
-    assert receipt == EXPECTED._replace(
-        instance_number=taken.number,
-        size_bytes=len(taken.file),
-        dataset_digest="",
-        received_at=receipt.received_at,
-    )
-    assert receipt.received_at.timestamp() == pytest.approx(taken.received_s, abs=1e-6)
-    assert began - 1 <= taken.received_s <= time.time() + 1
-    return taken
-
+from tests.unit.node_receive.short_taking import (
+    ANSWER,
+    EXPECTED,
+    HEAD,
+    LARGE,
+    LARGEST,
+    SMALL,
+    assert_as_by_the_long_way,
+    compiled,
+    plain,
+    take,
+    wire_of,
+)
 
 _ODD_PDUS = [
     p_data(pdv(CONTEXT_ID, 0)),
@@ -198,26 +155,6 @@ def test_what_is_not_like_the_one_before_is_left_when_all_of_it_is_here(data_set
     assert not taken.page
 
 
-@pytest.mark.parametrize("at", [0, 1, 11, 12, 13, 5000, 70_000, 70_011])
-def test_a_peer_that_stalls_is_left_to_the_long_way(at: int) -> None:
-    wire = plain(LARGE, LARGEST)
-    cut = len(STORE) + at
-
-    began = time.monotonic()
-    script = Script([wire[:cut], wire[cut:]], pause_s=0.4)
-    taken = assert_as_by_the_long_way(script, within_s=0.05)
-
-    assert taken.end == compiled.OTHERWISE
-    assert time.monotonic() - began < 5
-
-
-def test_what_may_take_no_time_is_taken_if_it_is_here() -> None:
-    script = Script([plain(SMALL, LARGEST)])
-    with reading(script) as read:
-        time.sleep(0.1)
-        assert take(read, within_s=0.0).end == compiled.STORED
-
-
 @pytest.mark.parametrize("at", [0, 5, 12, 13, 70_000])
 def test_a_peer_that_closes_has_vanished(at: int) -> None:
     wire = plain(LARGE, LARGEST)[: len(STORE) + at]
@@ -262,6 +199,13 @@ def test_a_receipt_that_is_longer_than_any_is_not_written() -> None:
         assert (taken.end, bool(taken.page)) == (end, end == compiled.STORED)
 
 
+def test_a_receipt_behind_half_a_line_is_read() -> None:
+    with reading(Script([plain(SMALL, LARGEST)])) as read:
+        taken = take(read, on_page=b'01234567 {"half of')
+
+    assert [one.sop_instance_uid for one in taken.receipts()] == [EXPECTED.sop_instance_uid]
+
+
 def test_of_an_answer_that_nobody_takes_is_told_how_much_is_sent() -> None:
     # It listens only after a pause.
     script = Script([plain(SMALL, LARGEST), b""], pause_s=0.5)
@@ -282,14 +226,3 @@ def test_of_an_answer_that_nobody_takes_is_told_how_much_is_sent() -> None:
 def test_memory_that_is_too_short_is_refused(most: int) -> None:
     with reading(Script([plain(SMALL, LARGEST)])) as read, pytest.raises(ValueError, match="short"):
         take(read, room=0, most=most)
-
-
-def test_a_resumed_value_may_be_the_largest_there_is() -> None:
-    header = struct.pack(">BxIIBB", 4, MAX_PDU_BYTES, MAX_PDU_BYTES - 4, CONTEXT_ID, 0)
-    wire = plain(LARGE, LARGEST)
-    assert wire[len(STORE) :].startswith(header)
-
-    for cut in (len(STORE) + 12, len(STORE) + 13, len(STORE) + 12 + 32_768):
-        script = Script([wire[:cut], wire[cut:]], pause_s=0.2)
-        taken = assert_as_by_the_long_way(script, within_s=0.02)
-        assert taken.end == compiled.OTHERWISE
