@@ -421,26 +421,30 @@ cdef bytes _rest(_Arrival *one, int context_id):
 cdef Py_ssize_t _receipt(
     char *text, bytes before, bytes between, int64_t number, Py_ssize_t size, timespec *now
 ):
-    """Make the line of a receipt (`storage.receipt_text`); 0: it is too long."""
+    """Make the line of a receipt (`storage.receipt_text`); 0: it is too long.
+
+    It begins with an end of line: another one may just have failed, and left half a line there.
+    """
     cdef tm parts
     cdef time_t seconds = now.tv_sec
     cdef int written
     cdef char[10] check
     gmtime_r(&seconds, &parts)
     written = snprintf(
-        text + 9,
-        _MOST_RECEIPT - 9,
+        text + 10,
+        _MOST_RECEIPT - 10,
         b"%s%lld%s%lld, \"dataset_digest\": \"\", "
         b"\"received_at\": \"%04d-%02d-%02dT%02d:%02d:%02d.%06ld+00:00\"}\n",
         <char *>before, <long long>number, <char *>between, <long long>size,
         parts.tm_year + 1900, parts.tm_mon + 1, parts.tm_mday,
         parts.tm_hour, parts.tm_min, parts.tm_sec, <long>(now.tv_nsec // 1000),
     )
-    if written < 0 or written >= _MOST_RECEIPT - 9:
+    if written < 0 or written >= _MOST_RECEIPT - 10:
         return 0
-    snprintf(check, 10, b"%08x ", <unsigned int>_crc(<uint8_t *>text + 9, written - 1))
-    memcpy(text, check, 9)
-    return written + 9
+    snprintf(check, 10, b"%08x ", <unsigned int>_crc(<uint8_t *>text + 10, written - 1))
+    text[0] = b"\n"
+    memcpy(text + 1, check, 9)
+    return written + 10
 
 
 def take(
