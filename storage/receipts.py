@@ -52,6 +52,9 @@ class Page:
 
     def write(self, line: bytes) -> None:
         """Append a receipt; raises OSError, and then this page takes no more of them."""
+        if self.lent:
+            # Whoever has the page may just have failed, and left half a line there.
+            line = b"\n" + line
         if os.write(self._descriptor, line) != len(line):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self.unsettled += 1

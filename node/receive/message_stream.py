@@ -93,7 +93,7 @@ class MessageStream:
     @property
     def quick_s(self) -> float:
         """For how long from now on fragments may come together."""
-        return max(0.0, self._quick_until_s - time.monotonic())
+        return max(0.0, min(self._quick_until_s, self._deadline) - time.monotonic())
 
     def go_back(self, came: bytes, given: int) -> None:
         """Somebody else has read the begin of a data set, to leave the rest of it to `read_into`.
@@ -102,7 +102,10 @@ class MessageStream:
         where they would be placed; `came` was read, too, and comes next.
         """
         self._layer.put_back(came)
-        self._given = given
+        self._given = self._received = given
+        if given >= _LEAST_BYTES:
+            self._received = 0
+            self._deadline = time.monotonic() + self._timeout_s
 
     def excuse(self, wait_s: float) -> None:
         """Give the peer more time, because we wait for so long before we read on."""

@@ -483,7 +483,7 @@ def take(
     cdef const char *uid_text = uid
     cdef const char *answer_text = answer
     cdef Py_ssize_t uid_size = len(uid), answer_size = len(answer)
-    if most + _HEADERS > len(memory) or head_size > most:
+    if most > len(memory) - _HEADERS or head_size > most:
         raise ValueError("memory that is too short")
     memcpy(&memory[0], <char *>head, head_size)
     one.came, one.left = <const uint8_t *><char *>came, len(came)
