@@ -34,6 +34,7 @@ from storage.receipts import LentPage
 
 try:
     from node.receive import usual_instance as compiled
+    from node.receive.usual_header import MOST_PARTS, UsualHeader
 except ImportError:  # it is built where there is a compiler
     compiled = None  # type: ignore[assignment]
 
@@ -45,7 +46,7 @@ class _Like(NamedTuple):
 
     incoming: IncomingInstance
     known: KnownHeader
-    header: compiled.UsualHeader
+    header: UsualHeader
 
 
 class _Due(NamedTuple):
@@ -153,7 +154,7 @@ class ShortWay:
         self,
         context_id: int,
         request: StoreRequest,
-        header: compiled.UsualHeader,
+        header: UsualHeader,
         due: _Due,
         answer: bytes,
     ) -> _Taken:
@@ -245,12 +246,12 @@ def _is_of(incoming: IncomingInstance, known: KnownHeader) -> bool:
     )
 
 
-def _comparison(known: KnownHeader) -> compiled.UsualHeader | None:
+def _comparison(known: KnownHeader) -> UsualHeader | None:
     """Return what compares headers with a known one; None where it is too large for that."""
     parts = known.layout.parts
-    if known.transfer_syntax_uid == EXPLICIT_VR_BIG_ENDIAN or len(parts) > compiled.MOST_PARTS:
+    if known.transfer_syntax_uid == EXPLICIT_VR_BIG_ENDIAN or len(parts) > MOST_PARTS:
         return None
-    return compiled.UsualHeader(
+    return UsualHeader(
         b"".join(part.template for part in parts),
         b"".join(part.mask for part in parts),
         [part.size for part in parts],

@@ -1,21 +1,10 @@
+from node.receive.usual_header import UsualHeader
+
 STORED: int
 OTHERWISE: int
 VANISHED: int
 FAILED: int
-MOST_PARTS: int
 SLACK_BYTES: int
-
-class UsualHeader:
-    def __init__(
-        self,
-        template: bytes,
-        mask: bytes,
-        sizes: list[int],
-        is_closed: bool,
-        uid_at: int,
-        number_at: int,
-    ) -> None: ...
-    def number_of(self, data_set: bytes | memoryview, uid: bytes) -> int | None: ...
 
 def take(
     connection: int,

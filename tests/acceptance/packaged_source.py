@@ -17,7 +17,7 @@ PACKAGES = ("config", "fhir", "node", "pipelines", "storage")
 NO_COMPILER = {"CC": "/nonexistent/compiler"}
 
 _OFFLINE = ("--no-deps", "--no-index", "--no-build-isolation")
-_BUILT = shutil.ignore_patterns("__pycache__", "*.pyc", "*.so", "usual_instance.c")
+_BUILT = shutil.ignore_patterns("__pycache__", "*.pyc", "*.so", "usual_*.c")
 
 
 @dataclass(frozen=True)

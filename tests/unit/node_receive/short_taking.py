@@ -34,7 +34,7 @@ from tests.unit.node_receive.scripted_stream import (
 from tests.unit.storage.samples import MR_IMAGE, incoming
 
 if TYPE_CHECKING:
-    from node.receive.usual_instance import UsualHeader
+    from node.receive.usual_header import UsualHeader
 
 compiled = pytest.importorskip("node.receive.usual_instance")
 """It is built where there is a compiler."""
@@ -97,7 +97,9 @@ def take(
     `on_page` is what the page says before.
     """
     memory = memoryview(bytearray(len(HEAD) + room + compiled.SLACK_BYTES))
-    expected_before, between = ReceiptWriter().around(EXPECTED)
+    expected_before, between = ReceiptWriter().around(
+        EXPECTED, EXPECTED.sop_instance_uid, EXPECTED.path
+    )
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "page").write_bytes(on_page)
         names = [file or f"{folder}/file", page or f"{folder}/page"]

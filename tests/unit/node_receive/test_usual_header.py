@@ -26,7 +26,9 @@ from tests.unit.node_receive.like_slices import (
     outcome,
     slice_with,
 )
-from tests.unit.node_receive.short_taking import compiled
+
+compiled = pytest.importorskip("node.receive.usual_header")
+"""It is built where there is a compiler."""
 
 UID = b"1.2.3.4.1"
 NO_LENGTH = 0xFFFFFFFF

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 
@@ -21,6 +22,10 @@ from tests.unit.storage.samples import incoming
 from tests.unit.storage.test_receipts import kept
 
 
+def lent_by(owner: InstanceRecorder | Receipts, one: IncomingInstance) -> LentPage | None:
+    return owner.lend(one, one.sop_instance_uid, one.path)
+
+
 class Borrower:
     """Borrows pages of a node as a receiver's thread does."""
 
@@ -33,7 +38,7 @@ class Borrower:
 
     def borrow(self, number: int) -> tuple[IncomingInstance, LentPage]:
         one = self.expected(number)
-        lent = self._node.recorder.lend(one)
+        lent = lent_by(self._node.recorder, one)
         assert lent is not None
         return one, lent
 
@@ -46,7 +51,7 @@ class Borrower:
     def send(self, number: int) -> None:
         """Send an instance by a page that is borrowed; every third one comes to nothing."""
         one = self.expected(number)
-        lent = self._node.recorder.lend(one)
+        lent = lent_by(self._node.recorder, one)
         if lent is None:
             self._node.recorder.record(one, self._node.tell)
         elif number % 3:
@@ -215,11 +220,11 @@ def test_no_page_is_lent_for_what_has_to_be_recorded_first(
     node: ReceivingNode, borrower: Borrower, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = borrower.expected(2)
-    lend = node.recorder.lend
+    lend = partial(lent_by, node.recorder)
     assert lend(expected._replace(association_id=4711)) is None
     assert lend(expected._replace(is_own_result=True)) is None
     assert lend(incoming(2, series="1.2.9", association_id=node.association_id)) is None
-    assert InstanceRecorder(node.db, node.files).lend(expected) is None
+    assert lent_by(InstanceRecorder(node.db, node.files), expected) is None
     monkeypatch.setattr(storage.late_rows, "MOST_QUEUED", 1)
     first = lend(expected)
     assert first is not None
@@ -251,7 +256,7 @@ def test_no_page_is_lent_while_the_database_is_away_and_again_when_it_is_back(
             "storage.instance_recorder.record_instances", lambda _, all_, *__: [away] * len(all_)
         )
         node.recorder.write_late()
-    assert node.recorder.lend(borrower.expected(4)) is None
+    assert lent_by(node.recorder, borrower.expected(4)) is None
     node.recorder.write_late()
     node.recorder.not_given(lent)
     borrower.give(*borrower.borrow(4))
@@ -278,7 +283,7 @@ def test_many_threads_borrow_and_each_outcome_is_told_once(
 def test_the_text_around_number_and_size_is_that_of_the_line() -> None:
     for number in (None, 0, 7, 123):
         one = incoming(3)._replace(instance_number=number, dataset_digest="")
-        before, between = ReceiptWriter().around(one)
+        before, between = ReceiptWriter().around(one, one.sop_instance_uid, one.path)
         rest = f'1003, "dataset_digest": "", "received_at": "{one.received_at.isoformat()}"}}\n'
         line = before + b"12" + between + rest.encode()
         assert ReceiptWriter().line(one._replace(instance_number=12))[9:] == line
@@ -286,7 +291,8 @@ def test_the_text_around_number_and_size_is_that_of_the_line() -> None:
 
 def test_pages_are_of_one_book(files: InstanceFiles) -> None:
     book = Receipts(files.data_dir)
-    lent = book.lend(incoming(1))
+    lent = lent_by(book, incoming(1))
+    assert lent is not None
     assert book.add(incoming(2)) is lent.page
     book.came_back_empty(lent.page)
     book.settled(lent.page)
