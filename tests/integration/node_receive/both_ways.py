@@ -49,6 +49,7 @@ END = -1
 class Node(NamedTuple):
     """A listener in a folder of its own, and how often the short way ended how."""
 
+    listener: Listener
     port: int
     db: Database
     files: InstanceFiles
@@ -72,12 +73,19 @@ class Kept(NamedTuple):
 
 
 @contextmanager
-def counted(patch: pytest.MonkeyPatch, *, has_short_way: bool = True) -> Iterator[list[int]]:
-    """Note how the short way ends, or leave it out."""
+def counted(
+    patch: pytest.MonkeyPatch, *, has_short_way: bool = True, full: int | None = None
+) -> Iterator[list[int]]:
+    """Note how the short way ends, or leave it out; `full`: the argument that is a full disk."""
     ends: list[int] = []
 
     def take(*arguments: Any) -> Any:
-        taken = compiled.take(*arguments)
+        if full is None:
+            taken = compiled.take(*arguments)
+        else:
+            with Path("/dev/full").open("wb", buffering=0) as file:
+                here = [*arguments[:full], file.fileno(), *arguments[full + 1 :]]
+                taken = compiled.take(*here)
         ends.append(taken[0])
         return taken
 
@@ -104,7 +112,7 @@ def node_in(
         housekeeping_s=0.02,
     )
     try:
-        yield Node(listener.start(), db, files, ends)
+        yield Node(listener, listener.start(), db, files, ends)
     finally:
         listener.stop()
         db.close()
@@ -167,6 +175,7 @@ def by_both_ways(
     patch: pytest.MonkeyPatch,
     send: Callable[[Node], object],
     storage: StorageSettings = QUICK,
+    full: int | None = None,
     **limits: Any,
 ) -> tuple[Any, Kept, list[int]]:
     """What `send` returned, what is kept of it, and how often the short way ended how.
@@ -177,7 +186,7 @@ def by_both_ways(
     for has_short_way in (False, True):
         with (
             tempfile.TemporaryDirectory() as folder,
-            counted(patch, has_short_way=has_short_way) as ends,
+            counted(patch, has_short_way=has_short_way, full=full) as ends,
             node_in(Path(folder), ends, storage, **limits) as node,
         ):
             told = send(node)
