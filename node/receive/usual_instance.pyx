@@ -51,6 +51,7 @@ cdef enum:
     _VANISHED = 2
     _FAILED = 3
     _HEADERS = 12
+    _PDU_HEADER = 6
     _P_DATA_TF = 4
     _OVERHEAD = 6
     _COMMAND = 1
@@ -132,16 +133,23 @@ cdef bint _write_all(int descriptor, const uint8_t *content, Py_ssize_t size) no
 cdef int _value_begins(_Arrival *one, int context_id, Py_ssize_t longest) noexcept nogil:
     """Read the headers of the next value; _STORED: it is one that is taken here."""
     cdef Py_ssize_t got
-    cdef uint32_t length, value_length
+    cdef uint32_t length = 0, value_length
     cdef uint8_t *headers = one.headers
-    while one.have < _HEADERS:
+    while True:
+        # Other PDUs may be shorter than these headers: then nothing more has to come.
+        if one.have and headers[0] != _P_DATA_TF:
+            return _OTHERWISE
+        if one.have >= _PDU_HEADER:
+            length = _big(headers + 2)
+            if length > longest or length <= _OVERHEAD:
+                return _OTHERWISE
+        if one.have == _HEADERS:
+            break
         got = _receive(one, headers + one.have, _HEADERS - one.have)
         if got <= 0:
             return _VANISHED if got == 0 else _OTHERWISE
         one.have += got
-    length, value_length = _big(headers + 2), _big(headers + 6)
-    if headers[0] != _P_DATA_TF or length > longest or length <= _OVERHEAD:
-        return _OTHERWISE
+    value_length = _big(headers + 6)
     if value_length != length - 4 or headers[10] != context_id or headers[11] & _COMMAND:
         return _OTHERWISE
     if length - _OVERHEAD > one.most - one.at:

@@ -115,6 +115,7 @@ def test_an_odd_pdu_anywhere_in_a_data_set_is_met_by_the_long_way(odd: bytes, pl
     pdus.insert(place, odd)
 
     taken = assert_as_by_the_long_way(Script([wire_of(*pdus)]))
+    assert_as_by_the_long_way(Script([wire_of(*pdus[: place + 1], after=b"")]))
 
     if odd:
         assert taken.end in (compiled.OTHERWISE, compiled.VANISHED)
