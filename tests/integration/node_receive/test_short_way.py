@@ -50,6 +50,13 @@ def two_values(number: int) -> bytes:
     return command(f"{SERIES}.{number}", number) + p_data(values)
 
 
+def with_the_command(number: int) -> bytes:
+    """The data set begins in the PDU that has the command set."""
+    content, request = slice_of(number), store_command(f"{SERIES}.{number}", message_id=number)
+    values = pdv(MR, COMMAND | LAST, request) + pdv(MR, 0, content[:400])
+    return p_data(values) + p_data(pdv(MR, LAST, content[400:]))
+
+
 def odd_values(number: int) -> bytes:
     content = slice_of(number)
     values = [content[:400], b"", content[400:], b""]
@@ -63,6 +70,7 @@ VARIATIONS = {
     "in odd fragments": stored(9, slice_of(9), size=333),
     "two values in a PDU": two_values(9),
     "empty values": odd_values(9),
+    "begun with the command": with_the_command(9),
     "large": stored(9, slice_of(9, PixelData=bytes(MIB - 5000)), size=16000),
     "larger than the memory": stored(9, slice_of(9, PixelData=bytes(2 * MIB)), size=16000),
     "the same again": stored(2, slice_of(2)),
