@@ -39,6 +39,7 @@ except ImportError:  # it is built where there is a compiler
     compiled = None  # type: ignore[assignment]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MOST_PASSED = 63
 
 
 class _Like(NamedTuple):
@@ -91,6 +92,7 @@ class ShortWay:
         self._files = files
         self._recorder = recorder
         self._like: _Like | None = None
+        self._passed = self._to_pass = 0
 
     def learn(self, incoming: IncomingInstance, known: KnownHeader | None) -> None:
         """The long way has acknowledged an instance; `known` is what the next is held against."""
@@ -112,6 +114,9 @@ class ShortWay:
         """
         like = self._like
         if like is None or not _is_like(like.incoming, request):
+            return None
+        if self._to_pass:
+            self._to_pass -= 1
             return None
         if not self._layer.is_between_pdus or self._files.is_low(self._disk_low_mib):
             return None
@@ -141,10 +146,13 @@ class ShortWay:
             self._give_back(due)
             raise
         if taken.end == compiled.STORED:
+            self._passed = 0
             return self._stored(request, due, taken, answer)
         if taken.end == compiled.VANISHED:
             self._give_back(due)
             raise self._layer.vanished()
+        # It is written twice: where that would go on, this way is tried the more seldom.
+        self._passed = self._to_pass = min(2 * self._passed + 1, _MOST_PASSED)
         self._recorder.not_given(due.lent)
         request.spare.put_back(due.file)
         self._messages.go_back(taken.rest, taken.size_bytes - len(due.head))

@@ -57,9 +57,12 @@ class Node(NamedTuple):
 
     def await_end(self) -> None:
         """Wait until nothing is under way any more."""
-        wait_until(lambda: list_audit(self.db, 99), what="the end of the association")
+        wait_until(self._has_ended, what="the end of the association")
         wait_until(lambda: not list(self.files.incoming_dir.iterdir()), what="no incoming file")
         wait_until(lambda: not pages(self.files.data_dir), what="no receipt")
+
+    def _has_ended(self) -> bool:
+        return "dicom_instances_transferred" in {one.event for one in list_audit(self.db, 99)}
 
 
 class Kept(NamedTuple):
@@ -192,6 +195,8 @@ def by_both_ways(
             told = send(node)
             results.append((told, kept(node), ends))
     without, having = results
-    assert having[:2] == without[:2]
+    assert having[0] == without[0], (having[0], without[0])
+    for name, one, other in zip(Kept._fields, having[1], without[1], strict=True):
+        assert one == other, (name, one, other)
     assert not without[2]
     return having

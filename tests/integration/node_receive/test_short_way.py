@@ -28,6 +28,7 @@ from tests.peers.raw_dicom import (
     A_RELEASE_RQ,
     C_ECHO_RQ,
     COMMAND,
+    EXPLICIT,
     LAST,
     VERIFICATION,
     RawPeer,
@@ -37,17 +38,26 @@ from tests.peers.raw_dicom import (
     pdv,
     store_command,
 )
+from tests.unit.node_receive.like_slices import Field
 
 MIB = 1 << 20
 LIKE = [stored(number, slice_of(number)) for number in (1, 2, 3)]
 ECHO = p_data(pdv(1, COMMAND | LAST, command_set(C_ECHO_RQ, sop_class=VERIFICATION)))
 NINE = f"{SERIES}.9"
+END_OF_SEQUENCE = b"\xfe\xff\xdd\xe0\0\0\0\0"
 
 
 def two_values(number: int) -> bytes:
     content = slice_of(number)
     values = pdv(MR, 0, content[:400]) + pdv(MR, LAST, content[400:])
     return command(f"{SERIES}.{number}", number) + p_data(values)
+
+
+def with_the_command(number: int) -> bytes:
+    """The data set begins in the PDU that has the command set."""
+    content, request = slice_of(number), store_command(f"{SERIES}.{number}", message_id=number)
+    values = pdv(MR, COMMAND | LAST, request) + pdv(MR, 0, content[:400])
+    return p_data(values) + p_data(pdv(MR, LAST, content[400:]))
 
 
 def odd_values(number: int) -> bytes:
@@ -63,6 +73,7 @@ VARIATIONS = {
     "in odd fragments": stored(9, slice_of(9), size=333),
     "two values in a PDU": two_values(9),
     "empty values": odd_values(9),
+    "begun with the command": with_the_command(9),
     "large": stored(9, slice_of(9, PixelData=bytes(MIB - 5000)), size=16000),
     "larger than the memory": stored(9, slice_of(9, PixelData=bytes(2 * MIB)), size=16000),
     "the same again": stored(2, slice_of(2)),
@@ -169,6 +180,29 @@ def test_many_that_come_without_waiting_for_answers_are_all_kept(
     assert ends.count(compiled.STORED) >= 35
 
 
+def test_what_is_never_like_the_one_before_is_seldom_tried_and_what_is_again_soon(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    nested = Field(0x7FE11010, b"SQ", END_OF_SEQUENCE).encoded(EXPLICIT, 0xFFFFFFFF)
+    tails = [b""] * 4 + [nested] * 32 + [b""] * 40
+
+    def send(node: Node) -> object:
+        with RawPeer(node.port) as peer:
+            peer.associate()
+            told = []
+            for number, tail in enumerate(tails, 1):
+                peer.send(stored(number, slice_of(number) + tail))
+                told += answers(peer, 1)
+        return told
+
+    told, _, ends = by_both_ways(monkeypatch, send)
+
+    assert [status for _, status in told] == [0] * len(tails)
+    assert ends.count(compiled.OTHERWISE) == 5
+    assert ends[-1] == compiled.STORED
+    assert len(ends) < 20
+
+
 def test_a_sender_that_stalls_within_an_instance_loses_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -193,13 +227,12 @@ def test_a_sender_that_stalls_within_an_instance_loses_nothing(
     assert compiled.OTHERWISE in ends
 
 
-@pytest.mark.parametrize("beyond", [0, 1])
+@pytest.mark.parametrize("beyond", [0, 2])
 def test_the_largest_instance_that_a_sender_may_send_is_the_same(
     beyond: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rest = MIB - len(slice_of(9, PixelData=b"", StudyComments="")) + beyond
-    padded = slice_of(9, PixelData=bytes(rest // 2 * 2), StudyComments="")
-    content = padded + b"\0" * (MIB + beyond - len(padded))
+    content = slice_of(9, PixelData=bytes(MIB + beyond - len(slice_of(9, PixelData=b""))))
+    assert len(content) == MIB + beyond
 
     def send(node: Node) -> object:
         with RawPeer(node.port) as peer:
@@ -213,7 +246,7 @@ def test_the_largest_instance_that_a_sender_may_send_is_the_same(
     told, _, ends = by_both_ways(monkeypatch, send, max_instance_mib=1)
 
     assert [status for _, status in told] == [0, 0, 0, 0x0124 if beyond else 0, 0]
-    assert ends
+    assert (compiled.OTHERWISE in ends) == (beyond > 0)
 
 
 def test_a_disk_that_is_low_is_told_by_both_ways(monkeypatch: pytest.MonkeyPatch) -> None:
