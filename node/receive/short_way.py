@@ -15,11 +15,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from node.receive.element_headers import EXPLICIT_VR_BIG_ENDIAN
 from node.receive.file_meta import file_head
 from node.receive.header_memory import KnownHeader
+from node.receive.likeness import Like, comparison, is_like, is_of
 from node.receive.message_stream import MessageStream
 from node.receive.store_request import StoreRequest
 from node.receive.upper_layer import UpperLayer
@@ -34,20 +34,14 @@ from storage.receipts import LentPage
 
 try:
     from node.receive import usual_instance as compiled
-    from node.receive.usual_header import MOST_PARTS, UsualHeader
 except ImportError:  # it is built where there is a compiler
     compiled = None  # type: ignore[assignment]
 
+if TYPE_CHECKING:
+    from node.receive.usual_header import UsualHeader
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MOST_PASSED = 63
-
-
-class _Like(NamedTuple):
-    """The last instance, what its header was known by, and what compares the next one's with it."""
-
-    incoming: IncomingInstance
-    known: KnownHeader
-    header: UsualHeader
 
 
 class _Due(NamedTuple):
@@ -91,16 +85,16 @@ class ShortWay:
         self._messages = messages
         self._files = files
         self._recorder = recorder
-        self._like: _Like | None = None
+        self._like: Like | None = None
         self._passed = self._to_pass = 0
 
     def learn(self, incoming: IncomingInstance, known: KnownHeader | None) -> None:
         """The long way has acknowledged an instance; `known` is what the next is held against."""
         like = self._like
-        if like is not None and like.known is known and _is_of(incoming, known):
+        if like is not None and like.known is known and is_of(incoming, known):
             return
-        header = _comparison(known) if known is not None and _is_of(incoming, known) else None
-        self._like = None if header is None or known is None else _Like(incoming, known, header)
+        header = comparison(known) if known is not None and is_of(incoming, known) else None
+        self._like = None if header is None or known is None else Like(incoming, known, header)
 
     def take(
         self, context_id: int, request: StoreRequest, answer: bytes
@@ -113,7 +107,7 @@ class ShortWay:
             AssociationOver: the association ended before the data set did.
         """
         like = self._like
-        if like is None or not _is_like(like.incoming, request):
+        if like is None or not is_like(like.incoming, request):
             return None
         if self._to_pass:
             self._to_pass -= 1
@@ -138,7 +132,7 @@ class ShortWay:
         return self._through(context_id, request, like, due, answer)
 
     def _through(
-        self, context_id: int, request: StoreRequest, like: _Like, due: _Due, answer: bytes
+        self, context_id: int, request: StoreRequest, like: Like, due: _Due, answer: bytes
     ) -> Callable[[], None] | None:
         try:
             taken = self._taken(context_id, request, like.header, due, answer)
@@ -206,19 +200,21 @@ class ShortWay:
             received_at=_EPOCH + timedelta(seconds=taken.seconds, microseconds=taken.microseconds),
         )
         row = self._recorder.given(due.lent, incoming, request.tracked.count)
-        due.file.close()
+        is_closed = _is_closed(due.file)
         request.memory.recalled()
         self._messages.is_in_message = False
         self._layer.put_back(taken.rest)
         if taken.sent_bytes < len(answer):
             self._layer.send(answer[taken.sent_bytes :])
-        data_set = request.buffer[len(due.head) : taken.size_bytes]
+        data_set = request.buffer[len(due.head) : taken.size_bytes] if is_closed else None
         return partial(self._settle, row, data_set)
 
-    def _settle(self, late: LateRow, data_set: memoryview) -> None:
+    def _settle(self, late: LateRow, data_set: memoryview | None) -> None:
         """Do what the sender need not wait for; else the row's writer does it."""
         with suppress(StorageError):
             self._files.bring_in(late.incoming.path)
+            if data_set is None:
+                return
             digest = DatasetDigest()
             digest.take(data_set)
             late.dataset_digest = digest.text()
@@ -243,40 +239,17 @@ def short_way(
     return ShortWay(connection, layer, messages, files, recorder, disk_low_mib)
 
 
-def _is_of(incoming: IncomingInstance, known: KnownHeader) -> bool:
-    """Whether an instance's header is the one that is known, but for the instance's own values."""
-    header = known.header
-    return (
-        incoming.study is header.study
-        and incoming.series is header.series
-        and incoming.sop_class_uid == header.sop_class_uid
-        and incoming.transfer_syntax_uid == known.transfer_syntax_uid
-    )
+def _is_closed(file: IncomingFile) -> bool:
+    """Close a file that is acknowledged; False: whether it is whole is not known.
 
-
-def _comparison(known: KnownHeader) -> UsualHeader | None:
-    """Return what compares headers with a known one; None where it is too large for that."""
-    parts = known.layout.parts
-    if known.transfer_syntax_uid == EXPLICIT_VR_BIG_ENDIAN or len(parts) > MOST_PARTS:
-        return None
-    return UsualHeader(
-        b"".join(part.template for part in parts),
-        b"".join(part.mask for part in parts),
-        [part.size for part in parts],
-        not parts[-1].is_open,
-        known.uid_at,
-        known.number_at,
-    )
-
-
-def _is_like(last: IncomingInstance, request: StoreRequest) -> bool:
-    """Whether command set and presentation context are those of the last instance."""
-    context, sop_class_uid = request.context, last.sop_class_uid
-    return (
-        context.transfer_syntax == last.transfer_syntax_uid
-        and context.abstract_syntax == sop_class_uid
-        and request.command.sop_class_uid == sop_class_uid.encode("ascii")
-    )
+    Some file systems of a network tell only then that the disk is full. Without a digest, whoever
+    writes the row looks at the file.
+    """
+    try:
+        file.close()
+    except OSError:
+        return False
+    return True
 
 
 def _place(like: IncomingInstance, sop_instance_uid: str, file: IncomingFile) -> str:

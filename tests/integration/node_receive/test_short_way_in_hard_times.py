@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import socket
 import ssl
@@ -18,6 +19,7 @@ from node.receive.short_way import ShortWay, short_way
 from node.receive.upper_layer import UpperLayer
 from storage.abandoned_receipts import Found, record_abandoned
 from storage.database import open_database, sqlite_url
+from storage.incoming_file import IncomingFile
 from storage.instance_files import InstanceFiles
 from storage.instance_recorder import InstanceRecorder
 from storage.instances import instances_of_series
@@ -118,6 +120,37 @@ def test_a_failure_after_the_answer_loses_nothing_that_was_acknowledged(
     files.bring_in(place)
     assert files.absolute(place).read_bytes().endswith(slice_of(5))
     db.close()
+
+
+def test_a_file_that_fails_as_it_is_closed_is_looked_at_before_its_row_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked, close, check_size = list[str](), IncomingFile.close, InstanceFiles.check_size
+
+    def fail(file: IncomingFile) -> None:
+        close(file)
+        if file.size_bytes:
+            raise OSError(errno.ENOSPC, "")
+
+    def look(files: InstanceFiles, place: str, size_bytes: int) -> None:
+        looked.append(place)
+        check_size(files, place, size_bytes)
+
+    with (
+        counted(monkeypatch) as ends,
+        node_in(tmp_path, ends, QUICK) as node,
+        RawPeer(node.port) as peer,
+    ):
+        peer.associate()
+        _send(peer, 1, 2, 3, 4)
+        monkeypatch.setattr(InstanceFiles, "check_size", look)
+        with monkeypatch.context() as patch:
+            patch.setattr(IncomingFile, "close", fail)
+            assert _send(peer, 5) == [(5, 0)]
+        assert _send(peer, 6) == [(6, 0)]
+    assert ends[-2:] == [compiled.STORED, compiled.STORED]
+    assert _numbers(tmp_path) == [1, 2, 3, 4, 5, 6]
+    assert [f"{SERIES}.5." in place for place in looked] == [True]
 
 
 @pytest.mark.parametrize("which", [FILE, PAGE])

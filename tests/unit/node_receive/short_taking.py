@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from node.receive import short_way
+from node.receive import likeness
 from node.receive.file_meta import file_head
 from storage.dicom_records import IncomingInstance
 from storage.receipt_text import ReceiptWriter, read_receipts
@@ -53,7 +53,7 @@ LARGEST = MAX_PDU_BYTES - 6
 def like_before() -> UsualHeader:
     known = learned().known
     assert known is not None
-    header = short_way._comparison(known)
+    header = likeness.comparison(known)
     assert header is not None
     return header
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from node.receive import short_way
+from node.receive import likeness
 from node.receive.dimse_status import StoreFailure
 from node.receive.header_memory import HeaderMemory
 from tests.unit.node_receive.like_slices import (
@@ -40,7 +40,7 @@ def number_in(memory: HeaderMemory, content: bytes, uid: bytes = UID) -> int | N
     """What compiled code says of a data set, held against what the memory knows."""
     known = memory.known
     assert known is not None
-    header = short_way._comparison(known)
+    header = likeness.comparison(known)
     assert header is not None
     number = header.number_of(content, uid)
     if number is not None:
@@ -251,7 +251,7 @@ def test_big_endian_and_what_has_too_many_parts_are_left_to_the_long_way() -> No
     ]
     for known in (big.known, learned(*contents).known):
         assert known is not None
-        assert short_way._comparison(known) is None
+        assert likeness.comparison(known) is None
 
 
 @pytest.mark.parametrize(
