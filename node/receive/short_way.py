@@ -134,11 +134,9 @@ class ShortWay:
     def _through(
         self, context_id: int, request: StoreRequest, like: Like, due: _Due, answer: bytes
     ) -> Callable[[], None] | None:
-        try:
-            taken = self._taken(context_id, request, like.header, due, answer)
-        except BaseException:
-            self._give_back(due)
-            raise
+        # Should memory be short here, the receipt may be written or not: file and page stay as they
+        # are, for whoever starts next.
+        taken = self._taken(context_id, request, like.header, due, answer)
         if taken.end == compiled.STORED:
             self._passed = 0
             return self._stored(request, due, taken, answer)

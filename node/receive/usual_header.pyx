@@ -24,18 +24,22 @@ cdef inline uint32_t _little(const uint8_t *at) noexcept nogil:
 cdef class UsualHeader:
     """The header of the instance before, as parts that are to be found again.
 
-    Of a part, the bytes of `template` where `mask` has 0xFF are to be the same. `sizes` are those of
-    the parts; behind each one, but for the last one if `is_closed`, lies a value of the length that
-    its last two bytes say. `uid_at` and `number_at` tell which of those values are the SOP Instance
-    UID (0008,0018) and the Instance Number (0020,0013). Explicit VR Little Endian, also with
-    compressed pixel data.
+    Of a part, the bytes of `template` where `mask` has 0xFF are to be the same. `sizes` are those
+    of the parts; behind each one, but for the last one if `is_closed`, lies a value of the length
+    that its last two bytes say. `uid_at` and `number_at` tell which of those values are the
+    SOP Instance UID (0008,0018) and the Instance Number (0020,0013). Explicit VR Little Endian,
+    also with compressed pixel data.
     """
 
-    def __init__(self, bytes template, bytes mask, list sizes, bint is_closed, int uid_at, int number_at):
+    def __init__(
+        self, bytes template, bytes mask, list sizes, bint is_closed, int uid_at, int number_at
+    ):
         self._parts = len(sizes)
         self._open = self._parts - (1 if is_closed else 0)
-        if self._parts > _MOST_PARTS or not 0 <= uid_at < self._open or not 0 <= number_at < self._open:
-            raise ValueError("more parts than are compared, or values that are not there")
+        if self._parts > _MOST_PARTS:
+            raise ValueError("more parts than are compared")
+        if min(uid_at, number_at) < 0 or max(uid_at, number_at) >= self._open:
+            raise ValueError("values that are not there")
         for number, size in enumerate(sizes):
             if size < 2:
                 raise ValueError("a part without a length")

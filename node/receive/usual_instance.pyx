@@ -3,9 +3,10 @@
 
 Compiled, because here each microsecond counts: between the first byte of a data set and its answer
 no Python runs. It takes P-DATA-TF PDUs with one value each (PS3.8 9.3.5), writes them to a file,
-compares the header with that of the instance before (`usual_header`), writes a receipt, and answers. It decides nothing: where anything is
-other than expected, it stops, says what has come, and has neither written a receipt nor answered.
-Without it, or after it has stopped, `node.receive.store_handler` goes the long way to the same end.
+compares the header with that of the instance before (`usual_header`), writes a receipt, and
+answers. It decides nothing: where anything is other than expected, it stops, says what has come,
+and has neither written a receipt nor answered. Without it, or after it has stopped,
+`node.receive.store_handler` goes the long way to the same end.
 """
 
 from zlib import crc32
@@ -198,8 +199,8 @@ cdef int _data_set(_Arrival *one, int context_id, Py_ssize_t longest) noexcept n
 cdef bytes _rest(_Arrival *one, int context_id):
     """What is to be read again: what was read and not used, behind the rest of a value.
 
-    The rest of a value that has begun is a value, too: it gets headers of its own, and so has a data
-    set that has come in full an empty last one.
+    The rest of a value that has begun is a value, too: it gets headers of its own, and so has a
+    data set that has come in full an empty last one.
     """
     cdef bytes headers = b""
     cdef Py_ssize_t size = one.missing
@@ -222,6 +223,7 @@ cdef Py_ssize_t _receipt(
     cdef time_t seconds = now.tv_sec
     cdef int written
     cdef char[10] check
+    cdef uint32_t sum_of_text
     gmtime_r(&seconds, &parts)
     written = snprintf(
         text + 10,
@@ -234,7 +236,8 @@ cdef Py_ssize_t _receipt(
     )
     if written < 0 or written >= _MOST_RECEIPT - 10:
         return 0
-    snprintf(check, 10, b"%08x ", <unsigned int>crc32(PyBytes_FromStringAndSize(text + 10, written - 1)))
+    sum_of_text = crc32(PyBytes_FromStringAndSize(text + 10, written - 1))
+    snprintf(check, 10, b"%08x ", sum_of_text)
     text[0] = 10
     memcpy(text + 1, check, 9)
     return written + 10

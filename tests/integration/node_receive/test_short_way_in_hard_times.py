@@ -146,11 +146,11 @@ def test_a_file_that_fails_as_it_is_closed_is_looked_at_before_its_row_is_writte
         monkeypatch.setattr(InstanceFiles, "check_size", look)
         with monkeypatch.context() as patch:
             patch.setattr(IncomingFile, "close", fail)
-            assert _send(peer, 5) == [(5, 0)]
-        assert _send(peer, 6) == [(6, 0)]
+            # A file is closed after its answer, and before the next one's.
+            assert _send(peer, 5, 6) == [(5, 0), (6, 0)]
     assert ends[-2:] == [compiled.STORED, compiled.STORED]
     assert _numbers(tmp_path) == [1, 2, 3, 4, 5, 6]
-    assert [f"{SERIES}.5." in place for place in looked] == [True]
+    assert any(f"{SERIES}.5." in place for place in looked)
 
 
 @pytest.mark.parametrize("which", [FILE, PAGE])
