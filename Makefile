@@ -6,8 +6,8 @@ PIP := $(BIN)/pip --disable-pip-version-check --quiet
 # One more than the two cores it is made for: many tests wait for a peer or a child process.
 TEST_PROCESSES ?= 3
 CONSTRAINTS := docker/constraints.txt
-COMPILED := node/receive/usual_header node/receive/usual_instance
-INSTALLED_FROM := pyproject.toml $(CONSTRAINTS) $(COMPILED:=.pyx) node/receive/usual_header.pxd
+COMPILED := $(wildcard node/receive/usual_*.pyx)
+INSTALLED_FROM := pyproject.toml $(CONSTRAINTS) $(COMPILED) $(wildcard node/receive/usual_*.pxd)
 
 .PHONY: demo test check format install peers clean bench-receive bench-completeness bench-infer crash-test
 
@@ -53,15 +53,15 @@ $(BIN)/python:
 
 # What was compiled of an older source must not outlive a build without a compiler.
 $(VENV)/.installed: $(INSTALLED_FROM) | $(BIN)/python
-	rm -f $(COMPILED:=.*.so)
+	rm -f $(COMPILED:.pyx=.*.so)
 	$(PIP) install --constraint $(CONSTRAINTS) --editable .
 	touch $@
 
 $(VENV)/.installed-dev: $(INSTALLED_FROM) | $(BIN)/python
-	rm -f $(COMPILED:=.*.so)
+	rm -f $(COMPILED:.pyx=.*.so)
 	$(PIP) install --constraint $(CONSTRAINTS) --editable '.[dev]'
 	touch $@ $(VENV)/.installed
 
 clean:
 	rm -rf $(VENV) build dist radnode-demo-out tests/peers/fhir_r4_server/node_modules
-	rm -f $(COMPILED:=.c) $(COMPILED:=.*.so)
+	rm -f $(COMPILED:.pyx=.c) $(COMPILED:.pyx=.*.so)

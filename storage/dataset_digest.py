@@ -35,6 +35,11 @@ class DatasetDigest:
         return f"{PREFIX}{self._hash.hexdigest()}"
 
 
+def digest_of(data_set: memoryview) -> str:
+    """Return the digest of a data set that is all here."""
+    return f"{PREFIX}{blake3(data_set).hexdigest()}"
+
+
 def is_former(digest: str) -> bool:
     """Whether it is a SHA-256, as earlier versions kept it."""
     return not digest.startswith(PREFIX)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from storage.durable import file_errors
 from storage.reserved_space import UsualSize
@@ -29,6 +29,14 @@ def _nothing() -> None:
     """There is nothing to do meanwhile."""
 
 
+class MadeFile(NamedTuple):
+    """A file in incoming/ that is made and open already."""
+
+    chance: str
+    descriptor: int
+    reserved_bytes: int
+
+
 class IncomingFile:
     """A private file for one instance on its way in; see `InstanceFiles.open_incoming`.
 
@@ -37,23 +45,28 @@ class IncomingFile:
 
     __slots__ = (
         "_begun_bytes",
-        "_chance",
         "_files",
         "_is_kept",
         "_name",
-        "_reserved_bytes",
+        "chance",
         "descriptor",
+        "reserved_bytes",
         "size_bytes",
     )
 
-    def __init__(self, files: InstanceFiles, at_least_bytes: int = 0) -> None:
-        self._chance = new_chance()
-        self._name = files.incoming_name(self._chance)
-        self.descriptor = os.open(self._name, _NEW_FILE, 0o600)
+    def __init__(
+        self, files: InstanceFiles, at_least_bytes: int = 0, made: MadeFile | None = None
+    ) -> None:
+        self.chance = new_chance() if made is None else made.chance
+        self._name = files.incoming_name(self.chance)
         self._files = files
         self._is_kept = False
         self.size_bytes = self._begun_bytes = 0
-        self._reserved_bytes = files.reserve(self.descriptor, at_least_bytes)
+        if made is not None:
+            self.descriptor, self.reserved_bytes = made.descriptor, made.reserved_bytes
+            return
+        self.descriptor = os.open(self._name, _NEW_FILE, 0o600)
+        self.reserved_bytes = files.reserve(self.descriptor, at_least_bytes)
 
     def __enter__(self) -> Self:
         return self
@@ -83,7 +96,7 @@ class IncomingFile:
 
     def place(self, study_uid: str, series_uid: str, sop_uid: str) -> str:
         """Return where `leave` will say it belongs; raises InvalidUid."""
-        return self._files.new_place(study_uid, series_uid, sop_uid, self._chance)
+        return self._files.new_place(study_uid, series_uid, sop_uid, self.chance)
 
     def is_left(self, size_bytes: int) -> None:
         """It was written through its descriptor, and acknowledged under its `place`: it stays."""
@@ -126,7 +139,7 @@ class IncomingFile:
         Raises:
             InvalidUid: a UID is none. OutOfSpace: the disk is full. StorageError: other failures.
         """
-        place = self._files.new_place(study_uid, series_uid, sop_uid, self._chance)
+        place = self._files.new_place(study_uid, series_uid, sop_uid, self.chance)
         with file_errors():
             self._files.move_in(self._name, place)
             self._is_kept = True
@@ -143,7 +156,7 @@ class IncomingFile:
 
     def _give_back(self) -> None:
         """Give back what was reserved and is not needed."""
-        if self._reserved_bytes > self.size_bytes:
+        if self.reserved_bytes > self.size_bytes:
             os.ftruncate(self.descriptor, self.size_bytes)
 
     def close(self) -> None:
@@ -193,6 +206,23 @@ class SpareFile:
         """Keep a file for the instance that it was taken for: that begins once more."""
         file.rewind()
         self._file, self._taken = file, None
+
+    def to_reserve(self) -> int:
+        """Return how much to reserve for the next file that is made."""
+        return self._files.to_reserve(self._usual.at_least_bytes())
+
+    def came_back(self, made: MadeFile | None, sizes: Iterable[int]) -> None:
+        """Files of these sizes were taken, one after another, and the next one is `made`.
+
+        It may have been begun, and begins once more.
+        """
+        self._taken = None
+        for size_bytes in sizes:
+            self._usual.note(size_bytes)
+        if made is not None:
+            self._file = IncomingFile(self._files, made=made)
+            self._file.rewind()
+            self._good_until_s = self._clock() + _SPARE_LASTS_S
 
     def close(self) -> None:
         """Delete a file that nobody took."""

@@ -13,9 +13,7 @@ to the operating system.
 
 from __future__ import annotations
 
-import hashlib
 import os
-import re
 import shutil
 import struct
 import time
@@ -28,13 +26,16 @@ from pathlib import Path, PurePosixPath
 from config.setting_types import Durability
 from storage.dataset_digest import dataset_digest, former_digest
 from storage.durable import durable_write, file_errors, make_private_dir
-from storage.errors import InvalidUid, StorageError
+from storage.errors import StorageError
 from storage.incoming_file import IncomingFile, SpareFile, new_chance
-from storage.open_folders import OpenFolders
+from storage.open_folders import OpenFolder, OpenFolders
 from storage.receipts import paths_in_receipts
 from storage.reserved_space import reserve
+from storage.uids import MAX_UID_LENGTH, UID, uid_tag, validated_uid
 
 __all__ = [
+    "MAX_UID_LENGTH",
+    "UID",
     "IncomingFile",
     "InstanceFiles",
     "SpareFile",
@@ -43,28 +44,9 @@ __all__ = [
     "validated_uid",
 ]
 
-MAX_UID_LENGTH = 64
-# Leading zeros in a component are wrong (PS3.5 9.1), but devices write them; they do no harm.
-UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 _LOOK_AGAIN_S = 0.1
 _MUCH_FREE_MIB = 1024
 _REMEMBERED_SERIES = 128
-
-
-def uid_tag(uid: str) -> str:
-    """A short stand-in for a UID in logs: the first 12 hex digits of its SHA-256."""
-    return hashlib.sha256(uid.encode("utf-8", "replace")).hexdigest()[:12]
-
-
-def validated_uid(uid: str) -> str:
-    """`uid` itself if it is a DICOM UID (PS3.5 9.1): digits and single dots, at most 64.
-
-    Raises:
-        InvalidUid: it is not; the text does not repeat it.
-    """
-    if len(uid) > MAX_UID_LENGTH or not UID.fullmatch(uid):
-        raise InvalidUid(f"not a DICOM UID (length {len(uid)}, tag {uid_tag(uid)})")
-    return uid
 
 
 @lru_cache(maxsize=_REMEMBERED_SERIES)
@@ -123,6 +105,15 @@ class InstanceFiles:
         """
         folder = _series_folder(study_uid, series_uid)
         return f"{folder}/{validated_uid(sop_uid)}.{chance}.dcm"
+
+    def series_folder(self, study_uid: str, series_uid: str) -> OpenFolder:
+        """Return the folder of a series, open as long as it is held.
+
+        Raises:
+            InvalidUid: a UID is none. StorageError: it cannot be made or opened.
+        """
+        with file_errors():
+            return self._folders.held(_series_folder(study_uid, series_uid))
 
     def incoming_name(self, chance: str) -> str:
         """Return where a file lies while it comes in."""
@@ -202,10 +193,12 @@ class InstanceFiles:
 
         None where space is scarce: what has come goes first.
         """
+        return reserve(descriptor, self.to_reserve(size_bytes))
+
+    def to_reserve(self, size_bytes: int) -> int:
+        """Return how much is to be reserved of what would be of use."""
         # Where the disk is waited for, that takes as long whoever chose the blocks, and when.
-        if self._is_synced or self.is_low(_MUCH_FREE_MIB):
-            return 0
-        return reserve(descriptor, size_bytes)
+        return 0 if self._is_synced or self.is_low(_MUCH_FREE_MIB) else size_bytes
 
     def begin_sync(self, descriptor: int, start: int) -> bool:
         """Have the disk begin with what was written from byte `start` on, and do not wait for it.

@@ -104,28 +104,33 @@ class InstanceRecorder:
                 self._queue.append(row)
         return row
 
-    def lend(self, like: IncomingInstance, sop_instance_uid: str, path: str) -> LentPage | None:
-        """Lend a page, to write the receipt of an instance there before all of it is known.
+    def lend(self, like: IncomingInstance, most: int) -> LentPage | None:
+        """Lend a page, to write receipts of instances there before all of them is known.
 
-        It came over the same association as `like`, and belongs to the same series. None: it is to
-        be recorded. `given` or `not_given` has to follow, soon.
+        They come over the same association as `like`, and belong to the same series; `most` of
+        them, or fewer. None: the next one is to be recorded. `came_back` has to follow, soon.
         """
         if self._late is None or not self._known.expects(like):
             return None
         with self._lock:
-            return self._late.lend(like, sop_instance_uid, path)
+            return self._late.lend(most)
 
-    def given(self, lent: LentPage, incoming: IncomingInstance, told: Told) -> LateRow:
-        """The receipt is written: as after `acknowledged`."""
-        with self._lock:
-            row = self._lending.given(lent, incoming, told)
-            self._queue.append(row)
-        return row
+    def came_back(
+        self,
+        lent: LentPage,
+        given: Sequence[tuple[IncomingInstance, str]],
+        told: Told,
+        *,
+        is_spoilt: bool = False,
+    ) -> list[LateRow]:
+        """Receipts are written for these: as after `acknowledged`. "" is a digest not known yet.
 
-    def not_given(self, lent: LentPage) -> None:
-        """No receipt was written, or a part of one."""
+        `is_spoilt`: another receipt was perhaps written in part.
+        """
         with self._lock:
-            self._lending.not_given(lent)
+            rows = self._lending.came_back(lent, given, told, is_spoilt=is_spoilt)
+            self._queue.extend(rows)
+        return rows
 
     def write_late(self) -> None:
         """Write the rows of all that is acknowledged by now; what has none then is tried again.

@@ -8,7 +8,7 @@ senders then hear that the database is away.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from storage.acknowledged import acknowledged, settled
@@ -114,36 +114,42 @@ class LateRows:
         self._is_waiting.set()
         return LateRow(incoming, page, told)
 
-    def lend(self, like: IncomingInstance, sop_instance_uid: str, path: str) -> LentPage | None:
-        """Lend a page for a receipt that somebody else writes; None: the row has to come first.
+    def lend(self, most: int) -> LentPage | None:
+        """Lend a page for receipts that somebody else writes, `most` of them, or fewer.
 
-        `given` or `not_given` follows.
+        None: the next row has to come first. `came_back` follows.
         """
-        if not self._may_wait:
+        # Others are to find room, too.
+        places = min(most, (MOST_QUEUED + 1 - self._queued) // 2)
+        if places < 1 or not self._may_wait:
             return None
         try:
             self._begin_writing()
             with self._lock:
-                lent = self._receipts.lend(like, sop_instance_uid, path)
-                self._queued += 1
+                lent = self._receipts.lend(places)
+                self._queued += places
         except (OSError, RuntimeError):
             return None
         return lent
 
-    def given(self, lent: LentPage, incoming: IncomingInstance, told: Told) -> LateRow:
-        """The receipt is on the page that was lent: return what is to be queued."""
+    def came_back(
+        self,
+        lent: LentPage,
+        given: Sequence[tuple[IncomingInstance, str]],
+        told: Told,
+        *,
+        is_spoilt: bool,
+    ) -> list[LateRow]:
+        """Return what is to be queued: receipts were given for these instances, with digests."""
+        unused = lent.places - len(given)
         with self._lock:
-            self._receipts.came_back(lent.page)
-        if not self._is_waiting.is_set():
+            self._queued -= unused
+            self._receipts.came_back(lent.page, unused, is_spoilt=is_spoilt)
+            if unused:
+                self._is_behind = self._is_behind and self._holds_back
+        if given and not self._is_waiting.is_set():
             self._is_waiting.set()
-        return LateRow(incoming, lent.page, told)
-
-    def not_given(self, lent: LentPage) -> None:
-        """Nothing was acknowledged."""
-        with self._lock:
-            self._queued -= 1
-            self._receipts.came_back_empty(lent.page)
-            self._is_behind = self._is_behind and self._holds_back
+        return [LateRow(incoming, lent.page, told, digest) for incoming, digest in given]
 
     def turn(self) -> None:
         """Write later receipts to a new page: the one before can go with its last row."""

@@ -20,7 +20,7 @@ MOST_OPEN = 64
 TRIES = 3
 
 
-class _Folder:
+class OpenFolder:
     """An open directory; closed when nobody uses it any more."""
 
     def __init__(self, path: Path) -> None:
@@ -38,7 +38,7 @@ class OpenFolders:
     def __init__(self, data_dir: Path) -> None:
         self._data_dir = data_dir
         self._lock = threading.Lock()
-        self._open: OrderedDict[str, _Folder] = OrderedDict()
+        self._open: OrderedDict[str, OpenFolder] = OrderedDict()
 
     def move_in(self, path: Path | str, place: str) -> None:
         """Move a file to its place; missing folders are made, private.
@@ -60,6 +60,14 @@ class OpenFolders:
                 # A sweep has taken the empty folder away.
                 self._forget(folder)
 
+    def held(self, path: str) -> OpenFolder:
+        """Return a folder, which is made if it is missing; it is open as long as it is held.
+
+        Raises:
+            OSError, StorageError: as by `move_in`.
+        """
+        return self._folder(path)
+
     def sync(self, folders: Iterable[str]) -> None:
         """Bring the entries of these folders, and their own, to the disk."""
         for path in folders:
@@ -75,7 +83,7 @@ class OpenFolders:
         with self._lock:
             self._open.clear()
 
-    def _folder(self, path: str) -> _Folder:
+    def _folder(self, path: str) -> OpenFolder:
         with self._lock:
             folder = self._open.get(path)
             if folder is None:
@@ -86,11 +94,11 @@ class OpenFolders:
                 self._open.move_to_end(path)
             return folder
 
-    def _opened(self, path: str) -> _Folder:
+    def _opened(self, path: str) -> OpenFolder:
         for tries_left in reversed(range(TRIES)):
             self._make(PurePosixPath(path))
             try:
-                return _Folder(self._data_dir / path)
+                return OpenFolder(self._data_dir / path)
             except FileNotFoundError:
                 if not tries_left:
                     raise

@@ -28,8 +28,6 @@ from storage.errors import StorageError
 
 _CHECK_DIGITS = 8
 _MOST_KNOWN = 64
-_NUMBER, _SIZE = '"instance_number": ', '"size_bytes": '
-
 
 _Key = tuple[int, int, str, str, str, int | None, bool]
 
@@ -61,8 +59,14 @@ class ReceiptWriter:
         It is one of another instance of the same series. Behind the size come, as in `line`, an
         empty digest and the time. UID and path are checked digits and dots, and need no quoting.
         """
-        before = f'{self._shared(like)}, "sop_instance_uid": "{sop_instance_uid}", {_NUMBER}'
-        return before.encode("ascii"), f', "path": "{path}", {_SIZE}'.encode("ascii")
+        to_uid, to_number, to_path, to_size = self.pieces(like)
+        uid, place = sop_instance_uid.encode("ascii"), path.encode("ascii")
+        return to_uid + uid + to_number, to_path + place + to_size
+
+    def pieces(self, like: IncomingInstance) -> tuple[bytes, bytes, bytes, bytes]:
+        """Return what stands before UID, Instance Number, path and size of such a receipt."""
+        to_uid = f'{self._shared(like)}, "sop_instance_uid": "'.encode("ascii")
+        return to_uid, b'", "instance_number": ', b', "path": "', b'", "size_bytes": '
 
     def _shared(self, incoming: IncomingInstance) -> str:
         key = (

@@ -88,11 +88,10 @@ class Page:
 
 
 class LentPage(NamedTuple):
-    """A page, and what its next receipt says around the number and size of an instance."""
+    """A page, and how many receipts somebody else may write there."""
 
     page: Page
-    before: bytes
-    between: bytes
+    places: int
 
 
 class Receipts:
@@ -118,28 +117,23 @@ class Receipts:
             raise
         return page
 
-    def lend(self, like: IncomingInstance, sop_instance_uid: str, path: str) -> LentPage:
-        """Lend a page for the receipt of an instance of the same series, not known in full yet.
+    def lend(self, places: int) -> LentPage:
+        """Lend a page for so many receipts: until it has come back, they count as there.
 
-        Until it has come back, the receipt counts as there. Raises OSError: there is no page.
+        Raises OSError: there is no page.
         """
-        before, between = self._writer.around(like, sop_instance_uid, path)
         page = self._page = self._page or Page(self._folder)
-        page.unsettled += 1
+        page.unsettled += places
         page.lent += 1
-        return LentPage(page, before, between)
+        return LentPage(page, places)
 
-    def came_back(self, page: Page) -> None:
-        """A page has come back, with the receipt."""
-        page.lent -= 1
-        page.close_if_due()
-
-    def came_back_empty(self, page: Page) -> None:
-        """A page has come back without a receipt, perhaps with a part of one."""
-        if page is self._page:
+    def came_back(self, page: Page, unused: int, *, is_spoilt: bool) -> None:
+        """A page has come back with all receipts but `unused`; `is_spoilt`: and half a one."""
+        if is_spoilt and page is self._page:
             self.turn()
         page.lent -= 1
-        self.settled(page)
+        for _ in range(unused):
+            self.settled(page)
         page.close_if_due()
 
     def turn(self) -> None:

@@ -12,10 +12,9 @@ from typing import NamedTuple
 
 from node.receive.command_set import (
     AFFECTED_SOP_INSTANCE_UID,
-    LONGEST_UID,
     MESSAGE_ID,
     Command,
-    places,
+    around,
     read_command,
 )
 
@@ -64,14 +63,9 @@ def _known(command: Command) -> _Known | None:
     encoded = command.encoded
     if len(encoded) > _LONGEST_KNOWN:
         return None
-    found = places(encoded)
-    ids, uids = found.get(MESSAGE_ID, []), found.get(AFFECTED_SOP_INSTANCE_UID, [])
-    if len(ids) != 1 or len(uids) != 1:
+    pieces = around(encoded, MESSAGE_ID, AFFECTED_SOP_INSTANCE_UID)
+    if pieces is None:
         return None
-    (id_at, id_end), (uid_at, uid_end) = ids[0], uids[0]
-    if id_end > uid_at or not 0 < uid_end - uid_at <= LONGEST_UID:
-        return None
-    sizes = id_at, uid_at - id_end, uid_end - uid_at, len(encoded) - uid_end
-    layout = struct.Struct("<{}sH{}s{}s{}s".format(*sizes))
-    before, _, between, _, behind = layout.unpack(encoded)
-    return _Known(command, layout, before, between, behind)
+    before, between, behind = pieces
+    sizes = len(before), len(between), len(encoded) - sum(map(len, pieces)) - 2, len(behind)
+    return _Known(command, struct.Struct("<{}sH{}s{}s{}s".format(*sizes)), *pieces)

@@ -19,7 +19,7 @@ _AFFECTED_SOP_CLASS_UID = 0x0002
 _REQUESTED_SOP_CLASS_UID = 0x0003
 _COMMAND_FIELD = 0x0100
 MESSAGE_ID = 0x0110
-_MESSAGE_ID_BEING_RESPONDED_TO = 0x0120
+MESSAGE_ID_BEING_RESPONDED_TO = 0x0120
 _COMMAND_DATA_SET_TYPE = 0x0800
 _STATUS = 0x0900
 _ERROR_COMMENT = 0x0902
@@ -87,7 +87,7 @@ def response(command: Command, status: int, comment: str = "") -> bytes:
     """Return the command set of the response to a request: no data set, and a comment if given."""
     value = _FOUR_US_ELEMENTS.pack(
         *(0, _COMMAND_FIELD, 2, command.field | RESPONSE),
-        *(0, _MESSAGE_ID_BEING_RESPONDED_TO, 2, command.message_id),
+        *(0, MESSAGE_ID_BEING_RESPONDED_TO, 2, command.message_id),
         *(0, _COMMAND_DATA_SET_TYPE, 2, NO_DATA_SET),
         *(0, _STATUS, 2, status),
     )
@@ -116,6 +116,30 @@ def places(encoded: bytes) -> dict[int, list[tuple[int, int]]]:
             raise InvalidCommandSet("an element of another group, or longer than the rest")
         found.setdefault(element, []).append((begin, at))
     return found
+
+
+def around(encoded: bytes, id_number: int, uid_number: int) -> tuple[bytes, bytes, bytes] | None:
+    """Return what stands before, between and behind two values, of a Message ID and of a UID.
+
+    None where they do not lie there once each, in that order.
+
+    Raises:
+        InvalidCommandSet: it is none.
+    """
+    found = places(encoded)
+    ids, uids = found.get(id_number, []), found.get(uid_number, [])
+    if len(ids) != 1 or len(uids) != 1:
+        return None
+    (id_at, id_end), (uid_at, uid_end) = ids[0], uids[0]
+    if id_end - id_at != _US.size or id_end > uid_at or not 0 < uid_end - uid_at <= LONGEST_UID:
+        return None
+    return encoded[:id_at], encoded[id_end:uid_at], encoded[uid_end:]
+
+
+def begins_with_group_length(encoded: bytes) -> bool:
+    """Whether a command set begins with its length (0000,0000), and that is the right one."""
+    length = len(encoded) - _UL_ELEMENT.size
+    return encoded[: _UL_ELEMENT.size] == _UL_ELEMENT.pack(0, _GROUP_LENGTH, 4, max(length, 0))
 
 
 def _elements(encoded: bytes) -> dict[int, bytes]:

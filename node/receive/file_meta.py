@@ -26,6 +26,17 @@ def file_head(sop_class_uid: bytes, sop_instance_uid: bytes, transfer_syntax_uid
     )
 
 
+def head_pieces(sop_class_uid: bytes, transfer_syntax_uid: str) -> tuple[bytes, bytes, bytes]:
+    """Return a head in pieces, without the instance's own.
+
+    The first one ends with the group length, the second one before the length of the
+    SOP Instance UID, the third one begins behind that UID.
+    """
+    before, after = _around_instance(sop_class_uid, transfer_syntax_uid)
+    first = _PREAMBLE_AND_PREFIX + _UL.pack(2, 0x0000, b"UL", 4, 0)
+    return first, before + _SHORT.pack(2, 0x0003, b"UI", 0)[:-2], after
+
+
 @lru_cache(maxsize=_REMEMBERED)
 def _around_instance(sop_class_uid: bytes, transfer_syntax_uid: str) -> tuple[bytes, bytes]:
     """Return what stands before and after the SOP Instance UID: the same, slice after slice."""

@@ -41,6 +41,8 @@ class MessageStream:
         self._received = self._given = 0
         self._context_id = 0
         self._commands = CommandMemory()
+        self._resumed: tuple[int, Command] | None = None
+        self.is_resumed = False
         self.is_in_message = False
 
     def next_command(self) -> tuple[int, Command]:
@@ -49,9 +51,13 @@ class MessageStream:
         Raises:
             AssociationOver: none came, or what is none.
         """
+        if self._resumed is not None:
+            resumed, self._resumed = self._resumed, None
+            return resumed
         context_id, control, fragment = self._layer.next_pdv()
         if context_id not in self._contexts:
             raise ProtocolViolation(AbortReason.INVALID_PDU_PARAMETER_VALUE)
+        self.is_resumed = False
         self._begin(context_id)
         try:
             command = self._commands.read(self._command_set(control, fragment))
@@ -106,6 +112,21 @@ class MessageStream:
         if given >= _LEAST_BYTES:
             self._received = 0
             self._deadline = time.monotonic() + self._timeout_s
+
+    @property
+    def whole_quick_s(self) -> float:
+        """For how long fragments of a message may come together that begins now."""
+        return min(QUICK_S, self._timeout_s)
+
+    def resume(self, context_id: int, encoded: bytes, came: bytes, given: int) -> None:
+        """Somebody else has read a command set, and the begin of its data set (`go_back`).
+
+        `next_command` returns it, and then it is the one that `is_resumed`.
+        """
+        self._begin(context_id)
+        self._resumed = context_id, self._commands.read(encoded)
+        self.is_resumed = True
+        self.go_back(came, given)
 
     def excuse(self, wait_s: float) -> None:
         """Give the peer more time, because we wait for so long before we read on."""

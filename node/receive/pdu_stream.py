@@ -74,14 +74,14 @@ class PduStream:
         self._timeout_s = timeout_s
         self._buffer = memoryview(bytearray(2 * (longest[PduType.P_DATA_TF] + HEADER_LENGTH)))
         self._start = self._end = 0
-        self._is_stopped = False
+        self.is_stopped = False
         self.longest_p_data = longest[PduType.P_DATA_TF]
         self._ahead = len(self._buffer)
         self._usual: _Headers = (0, 0, 0, 0, 0)
 
     def stop(self) -> None:
         """Have the reading thread raise `NodeStops` at once; called from another thread."""
-        self._is_stopped = True
+        self.is_stopped = True
         try:
             # Not the method of an SSLSocket, which would take its keys from under the reader.
             socket.socket.shutdown(self._connection, socket.SHUT_RD)
@@ -95,7 +95,7 @@ class PduStream:
             PeerVanished, PeerSilent, NodeStops: none came.
             ProtocolViolation: there is no such PDU, or it is longer than was agreed.
         """
-        if self._is_stopped:
+        if self.is_stopped:
             raise NodeStops
         if self._end - self._start < HEADER_LENGTH:
             self._fill(HEADER_LENGTH)
@@ -120,7 +120,7 @@ class PduStream:
         Raises:
             PeerVanished, PeerSilent, NodeStops: it did not come.
         """
-        if self._is_stopped:
+        if self.is_stopped:
             raise NodeStops
         buffer, at, room, last = self._buffer, 0, len(memory), 0
         while not last and at < WORTH_A_BLOCK_BYTES and (not at or time.monotonic() < until_s):
@@ -154,7 +154,7 @@ class PduStream:
 
     def vanished(self) -> PeerVanished | NodeStops:
         """Return what it means that nothing more comes."""
-        return NodeStops() if self._is_stopped else PeerVanished()
+        return NodeStops() if self.is_stopped else PeerVanished()
 
     def _is_large(self, headers: _Headers) -> bool:
         """Whether a PDU is a large one with one value of a data set; most are as the last one."""
@@ -248,7 +248,7 @@ class PduStream:
             raise PeerSilent from None
         except OSError:
             raise PeerVanished from None
-        if self._is_stopped:
+        if self.is_stopped:
             raise NodeStops
         if received == 0:
             raise PeerVanished

@@ -21,15 +21,17 @@ from node.receive.file_meta import file_head
 from node.receive.header_memory import KnownHeader
 from node.receive.likeness import Like, comparison, is_like, is_of
 from node.receive.message_stream import MessageStream
+from node.receive.short_run import ShortRun
 from node.receive.store_request import StoreRequest
 from node.receive.upper_layer import UpperLayer
-from storage.dataset_digest import DatasetDigest
+from storage.dataset_digest import digest_of
 from storage.dicom_records import IncomingInstance
 from storage.errors import InvalidUid, StorageError
 from storage.incoming_file import IncomingFile
 from storage.instance_files import InstanceFiles
 from storage.instance_recorder import InstanceRecorder
 from storage.late_rows import LateRow
+from storage.receipt_text import ReceiptWriter
 from storage.receipts import LentPage
 
 try:
@@ -85,6 +87,8 @@ class ShortWay:
         self._messages = messages
         self._files = files
         self._recorder = recorder
+        self._receipts = ReceiptWriter()
+        self._run = ShortRun(layer, messages, files, recorder, disk_low_mib)
         self._like: Like | None = None
         self._passed = self._to_pass = 0
 
@@ -107,7 +111,7 @@ class ShortWay:
             AssociationOver: the association ended before the data set did.
         """
         like = self._like
-        if like is None or not is_like(like.incoming, request):
+        if like is None or self._messages.is_resumed or not is_like(like.incoming, request):
             return None
         if self._to_pass:
             self._to_pass -= 1
@@ -119,7 +123,7 @@ class ShortWay:
             return None
         uid = request.command.sop_instance_uid.decode("latin-1")
         place = _place(like.incoming, uid, file)
-        lent = self._recorder.lend(like.incoming, uid, place) if place else None
+        lent = self._recorder.lend(like.incoming, 1) if place else None
         if lent is None:
             request.spare.put_back(file)
             return None
@@ -130,6 +134,20 @@ class ShortWay:
         )
         due = _Due(like.incoming, uid, place, head, file, lent)
         return self._through(context_id, request, like, due, answer)
+
+    def go_on(self, context_id: int, request: StoreRequest) -> None:
+        """Take instances that follow one that was taken, as long as they are like it.
+
+        Raises:
+            AssociationOver: the association ended before a data set did.
+        """
+        like = self._like
+        if like is not None and not self._run.go_on(self._connection, context_id, request, like):
+            self._begun_in_vain()
+
+    def _begun_in_vain(self) -> None:
+        """It is written twice: where that would go on, this way is tried the more seldom."""
+        self._passed = self._to_pass = min(2 * self._passed + 1, _MOST_PASSED)
 
     def _through(
         self, context_id: int, request: StoreRequest, like: Like, due: _Due, answer: bytes
@@ -143,9 +161,8 @@ class ShortWay:
         if taken.end == compiled.VANISHED:
             self._give_back(due)
             raise self._layer.vanished()
-        # It is written twice: where that would go on, this way is tried the more seldom.
-        self._passed = self._to_pass = min(2 * self._passed + 1, _MOST_PASSED)
-        self._recorder.not_given(due.lent)
+        self._begun_in_vain()
+        self._not_given(due, is_spoilt=taken.end == compiled.FAILED)
         request.spare.put_back(due.file)
         self._messages.go_back(taken.rest, taken.size_bytes - len(due.head))
         return None
@@ -175,15 +192,17 @@ class ShortWay:
                 command.sop_instance_uid,
                 due.file.descriptor,
                 due.lent.page.descriptor,
-                due.lent.before,
-                due.lent.between,
+                *self._receipts.around(due.like, due.sop_instance_uid, due.place),
                 answer,
             )
         )
 
     def _give_back(self, due: _Due) -> None:
-        self._recorder.not_given(due.lent)
+        self._not_given(due)
         due.file.close()
+
+    def _not_given(self, due: _Due, *, is_spoilt: bool = False) -> None:
+        self._recorder.came_back(due.lent, (), _untold, is_spoilt=is_spoilt)
 
     def _stored(
         self, request: StoreRequest, due: _Due, taken: _Taken, answer: bytes
@@ -197,7 +216,7 @@ class ShortWay:
             size_bytes=taken.size_bytes,
             received_at=_EPOCH + timedelta(seconds=taken.seconds, microseconds=taken.microseconds),
         )
-        row = self._recorder.given(due.lent, incoming, request.tracked.count)
+        (row,) = self._recorder.came_back(due.lent, [(incoming, "")], request.tracked.count)
         is_closed = _is_closed(due.file)
         request.memory.recalled()
         self._messages.is_in_message = False
@@ -213,9 +232,7 @@ class ShortWay:
             self._files.bring_in(late.incoming.path)
             if data_set is None:
                 return
-            digest = DatasetDigest()
-            digest.take(data_set)
-            late.dataset_digest = digest.text()
+            late.dataset_digest = digest_of(data_set)
 
 
 def is_compiled() -> bool:
@@ -235,6 +252,10 @@ def short_way(
     if compiled is None or connection is None or files.is_synced:
         return None
     return ShortWay(connection, layer, messages, files, recorder, disk_low_mib)
+
+
+def _untold(_outcome: str) -> None:
+    """Tell nobody."""
 
 
 def _is_closed(file: IncomingFile) -> bool:

@@ -151,6 +151,15 @@ class UpperLayer:
         """Whether all of the PDUs that were read is used."""
         return not self._value and self._at == len(self._body)
 
+    @property
+    def is_stopped(self) -> bool:
+        """Whether nothing more is to be read."""
+        return self._stream.is_stopped
+
+    def fits(self, size: int) -> bool:
+        """Whether the peer takes so many bytes of a command set in one PDU."""
+        return not self._peer_max_pdu_bytes or size + VALUE_OVERHEAD <= self._peer_max_pdu_bytes
+
     def take_ahead(self) -> bytes:
         """Hand over what was received of the next PDUs; the rest is the connection's."""
         return self._stream.take_ahead()
@@ -236,7 +245,7 @@ class UpperLayer:
 
     def _pdus(self, context_id: int, control: int, content: bytes) -> bytes:
         size, most = len(content), self._peer_max_pdu_bytes
-        if not most or size + VALUE_OVERHEAD <= most:
+        if self.fits(size):
             return _p_data(context_id, control | LAST, content)
         step = max(most - VALUE_OVERHEAD, 1)
         parts = [content[at : at + step] for at in range(0, size, step)] or [b""]

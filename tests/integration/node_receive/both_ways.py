@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from config.settings import ReceiveSettings, SenderSettings, Settings, StorageSettings
-from node.receive import short_way
+from node.receive import short_run, short_way
 from node.receive.listener import Listener
 from storage.audit import list_audit
 from storage.database import Database
@@ -38,6 +38,7 @@ from tests.peers.raw_dicom import (
 )
 
 compiled = pytest.importorskip("node.receive.usual_instance")
+usual_run = pytest.importorskip("node.receive.usual_run")
 """It is built where there is a compiler."""
 
 MR = 3
@@ -77,9 +78,16 @@ class Kept(NamedTuple):
 
 @contextmanager
 def counted(
-    patch: pytest.MonkeyPatch, *, has_short_way: bool = True, full: int | None = None
+    patch: pytest.MonkeyPatch,
+    *,
+    has_short_way: bool = True,
+    has_runs: bool = True,
+    full: int | None = None,
 ) -> Iterator[list[int]]:
-    """Note how the short way ends, or leave it out; `full`: the argument that is a full disk."""
+    """Note how the short way ends, or leave it out; `full`: the argument that is a full disk.
+
+    Without `has_runs` Python looks at each instance.
+    """
     ends: list[int] = []
 
     def take(*arguments: Any) -> Any:
@@ -92,10 +100,26 @@ def counted(
         ends.append(taken[0])
         return taken
 
+    class Run:
+        """Takes as `usual_run` does."""
+
+        def __init__(self, *arguments: Any) -> None:
+            self._run = usual_run.UsualRun(*arguments)
+
+        def take(self, *arguments: Any) -> Any:
+            taken = self._run.take(*arguments)
+            end, *_, done, begun, _unsent = taken
+            ends.extend(compiled.STORED for _ in done)
+            ends.extend([end] * (begun is not None))
+            return taken
+
     names = {name: getattr(compiled, name) for name in dir(compiled) if not name.startswith("_")}
     with patch.context() as context:
         spy = SimpleNamespace(**{**names, "take": take})
         context.setattr(short_way, "compiled", spy if has_short_way else None)
+        context.setattr(short_run, "usual_run", SimpleNamespace(UsualRun=Run))
+        if not has_runs:
+            context.setattr(short_run.ShortRun, "go_on", lambda *_: True)
         yield ends
 
 
@@ -197,6 +221,12 @@ def by_both_ways(
     without, having = results
     assert having[0] == without[0], (having[0], without[0])
     for name, one, other in zip(Kept._fields, having[1], without[1], strict=True):
-        assert one == other, (name, one, other)
+        assert one == other, (name, *_differing(one, other))
     assert not without[2]
     return having
+
+
+def _differing(one: Any, other: Any) -> tuple[Any, Any]:
+    """Return what only one of them has, the begin of long ones."""
+    only, lacking = ([each for each in a if each not in b] for a, b in ((one, other), (other, one)))
+    return repr(only)[:2000], repr(lacking)[:2000]

@@ -257,6 +257,8 @@ def test_a_disk_that_is_low_is_told_by_both_ways(monkeypatch: pytest.MonkeyPatch
             for number in range(1, 6):
                 with monkeypatch.context() as patch:
                     if number == 4:
+                        # A disk is looked at now and then, before some instances come.
+                        time.sleep(0.1)
                         patch.setattr(InstanceFiles, "is_low", lambda *_: True)
                     peer.send(stored(number, slice_of(number)))
                     told += answers(peer, 1)

@@ -80,9 +80,9 @@ def test_what_a_killed_node_acknowledged_is_recorded_by_the_next_one(
             peer.associate()
             assert _send(peer, *range(1, 8)) == [(number, 0) for number in range(1, 8)]
             peer.send(begun)
-            assert ends.count(compiled.STORED) >= 4
             shutil.copytree(here, copy)
         node.await_end()
+        assert ends.count(compiled.STORED) >= 4
 
     assert _numbers(copy) == [1]
     db, files = open_database(sqlite_url(copy / "radnode.db")), InstanceFiles(copy / "data", "os")
@@ -104,14 +104,14 @@ def test_a_failure_after_the_answer_loses_nothing_that_was_acknowledged(
         raise MemoryError
 
     with (
-        counted(monkeypatch) as ends,
+        counted(monkeypatch, has_runs=False) as ends,
         node_in(tmp_path, ends, QUICK) as node,
         RawPeer(node.port) as peer,
     ):
         peer.associate()
         _send(peer, 1, 2, 3, 4)
         with monkeypatch.context() as patch:
-            patch.setattr(InstanceRecorder, "given", fail)
+            patch.setattr(InstanceRecorder, "came_back", fail)
             assert _send(peer, 5) == [(5, 0)]
             assert answers(peer, 1)[0][0] == END
     assert ends[-1] == compiled.STORED
@@ -137,7 +137,7 @@ def test_a_file_that_fails_as_it_is_closed_is_looked_at_before_its_row_is_writte
         check_size(files, place, size_bytes)
 
     with (
-        counted(monkeypatch) as ends,
+        counted(monkeypatch, has_runs=False) as ends,
         node_in(tmp_path, ends, QUICK) as node,
         RawPeer(node.port) as peer,
     ):

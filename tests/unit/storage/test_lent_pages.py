@@ -23,7 +23,12 @@ from tests.unit.storage.test_receipts import kept
 
 
 def lent_by(owner: InstanceRecorder | Receipts, one: IncomingInstance) -> LentPage | None:
-    return owner.lend(one, one.sop_instance_uid, one.path)
+    return owner.lend(1) if isinstance(owner, Receipts) else owner.lend(one, 1)
+
+
+def not_given(node: ReceivingNode, lent: LentPage) -> None:
+    """It comes back without a receipt, perhaps with a part of one."""
+    node.recorder.came_back(lent, (), node.tell, is_spoilt=True)
 
 
 class Borrower:
@@ -46,7 +51,7 @@ class Borrower:
         """Write the receipt, and then tell of it."""
         line = self._writer.line(one)
         assert os.write(lent.page.descriptor, b"\n" + line) == 1 + len(line)
-        self._node.recorder.given(lent, one, self._node.tell)
+        self._node.recorder.came_back(lent, [(one, "")], self._node.tell)
 
     def send(self, number: int) -> None:
         """Send an instance by a page that is borrowed; every third one comes to nothing."""
@@ -58,7 +63,7 @@ class Borrower:
             self.give(one, lent)
         else:
             os.write(lent.page.descriptor, b"half a line")
-            self._node.recorder.not_given(lent)
+            not_given(self._node, lent)
             self._node.recorder.record(one, self._node.tell)
 
 
@@ -84,7 +89,7 @@ def _close_as_a_killed_process(recorder: InstanceRecorder) -> None:
 def test_a_page_that_comes_back_empty_goes(node: ReceivingNode, borrower: Borrower) -> None:
     _, lent = borrower.borrow(2)
     assert _pages(node) == 1
-    node.recorder.not_given(lent)
+    not_given(node, lent)
     assert _pages(node) == 0
 
     node.record(3)
@@ -111,7 +116,7 @@ def test_what_is_on_a_page_stays_when_the_page_comes_back_without_more(
 ) -> None:
     before = node.record(2)
     _, lent = borrower.borrow(3)
-    node.recorder.not_given(lent)
+    not_given(node, lent)
     after = node.record(4)
     assert _pages(node) == 2
     assert paths_in_receipts(node.files.data_dir) == {before.path, after.path}
@@ -133,7 +138,7 @@ def test_of_two_that_have_a_page_one_gives_and_the_other_does_not(
         if (one, lent) == given:
             borrower.give(one, lent)
         else:
-            node.recorder.not_given(lent)
+            not_given(node, lent)
     assert paths_in_receipts(node.files.data_dir) == {given[0].path}
 
     node.recorder.write_late()
@@ -163,7 +168,7 @@ def test_half_a_line_of_one_does_not_spoil_what_others_write_behind_it(
     os.write(failed.page.descriptor, b'12345678 {"half')
     own = node.record(4)
     borrower.give(other, lent)
-    node.recorder.not_given(failed)
+    not_given(node, failed)
     later = node.record(5)
 
     expected = {other.path, own.path, later.path}
@@ -179,7 +184,7 @@ def test_a_page_that_is_in_use_when_the_node_stops_is_left_behind_when_it_comes_
     _, other = borrower.borrow(3)
     node.recorder.close()
     assert record_abandoned(node.db, node.files) == Found()
-    node.recorder.not_given(other)
+    not_given(node, other)
     borrower.give(one, lent)
     assert paths_in_receipts(node.files.data_dir) == {one.path}
     # The writing thread may have been at it still.
@@ -195,7 +200,7 @@ def test_a_page_that_comes_back_empty_after_the_node_has_stopped_goes(
     descriptor = lent.page.descriptor
     node.recorder.close()
     os.fstat(descriptor)
-    node.recorder.not_given(lent)
+    not_given(node, lent)
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(descriptor)
     assert _pages(node) == 0
@@ -229,13 +234,13 @@ def test_no_page_is_lent_for_what_has_to_be_recorded_first(
     first = lend(expected)
     assert first is not None
     assert lend(expected) is None
-    node.recorder.not_given(first)
+    not_given(node, first)
     with monkeypatch.context() as patch:
         patch.setattr("os.open", _full)
         assert lend(expected) is None
     again = lend(expected)
     assert again is not None
-    node.recorder.not_given(again)
+    not_given(node, again)
     node.recorder.close()
     assert lend(expected) is None
     assert _pages(node) == 0
@@ -258,7 +263,7 @@ def test_no_page_is_lent_while_the_database_is_away_and_again_when_it_is_back(
         node.recorder.write_late()
     assert lent_by(node.recorder, borrower.expected(4)) is None
     node.recorder.write_late()
-    node.recorder.not_given(lent)
+    not_given(node, lent)
     borrower.give(*borrower.borrow(4))
     node.recorder.write_late()
     assert node.numbers() == [1, 3, 4]
@@ -294,7 +299,7 @@ def test_pages_are_of_one_book(files: InstanceFiles) -> None:
     lent = lent_by(book, incoming(1))
     assert lent is not None
     assert book.add(incoming(2)) is lent.page
-    book.came_back_empty(lent.page)
+    book.came_back(lent.page, 1, is_spoilt=True)
     book.settled(lent.page)
     book.close()
     assert not pages(files.data_dir)

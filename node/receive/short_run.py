@@ -1,0 +1,262 @@
+"""Goes on where the short way has taken an instance, with those that are like it.
+
+Most instances of a series come one after another, and nothing else between them. Compiled code
+(`node.receive.usual_run`) takes some of them, from the request to the file at its place, before any
+Python runs; then what was acknowledged goes to the writer of the rows, as from the short way.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+from node.receive.command_set import (
+    AFFECTED_SOP_INSTANCE_UID,
+    MESSAGE_ID,
+    MESSAGE_ID_BEING_RESPONDED_TO,
+    around,
+    begins_with_group_length,
+    response,
+)
+from node.receive.dimse_status import SUCCESS
+from node.receive.file_meta import head_pieces
+from node.receive.likeness import Like
+from node.receive.message_stream import MessageStream
+from node.receive.store_request import StoreRequest
+from node.receive.upper_layer import UpperLayer
+from storage.dataset_digest import digest_of
+from storage.dicom_records import IncomingInstance
+from storage.errors import StorageError
+from storage.incoming_file import IncomingFile, MadeFile, new_chance
+from storage.instance_files import InstanceFiles
+from storage.instance_recorder import InstanceRecorder
+from storage.open_folders import OpenFolder
+from storage.receipt_text import ReceiptWriter
+from storage.receipts import LentPage
+
+try:
+    from node.receive import usual_instance, usual_run, usual_texts
+except ImportError:  # they are built where there is a compiler
+    MOST = 0
+else:
+    MOST = 8
+"""So many instances come one after another at the most, before their rows are to be written."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_NO_FILE = -1
+_MOST_OF_ANSWER = 64
+
+
+class _Run(NamedTuple):
+    """What takes instances, and what they are to be like."""
+
+    run: usual_run.UsualRun
+    like: Like
+    context_id: int
+    request: tuple[bytes, bytes, bytes]
+    head_bytes: int
+
+    def is_of(self, context_id: int, request: tuple[bytes, bytes, bytes]) -> bool:
+        """Whether it is made for such requests."""
+        return self.context_id == context_id and self.request == request
+
+
+class _Taken(NamedTuple):
+    """What `UsualRun.take` returns."""
+
+    end: int
+    rest: bytes
+    file: int
+    chance: bytes
+    done: list[tuple[bytes, bytes, int, int, int, int, str]]
+    begun: tuple[bytes, int] | None
+    unsent: bytes
+
+
+class ShortRun:
+    """Takes the next instances of one association; used by its thread alone."""
+
+    def __init__(
+        self,
+        layer: UpperLayer,
+        messages: MessageStream,
+        files: InstanceFiles,
+        recorder: InstanceRecorder,
+        disk_low_mib: int,
+    ) -> None:
+        self._layer = layer
+        self._messages = messages
+        self._files = files
+        self._recorder = recorder
+        self._disk_low_mib = disk_low_mib
+        self._incoming = os.fsencode(files.incoming_dir)
+        self._run: _Run | None = None
+
+    def go_on(self, connection: int, context_id: int, request: StoreRequest, like: Like) -> bool:
+        """Take what comes, as long as it is like `request`, which was taken, and like `like`.
+
+        False: something is not, and is to be taken by the long way.
+
+        Raises:
+            AssociationOver: the association ended in the middle of a data set, or an answer could
+                not be sent.
+        """
+        run = self._run = self._known_or_new(connection, context_id, request, like)
+        if run is None:
+            return True
+        end, has_begun = usual_instance.STORED, False
+        while end == usual_instance.STORED:
+            end, has_begun = self._several(run, request)
+        return not has_begun
+
+    def _known_or_new(
+        self, connection: int, context_id: int, request: StoreRequest, like: Like
+    ) -> _Run | None:
+        encoded = request.command.encoded
+        pieces = around(encoded, MESSAGE_ID, AFFECTED_SOP_INSTANCE_UID)
+        known = self._run
+        if pieces is None or not begins_with_group_length(encoded):
+            return None
+        if known is not None and known.like is like and known.is_of(context_id, pieces):
+            return known
+        answer = response(request.command, SUCCESS)
+        if not self._layer.fits(len(answer) + _MOST_OF_ANSWER):
+            return None
+        return self._new(connection, context_id, like, pieces, answer)
+
+    def _new(
+        self,
+        connection: int,
+        context_id: int,
+        like: Like,
+        request: tuple[bytes, bytes, bytes],
+        answer: bytes,
+    ) -> _Run | None:
+        incoming, header = like.incoming, like.header
+        to_answer = around(answer, MESSAGE_ID_BEING_RESPONDED_TO, AFFECTED_SOP_INSTANCE_UID)
+        if to_answer is None:
+            return None
+        head = head_pieces(incoming.sop_class_uid.encode("ascii"), incoming.transfer_syntax_uid)
+        to_uid, to_number, to_path, to_size = ReceiptWriter().pieces(incoming)
+        to_name = to_path + _folder_of(incoming).encode("ascii") + b"/"
+        try:
+            texts = usual_texts.UsualTexts(
+                request, head, to_answer[:2], (to_uid, to_number, to_name, to_size)
+            )
+            run = usual_run.UsualRun(
+                connection,
+                context_id,
+                self._layer.longest_p_data,
+                header,
+                texts,
+                self._incoming,
+            )
+        except ValueError:  # longer than there is room for
+            return None
+        return _Run(run, like, context_id, request, texts.head_bytes)
+
+    def _several(self, run: _Run, request: StoreRequest) -> tuple[int, bool]:
+        """Take some instances; how it ended, and whether one has begun to come."""
+        over = usual_instance.OTHERWISE, False
+        if self._layer.is_stopped or self._files.is_low(self._disk_low_mib):
+            return over
+        incoming = run.like.incoming
+        try:
+            folder = self._files.series_folder(
+                incoming.study.study_instance_uid, incoming.series.series_instance_uid
+            )
+        except StorageError:
+            return over
+        file = request.spare.taken()
+        if file is None:
+            return over
+        lent = self._recorder.lend(incoming, MOST)
+        if lent is None:
+            request.spare.put_back(file)
+            return over
+        return self._filled(run, request, lent, file, folder)
+
+    def _filled(
+        self,
+        run: _Run,
+        request: StoreRequest,
+        lent: LentPage,
+        file: IncomingFile,
+        folder: OpenFolder,
+    ) -> tuple[int, bool]:
+        reserved = request.spare.to_reserve()
+        taken = self._taken(run, request, lent, file, folder, reserved)
+        given = [_given(run.like.incoming, one) for one in taken.done]
+        is_spoilt = taken.end == usual_instance.FAILED
+        self._recorder.came_back(lent, given, request.tracked.count, is_spoilt=is_spoilt)
+        if given:
+            request.memory.recalled()
+            made = MadeFile(taken.chance.decode("ascii"), taken.file, reserved)
+            sizes = [incoming.size_bytes for incoming, _ in given]
+            request.spare.came_back(None if taken.file < 0 else made, sizes)
+        else:
+            request.spare.put_back(file)
+        self._read_on(run, taken)
+        return (taken.end if taken.file >= 0 else usual_instance.OTHERWISE), bool(taken.begun)
+
+    def _taken(
+        self,
+        run: _Run,
+        request: StoreRequest,
+        lent: LentPage,
+        file: IncomingFile,
+        folder: OpenFolder,
+        reserved: int,
+    ) -> _Taken:
+        # Should memory be short here, receipts may be written or not: files and page stay as they
+        # are, for whoever starts next.
+        most = len(request.buffer) - usual_instance.SLACK_BYTES - run.head_bytes
+        return _Taken(
+            *run.run.take(
+                self._layer.take_ahead(),
+                request.buffer,
+                most if request.max_bytes is None else min(most, request.max_bytes),
+                file.descriptor,
+                file.chance.encode("ascii"),
+                file.reserved_bytes,
+                [new_chance().encode("ascii") for _ in range(lent.places)],
+                reserved,
+                folder.descriptor,
+                lent.page.descriptor,
+                self._messages.whole_quick_s,
+                digest_of,
+            )
+        )
+
+    def _read_on(self, run: _Run, taken: _Taken) -> None:
+        """Have what comes next read by others, and the last answer sent to its end."""
+        if taken.begun is None:
+            self._layer.put_back(taken.rest)
+        else:
+            command, size_bytes = taken.begun
+            self._messages.resume(run.context_id, command, taken.rest, size_bytes)
+        if taken.unsent:
+            self._layer.send(taken.unsent)
+        if taken.end == usual_instance.VANISHED:
+            raise self._layer.vanished()
+
+
+def _given(
+    like: IncomingInstance, one: tuple[bytes, bytes, int, int, int, int, str]
+) -> tuple[IncomingInstance, str]:
+    """Return an instance that was taken, and its digest."""
+    uid, chance, number, size_bytes, seconds, microseconds, digest = one
+    sop_instance_uid = uid.decode("ascii")
+    incoming = like._replace(
+        sop_instance_uid=sop_instance_uid,
+        path=f"{_folder_of(like)}/{sop_instance_uid}.{chance.decode('ascii')}.dcm",
+        instance_number=number,
+        size_bytes=size_bytes,
+        received_at=_EPOCH + timedelta(seconds=seconds, microseconds=microseconds),
+    )
+    return incoming, digest
+
+
+def _folder_of(incoming: IncomingInstance) -> str:
+    return incoming.path.rpartition("/")[0]

@@ -1,0 +1,274 @@
+# cython: language_level=3, embedsignature=True
+"""Instances like the one before, one after another: from the request to the file at its place.
+
+Compiled, for `node.receive.short_run`: no Python runs between an instance and the next one, but for
+the digest. `usual_instance` takes each of them, `usual_texts` makes what is said of it; here is
+what goes around: the next request, and what is left to do when an instance is answered. Where
+anything is other than expected, it stops.
+"""
+
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from libc.stdint cimport int64_t, uint8_t
+from libc.string cimport memcpy, memmove
+from posix.fcntl cimport O_CLOEXEC, O_CREAT, O_EXCL, O_RDWR, open
+from posix.unistd cimport close, ftruncate
+
+from node.receive.usual_data_set cimport (
+    HEADERS,
+    OTHERWISE_,
+    STORED_,
+    Arrival,
+    big,
+    milliseconds,
+    receive,
+    rest_of,
+)
+from node.receive.usual_header cimport UsualHeader
+from node.receive.usual_instance cimport Taken, Text, taken
+from node.receive.usual_texts cimport CHANCE, MOST_COMMAND, MOST_UID, WHOLE_COMMAND, UsualTexts
+
+
+cdef extern from "<fcntl.h>" nogil:
+    const int AT_FDCWD, FALLOC_FL_KEEP_SIZE
+    int fallocate(int descriptor, int mode, int64_t begin, int64_t size)
+
+cdef extern from "<stdio.h>" nogil:
+    int renameat(int folder, const char *name, int new_folder, const char *new_name)
+
+
+cdef enum:
+    _P_DATA_TF = 4
+    _OVERHEAD = 6
+    _MOST_CAME = 1 << 11
+    _MOST_FOLDER = 1 << 12
+    _IDLE_MS = 20
+    _RUN_MS = 50
+    _NO_FILE = -1
+
+
+cdef class UsualRun:
+    """Takes instances of one series over one association, as long as they are like each other.
+
+    A PDU on `connection` has a length of `longest` at the most. `incoming` is the folder of files
+    that come in.
+    """
+
+    cdef UsualTexts _texts
+    cdef UsualHeader _header
+    cdef bytes _held
+    cdef const char *_incoming
+    cdef Py_ssize_t _incoming_size
+    cdef int _context_id
+    cdef Py_ssize_t _longest
+    cdef Arrival _one
+    cdef char[CHANCE] _chance
+    cdef uint8_t[_MOST_CAME] _came
+    cdef char[_MOST_FOLDER + CHANCE + 8] _name
+
+    def __init__(
+        self,
+        int connection,
+        int context_id,
+        Py_ssize_t longest,
+        UsualHeader header not None,
+        UsualTexts texts not None,
+        bytes incoming not None,
+    ):
+        if len(incoming) > _MOST_FOLDER:
+            raise ValueError("a folder with a name that is too long")
+        self._one.connection = connection
+        self._context_id, self._longest = context_id, longest
+        self._header, self._texts, self._held = header, texts, incoming
+        self._incoming, self._incoming_size = <char *>incoming, len(incoming)
+
+    def take(
+        self,
+        bytes came,
+        memory,
+        Py_ssize_t most,
+        int file,
+        bytes chance,
+        int64_t file_reserved,
+        list chances,
+        int64_t reserved,
+        int folder,
+        int page,
+        double within_s,
+        digest,
+    ):
+        """Take instances, as many as there are `chances` at the most, and not for long.
+
+        `came` was received already. In `memory` comes a file, its data set with `most` bytes at the
+        most, within `within_s`. `file` is for the first one; its name has `chance`, and
+        `file_reserved` bytes are reserved for it. When an instance is answered, its file goes to
+        `folder`, and the next one is made, with the next of the `chances` and with `reserved`
+        bytes. Receipts go to `page`. `digest` is called with a data set that is at its place.
+
+        Returns how it ended (`usual_instance`); what is to be read again; the file that waits for
+        the next instance, or -1, and its chance; what was acknowledged; of a request whose data set
+        has begun to come: its command set, and how many bytes lie in memory; and what is still to
+        be sent of the last answer. What was acknowledged: UID, chance, Instance Number, size,
+        seconds and microseconds since 1970, digest, which is empty where it is not sure that the
+        file is whole and at its place.
+        """
+        cdef uint8_t[::1] view = memory
+        cdef int end = STORED_
+        cdef int64_t until_ms = milliseconds() + _RUN_MS
+        cdef Taken result
+        cdef Py_ssize_t head_size = 0
+        cdef Arrival *one = &self._one
+        cdef bint is_there, has_begun = False
+        cdef list done = []
+        if most + self._texts.head_bytes > len(view) - HEADERS:
+            raise ValueError("memory that is too short")
+        if any([len(each) != CHANCE for each in (chance, *chances)]):
+            raise ValueError("a chance of another length")
+        memcpy(self._chance, <char *>chance, CHANCE)
+        one.came, one.left = <const uint8_t *><char *>came, len(came)
+        one.file, one.memory = file, &view[0]
+        unsent = b""
+        for following in chances:
+            if unsent or one.file == _NO_FILE or milliseconds() >= until_ms:
+                break
+            with nogil:
+                end = self._next_request(min(until_ms, milliseconds() + _IDLE_MS))
+                if end == STORED_:
+                    has_begun = True
+                    head_size = self._begin(most, within_s)
+                    end = self._take(page, &result)
+                if end == STORED_:
+                    is_there = self._leave(folder, file_reserved)
+            if end != STORED_:
+                break
+            has_begun = False
+            if result.sent < self._texts.said_size:
+                unsent = _bytes(self._texts.said, self._texts.said_size)[result.sent:]
+            done.append((
+                _bytes(self._texts.asked.uid, self._texts.asked.uid_size),
+                chance,
+                result.number,
+                one.at,
+                result.seconds,
+                result.microseconds,
+                digest(memory[head_size:one.at]) if is_there else "",
+            ))
+            chance = following
+            memcpy(self._chance, <char *>chance, CHANCE)
+            file_reserved = reserved
+            with nogil:
+                one.file = self._new_file(reserved)
+        if not has_begun:
+            came = _bytes(<char *>one.came, one.left)
+            return end, came, one.file, chance, done, None, unsent
+        command = _bytes(<char *>self._texts.asked.encoded, self._texts.asked.size)
+        came = rest_of(one, self._context_id)
+        return end, came, one.file, chance, done, (command, one.at - head_size), unsent
+
+    cdef int _next_request(self, int64_t until_ms) noexcept nogil:
+        """Wait for a request like the one before; STORED_: it has come."""
+        cdef Arrival *one = &self._one
+        cdef Py_ssize_t needed
+        one.until_ms = until_ms
+        while True:
+            if one.left and one.came[0] != _P_DATA_TF:
+                return OTHERWISE_
+            if one.left >= HEADERS:
+                if not self._is_command():
+                    return OTHERWISE_
+                needed = big(one.came + 2) + _OVERHEAD
+                if one.left >= needed:
+                    break
+            if not self._receive_more():
+                return OTHERWISE_
+        if not self._texts.is_like(one.came + HEADERS, needed - HEADERS):
+            return OTHERWISE_
+        one.came += needed
+        one.left -= needed
+        return STORED_
+
+    cdef bint _is_command(self) noexcept nogil:
+        """Whether the headers that have come are those of a whole command set."""
+        cdef const uint8_t *headers = self._one.came
+        cdef Py_ssize_t length = big(headers + 2)
+        return (
+            _OVERHEAD < length <= min(self._longest, <Py_ssize_t>MOST_COMMAND)
+            and big(headers + _OVERHEAD) == length - 4
+            and headers[10] == self._context_id
+            and headers[11] == WHOLE_COMMAND
+        )
+
+    cdef bint _receive_more(self) noexcept nogil:
+        cdef Arrival *one = &self._one
+        cdef Py_ssize_t here = one.left, got
+        # Less than a command set.
+        memmove(self._came, one.came, here)
+        one.came = self._came
+        # `receive` hands over first what has come already.
+        one.left = 0
+        got = receive(one, self._came + here, _MOST_CAME - here)
+        one.left = here + max(got, 0)
+        return got > 0
+
+    cdef Py_ssize_t _begin(self, Py_ssize_t most, double within_s) noexcept nogil:
+        """Have all ready for a data set; how long the head is that lies in memory."""
+        cdef Arrival *one = &self._one
+        self._texts.begin(self._chance, self._context_id)
+        one.at = self._texts.put_head(<char *>one.memory)
+        one.most = one.at + most
+        one.have = one.missing = one.unwritten = 0
+        one.is_last = False
+        one.until_ms = milliseconds() + <int64_t>(within_s * 1000)
+        return one.at
+
+    cdef int _take(self, int page, Taken *result) noexcept nogil:
+        return taken(
+            &self._one,
+            self._context_id,
+            self._longest,
+            self._header,
+            _text(self._texts.asked.uid, self._texts.asked.uid_size),
+            page,
+            _text(self._texts.before, self._texts.before_size),
+            _text(self._texts.between, self._texts.between_size),
+            _text(self._texts.said, self._texts.said_size),
+            result,
+        )
+
+    cdef bint _leave(self, int folder, int64_t reserved) noexcept nogil:
+        """Close a file that is acknowledged, and move it; False: it is not sure that it is so."""
+        cdef char[MOST_UID + CHANCE + 8] place
+        cdef int file = self._one.file
+        cdef bint is_closed
+        if reserved > self._one.at:
+            ftruncate(file, self._one.at)  # what is reserved goes with the file, if not now
+        is_closed = close(file) == 0
+        self._put_name()
+        self._texts.put_place(place)
+        return renameat(AT_FDCWD, self._name, folder, place) == 0 and is_closed
+
+    cdef int _new_file(self, int64_t reserved) noexcept nogil:
+        """Make the next file; where that cannot be, whoever comes next meets the reason."""
+        cdef int file
+        self._put_name()
+        file = open(self._name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
+        if file >= 0 and reserved and fallocate(file, FALLOC_FL_KEEP_SIZE, 0, reserved):
+            ftruncate(file, 0)  # on a full disk ext4 keeps what it could get until then
+        return file
+
+    cdef void _put_name(self) noexcept nogil:
+        """The name of the file while it comes in (`storage.instance_files`)."""
+        cdef Py_ssize_t at = self._incoming_size
+        memcpy(self._name, self._incoming, at)
+        self._name[at] = 0x2F
+        memcpy(self._name + at + 1, self._chance, CHANCE)
+        memcpy(self._name + at + 1 + CHANCE, b".part", 6)
+
+
+cdef inline bytes _bytes(const char *text, Py_ssize_t size):
+    return PyBytes_FromStringAndSize(text, size)
+
+
+cdef inline Text _text(const char *text, Py_ssize_t size) noexcept nogil:
+    cdef Text made
+    made.at, made.size = text, size
+    return made

@@ -1,0 +1,42 @@
+from libc.stdint cimport uint8_t, uint32_t
+
+from node.receive.usual_instance cimport Text
+
+cdef enum:
+    WHOLE_COMMAND = 3
+    MOST_UID = 64
+    MOST_COMMAND = 1 << 10
+    MOST_TEXT = 1 << 14
+    MOST_NAME = 1 << 12
+    CHANCE = 32
+
+
+cdef struct Request:
+    # The command set as it came, its Message ID, and its UID without padding.
+    uint8_t[MOST_COMMAND] encoded
+    Py_ssize_t size
+    uint8_t[2] message_id
+    char[MOST_UID] uid
+    Py_ssize_t uid_size
+
+
+cdef class UsualTexts:
+    cdef tuple _held
+    cdef Text[3] _request
+    cdef Text[3] _head
+    cdef Text[2] _answer
+    cdef Text[4] _receipt
+    cdef char[CHANCE] chance
+    cdef Request asked
+    # Of the receipt, up to the Instance Number and from there to the size; the answer.
+    cdef char[MOST_TEXT] before
+    cdef char[MOST_NAME] between
+    cdef char[MOST_NAME] said
+    cdef Py_ssize_t before_size, between_size, said_size
+
+    cdef bint is_like(self, const uint8_t *command, Py_ssize_t size) noexcept nogil
+    cdef void begin(self, const char *chance, int context_id) noexcept nogil
+    cdef Py_ssize_t put_head(self, char *memory) noexcept nogil
+    cdef void _put_answer(self, int context_id) noexcept nogil
+    cdef void _put_receipt(self) noexcept nogil
+    cdef Py_ssize_t put_place(self, char *name) noexcept nogil
