@@ -4,7 +4,7 @@ Calls from many threads are gathered: while one transaction commits, what arrive
 and becomes the next one. A call that is alone waits for nobody; there is no timer. The thread
 whose call finds no transaction under way leads: it records the queue and hands the lead on.
 
-With receipts (`durability: os`) the next instance of a series that is known, over an association
+With receipts the next instance of a series that is known, over an association
 that has brought some of its study, waits for no row: `storage.late_rows` writes it soon.
 """
 
@@ -80,7 +80,7 @@ class InstanceRecorder:
             OutOfSpace: the disk is full; the file is gone. StorageError: the same for any other
                 failure.
         """
-        if self.acknowledged(incoming, told) is not None:
+        if not self._are_synced and self.acknowledged(incoming, told) is not None:
             return StoreOutcome.STORED
         result = self._result(_Call(incoming))
         if result is StoreOutcome.DUPLICATE:
@@ -90,18 +90,26 @@ class InstanceRecorder:
             return result
         raise self._refusal(incoming, result)
 
+    def expects(self, incoming: IncomingInstance) -> bool:
+        """Whether `acknowledged` may give a receipt; it need not, when it is asked."""
+        late = self._late
+        return late is not None and late.may_wait and self._known.expects(incoming)
+
     def acknowledged(self, incoming: IncomingInstance, told: Told = _untold) -> LateRow | None:
         """Give a receipt, where nothing but the usual can become of it; None: `record` it.
 
-        Its digest is not needed yet: it is told to the row that is returned, or else taken of the
-        file.
+        Its digest is not needed yet: it is told to the row, or else taken of the file. That is one
+        of `IncomingFile.leave`, with `durability: fsync`: another's entry is not on the disk yet.
         """
         if self._late is None or not self._known.expects(incoming):
             return None
         with self._lock:
             row = self._late.acknowledged(incoming, told)
-            if row is not None:
-                self._queue.append(row)
+        # Without the lock: others write their receipts meanwhile, and one sync may do for all.
+        if row is None or not self._late.is_durable(row):
+            return None
+        with self._lock:
+            self._queue.append(row)
         return row
 
     def lend(self, like: IncomingInstance, sop_instance_uid: str, path: str) -> LentPage | None:
@@ -110,7 +118,7 @@ class InstanceRecorder:
         It came over the same association as `like`, and belongs to the same series. None: it is to
         be recorded. `given` or `not_given` has to follow, soon.
         """
-        if self._late is None or not self._known.expects(like):
+        if self._late is None or self._are_synced or not self._known.expects(like):
             return None
         with self._lock:
             return self._late.lend(like, sop_instance_uid, path)
@@ -138,6 +146,10 @@ class InstanceRecorder:
         failure = None if self._late is None else self._late.new_failure()
         if failure is not None:
             raise failure
+
+    @property
+    def _are_synced(self) -> bool:
+        return self._late is not None and self._late.are_synced
 
     @property
     def _lending(self) -> LateRows:

@@ -1,4 +1,4 @@
-"""Rows that are written after the answer: what was acknowledged by a receipt (`durability: os`).
+"""Rows that are written after the answer: what was acknowledged by a receipt .
 
 They are written a moment after the first of them waits, or with whatever is recorded earlier. One
 that cannot be written is tried again, and until it has its row nothing more is acknowledged so:
@@ -91,6 +91,17 @@ class LateRows:
         self._writer: threading.Thread | None = None
 
     @property
+    def are_synced(self) -> bool:
+        """Whether a receipt is good only when `is_durable` says so."""
+        return self._receipts.are_synced
+
+    @property
+    def may_wait(self) -> bool:
+        """Whether one more row may be put off."""
+        is_over = self._is_behind or self._closing.is_set()
+        return not is_over and self._queued < MOST_QUEUED
+
+    @property
     def are_queued(self) -> bool:
         """Whether any row waits for the next transaction."""
         return self._queued > 0
@@ -102,7 +113,7 @@ class LateRows:
 
     def acknowledged(self, incoming: IncomingInstance, told: Told) -> LateRow | None:
         """Give a receipt and return what is to be queued; None: the row has to come first."""
-        if not self._may_wait:
+        if not self.may_wait:
             return None
         try:
             self._begin_writing()
@@ -114,12 +125,26 @@ class LateRows:
         self._is_waiting.set()
         return LateRow(incoming, page, told)
 
+    def is_durable(self, row: LateRow) -> bool:
+        """Wait for the disk, without the owner's lock; False: the row has to come first."""
+        if not self._receipts.are_synced:
+            return True
+        try:
+            row.page.sync()
+        except OSError:
+            self._take_back(row.page)
+            return False
+        with self._lock:
+            self._receipts.came_back(row.page)
+        self._is_waiting.set()
+        return True
+
     def lend(self, like: IncomingInstance, sop_instance_uid: str, path: str) -> LentPage | None:
         """Lend a page for a receipt that somebody else writes; None: the row has to come first.
 
         `given` or `not_given` follows.
         """
-        if not self._may_wait:
+        if not self.may_wait:
             return None
         try:
             self._begin_writing()
@@ -140,10 +165,7 @@ class LateRows:
 
     def not_given(self, lent: LentPage) -> None:
         """Nothing was acknowledged."""
-        with self._lock:
-            self._queued -= 1
-            self._receipts.came_back_empty(lent.page)
-            self._is_behind = self._is_behind and self._holds_back
+        self._take_back(lent.page)
 
     def turn(self) -> None:
         """Write later receipts to a new page: the one before can go with its last row."""
@@ -186,15 +208,15 @@ class LateRows:
             self._receipts.close()
 
     @property
-    def _may_wait(self) -> bool:
-        """Whether one more row may be put off."""
-        is_over = self._is_behind or self._closing.is_set()
-        return not is_over and self._queued < MOST_QUEUED
-
-    @property
     def _holds_back(self) -> bool:
         """Whether anything waits that may hold back others; only with the lock."""
         return self._queued > 0 or any(row.may_hold_back for row in self._not_written)
+
+    def _take_back(self, page: Page) -> None:
+        with self._lock:
+            self._queued -= 1
+            self._receipts.came_back_empty(page)
+            self._is_behind = self._is_behind and self._holds_back
 
     def _owe(self, row: LateRow, error: Exception) -> None:
         with self._lock:
