@@ -95,6 +95,8 @@ def _recorded(db: Database, files: InstanceFiles, incoming: IncomingInstance) ->
         return Found()
     try:
         known = acknowledged(files, alone, alone.dataset_digest)
+        # The receipt goes when the row is there: its file may have been moved just now.
+        files.sync_folders((known.path,))
         (result,) = record_instances(db, [known], former_digest=files.former_digest)
         settled(db, files, known, result)
     except (DatabaseUnavailable, OutOfSpace):

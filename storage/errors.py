@@ -79,3 +79,10 @@ class IllegalTransition(StorageError):
 
 class LeaseLost(StorageError):
     """The job or delivery is not, or no longer, held by this worker; nothing was changed."""
+
+
+def unexpected(error: BaseException) -> StorageError:
+    """Return what is told of an error that nobody has thought of: its type alone."""
+    told = StorageError(f"recording failed: {type(error).__name__}")
+    told.__cause__ = error
+    return told

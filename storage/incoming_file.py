@@ -109,14 +109,28 @@ class IncomingFile:
         """It was written through its descriptor, and will be written once more."""
         os.lseek(self.descriptor, 0, os.SEEK_SET)
 
-    def leave(self, study_uid: str, series_uid: str, sop_uid: str) -> str:
+    def leave(
+        self,
+        study_uid: str,
+        series_uid: str,
+        sop_uid: str,
+        meanwhile: Callable[[], None] = _nothing,
+    ) -> str:
         """Keep it where it is; return its place, to which `InstanceFiles.bring_in` moves it.
+
+        Its content and its directory entry are as safe there as the durability asks. `meanwhile` is
+        as for `keep`.
 
         Raises:
             InvalidUid: a UID is none. OSError: it could not be cut to its length.
+            OutOfSpace: the disk is full. StorageError: it could not be synced.
         """
         place = self.place(study_uid, series_uid, sop_uid)
         self._give_back()
+        if self._files.is_synced:
+            with file_errors():
+                self._sync(meanwhile)
+            self._files.sync_folders((f"incoming/{self.chance}",))
         self._is_kept = True
         return place
 
@@ -145,14 +159,17 @@ class IncomingFile:
             self._is_kept = True
             try:
                 self._give_back()
-                if self._files.begin_sync(self.descriptor, self._begun_bytes):
-                    meanwhile()
                 # After the move: a journalling file system writes both by one commit.
-                self._files.sync_content(self.descriptor)
+                self._sync(meanwhile)
             except BaseException:
                 self._files.discard(place)
                 raise
         return place
+
+    def _sync(self, meanwhile: Callable[[], None]) -> None:
+        if self._files.begin_sync(self.descriptor, self._begun_bytes):
+            meanwhile()
+        self._files.sync_content(self.descriptor)
 
     def _give_back(self) -> None:
         """Give back what was reserved and is not needed."""

@@ -4,8 +4,8 @@ Calls from many threads are gathered: while one transaction commits, what arrive
 and becomes the next one. A call that is alone waits for nobody; there is no timer. The thread
 whose call finds no transaction under way leads: it records the queue and hands the lead on.
 
-With receipts (`durability: os`) the next instance of a series that is known, over an association
-that has brought some of its study, waits for no row: `storage.late_rows` writes it soon.
+With receipts the next instance of a series that is known, over an association that has brought some
+of its study, waits for no row: `storage.late_rows` writes it soon.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from contextlib import suppress
 
 from storage.database import Database
 from storage.dicom_records import IncomingInstance, StoreOutcome
-from storage.errors import IdentityConflict, OutOfSpace, StorageError
+from storage.errors import IdentityConflict, OutOfSpace, StorageError, unexpected
 from storage.instance_files import InstanceFiles
 from storage.instances import record_instances
 from storage.known_series import KnownSeries
@@ -80,7 +80,7 @@ class InstanceRecorder:
             OutOfSpace: the disk is full; the file is gone. StorageError: the same for any other
                 failure.
         """
-        if self.acknowledged(incoming, told) is not None:
+        if not self._are_synced and self.acknowledged(incoming, told) is not None:
             return StoreOutcome.STORED
         result = self._result(_Call(incoming))
         if result is StoreOutcome.DUPLICATE:
@@ -90,27 +90,35 @@ class InstanceRecorder:
             return result
         raise self._refusal(incoming, result)
 
+    def expects(self, incoming: IncomingInstance) -> bool:
+        """Whether `acknowledged` may give a receipt; it need not, when it is asked."""
+        late = self._late
+        return late is not None and late.may_wait and self._known.expects(incoming)
+
     def acknowledged(self, incoming: IncomingInstance, told: Told = _untold) -> LateRow | None:
         """Give a receipt, where nothing but the usual can become of it; None: `record` it.
 
-        Its digest is not needed yet: it is told to the row that is returned, or else taken of the
-        file.
+        Its digest is not needed yet: it is told to the row, or else taken of the file. That is one
+        of `IncomingFile.leave`, with `durability: fsync`: another's entry is not on the disk yet.
         """
         if self._late is None or not self._known.expects(incoming):
             return None
         with self._lock:
             row = self._late.acknowledged(incoming, told)
-            if row is not None:
-                self._queue.append(row)
+        # Without the lock: others write their receipts meanwhile, and one sync may do for all.
+        if row is None or not self._late.is_durable(row):
+            return None
+        with self._lock:
+            self._queue.append(row)
         return row
 
     def lend(self, like: IncomingInstance, most: int) -> LentPage | None:
         """Lend a page, to write receipts of instances there before all of them is known.
 
-        They come over the same association as `like`, and belong to the same series; `most` of
-        them, or fewer. None: the next one is to be recorded. `came_back` has to follow, soon.
+        They come over the association of `like` and belong to its series; `most` of them, or fewer.
+        None: the next one is to be recorded. `came_back` has to follow, soon.
         """
-        if self._late is None or not self._known.expects(like):
+        if self._late is None or self._are_synced or not self._known.expects(like):
             return None
         with self._lock:
             return self._late.lend(most)
@@ -143,6 +151,10 @@ class InstanceRecorder:
         failure = None if self._late is None else self._late.new_failure()
         if failure is not None:
             raise failure
+
+    @property
+    def _are_synced(self) -> bool:
+        return self._late is not None and self._late.are_synced
 
     @property
     def _lending(self) -> LateRows:
@@ -221,7 +233,7 @@ class InstanceRecorder:
         try:
             results = self._recorded(batch)
         except BaseException as error:  # noqa: BLE001 -- each caller gets it; nobody waits for ever
-            results = [_unexpected(error)] * len(batch)
+            results = [unexpected(error)] * len(batch)
         try:
             self._write_down(batch, results)
         finally:
@@ -283,9 +295,3 @@ class InstanceRecorder:
         except StorageError as error:
             return [error] * len(incoming)
         return record_instances(self._db, incoming, self._known, self._files.former_digest)
-
-
-def _unexpected(error: BaseException) -> StorageError:
-    unexpected = StorageError(f"recording failed: {type(error).__name__}")
-    unexpected.__cause__ = error
-    return unexpected

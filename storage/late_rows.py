@@ -1,4 +1,4 @@
-"""Rows that are written after the answer: what was acknowledged by a receipt (`durability: os`).
+"""Rows that are written after the answer: what was acknowledged by a receipt.
 
 They are written a moment after the first of them waits, or with whatever is recorded earlier. One
 that cannot be written is tried again, and until it has its row nothing more is acknowledged so:
@@ -91,6 +91,17 @@ class LateRows:
         self._writer: threading.Thread | None = None
 
     @property
+    def are_synced(self) -> bool:
+        """Whether a receipt is good only when `is_durable` says so."""
+        return self._receipts.are_synced
+
+    @property
+    def may_wait(self) -> bool:
+        """Whether one more row may be put off."""
+        is_over = self._is_behind or self._closing.is_set()
+        return not is_over and self._queued < MOST_QUEUED
+
+    @property
     def are_queued(self) -> bool:
         """Whether any row waits for the next transaction."""
         return self._queued > 0
@@ -102,7 +113,7 @@ class LateRows:
 
     def acknowledged(self, incoming: IncomingInstance, told: Told) -> LateRow | None:
         """Give a receipt and return what is to be queued; None: the row has to come first."""
-        if not self._may_wait:
+        if not self.may_wait:
             return None
         try:
             self._begin_writing()
@@ -114,6 +125,20 @@ class LateRows:
         self._is_waiting.set()
         return LateRow(incoming, page, told)
 
+    def is_durable(self, row: LateRow) -> bool:
+        """Wait for the disk, without the owner's lock; False: the row has to come first."""
+        if not self._receipts.are_synced:
+            return True
+        try:
+            row.page.sync()
+        except OSError:
+            self._take_back(row.page)
+            return False
+        with self._lock:
+            self._receipts.came_back(row.page)
+        self._is_waiting.set()
+        return True
+
     def lend(self, most: int) -> LentPage | None:
         """Lend a page for receipts that somebody else writes, `most` of them, or fewer.
 
@@ -121,7 +146,7 @@ class LateRows:
         """
         # Others are to find room, too.
         places = min(most, (MOST_QUEUED + 1 - self._queued) // 2)
-        if places < 1 or not self._may_wait:
+        if places < 1 or not self.may_wait:
             return None
         try:
             self._begin_writing()
@@ -192,15 +217,15 @@ class LateRows:
             self._receipts.close()
 
     @property
-    def _may_wait(self) -> bool:
-        """Whether one more row may be put off."""
-        is_over = self._is_behind or self._closing.is_set()
-        return not is_over and self._queued < MOST_QUEUED
-
-    @property
     def _holds_back(self) -> bool:
         """Whether anything waits that may hold back others; only with the lock."""
         return self._queued > 0 or any(row.may_hold_back for row in self._not_written)
+
+    def _take_back(self, page: Page) -> None:
+        with self._lock:
+            self._queued -= 1
+            self._receipts.came_back(page, 1, is_spoilt=True)
+            self._is_behind = self._is_behind and self._holds_back
 
     def _owe(self, row: LateRow, error: Exception) -> None:
         with self._lock:

@@ -2,10 +2,11 @@
 
     <data_dir>/receipts/<random>.receipts      a page: lines of `storage.receipt_text`
 
-With `durability: os` an instance is acknowledged when its file is at its place and its receipt is
-with the operating system; rows are written for many instances together, a moment later. A page is
-deleted when all of its instances have their rows. While its process lives, a lock (flock) is on
-it; a page without one is what a killed process left behind (`storage.abandoned_receipts`).
+An instance is acknowledged when its file and its receipt are with the operating system, or with
+`durability: fsync` on the disk; rows are written for many instances together, a moment later. A
+page is deleted, or blanked (`storage.synced_pages`), when all of its instances have their rows.
+While its process lives, a lock (flock) is on it; a page without one is what a killed process left
+behind (`storage.abandoned_receipts`).
 """
 
 from __future__ import annotations
@@ -28,18 +29,21 @@ SUFFIX = ".receipts"
 _CLOSED = -1
 _LOOK_AGAIN_S = 0.005
 _FRESH_S = 5.0
+_HEAD_BYTES = 16
 _NEW_PAGE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
 
 
 class Page:
     """One file of receipts, locked by this process; `unsettled` counts those without a row."""
 
+    flags = _NEW_PAGE
+
     def __init__(self, folder: Path) -> None:
         name = os.urandom(16).hex()
         # Nobody looks at it under this name: it is never seen without its lock.
         made = folder / f".{name}.part"
         self._path = folder / f"{name}{SUFFIX}"
-        self._descriptor = os.open(made, _NEW_PAGE, 0o600)
+        self._descriptor = os.open(made, self.flags, 0o600)
         self.unsettled = self.lent = 0
         self._is_closing = False
         try:
@@ -58,6 +62,9 @@ class Page:
         if os.write(self._descriptor, line) != len(line):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self.unsettled += 1
+
+    def sync(self) -> None:
+        """Bring to the disk what is to be there; raises OSError."""
 
     @property
     def descriptor(self) -> int:
@@ -94,21 +101,40 @@ class LentPage(NamedTuple):
     places: int
 
 
+class Pages:
+    """Makes the pages of one process."""
+
+    are_synced = False
+    """Whether a receipt is good only after the `sync` of its page, which is lent until then."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def new(self) -> Page:
+        """Return a page without receipts; raises OSError."""
+        return Page(self._folder)
+
+    def close(self) -> None:
+        """Keep no pages for later."""
+
+
 class Receipts:
     """The pages of one process; its owner sees to it that one thread at a time calls."""
 
-    def __init__(self, data_dir: Path) -> None:
-        self._folder = data_dir / FOLDER
+    def __init__(self, data_dir: Path, pages: type[Pages] = Pages) -> None:
+        folder = data_dir / FOLDER
         self._writer = ReceiptWriter()
         self._page: Page | None = None
         self._turned: set[Page] = set()
         with file_errors():
-            make_private_dir(self._folder, FOLDER)
+            make_private_dir(folder, FOLDER)
+        self._pages = pages(folder)
+        self.are_synced = pages.are_synced
 
     def add(self, incoming: IncomingInstance) -> Page:
         """Write a receipt, and return the page that has it; raises OSError, then there is none."""
         line = self._writer.line(incoming)
-        page = self._page = self._page or Page(self._folder)
+        page = self._page = self._page or self._pages.new()
         try:
             page.write(line)
         except OSError:
@@ -122,12 +148,12 @@ class Receipts:
 
         Raises OSError: there is no page.
         """
-        page = self._page = self._page or Page(self._folder)
+        page = self._page = self._page or self._pages.new()
         page.unsettled += places
         page.lent += 1
         return LentPage(page, places)
 
-    def came_back(self, page: Page, unused: int, *, is_spoilt: bool) -> None:
+    def came_back(self, page: Page, unused: int = 0, *, is_spoilt: bool = False) -> None:
         """A page has come back with all receipts but `unused`; `is_spoilt`: and half a one."""
         if is_spoilt and page is self._page:
             self.turn()
@@ -157,6 +183,7 @@ class Receipts:
     def close(self) -> None:
         """Write no more; what has no row is left to whoever looks for abandoned pages."""
         self.turn()
+        self._pages.close()
         while self._turned:
             self._turned.pop().close()
 
@@ -172,10 +199,23 @@ def await_settled(data_dir: Path, timeout_s: float) -> None:
     Older pages wait for a database that is away, or for a person: so does nobody else.
     """
     deadline = time.monotonic() + timeout_s
-    waiting = {page for page in pages(data_dir) if _is_fresh(page)}
-    while waiting and time.monotonic() < deadline:
+    waiting = {page: _head(page) for page in pages(data_dir) if _is_fresh(page)}
+    while waiting := {page: head for page, head in waiting.items() if _stays(page, head)}:
+        if time.monotonic() >= deadline:
+            return
         time.sleep(_LOOK_AGAIN_S)
-        waiting &= set(pages(data_dir))
+
+
+def _stays(page: Path, head: bytes) -> bool:
+    """Whether a page still begins with that receipt: it may be blanked, and used once more."""
+    return bool(head) and _head(page) == head
+
+
+def _head(page: Path) -> bytes:
+    """Return how a page begins, which the check sum of its first receipt makes its own."""
+    with suppress(FileNotFoundError), page.open("rb", buffering=0) as file:
+        return file.read(_HEAD_BYTES).strip()
+    return b""
 
 
 def _is_fresh(page: Path) -> bool:

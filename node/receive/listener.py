@@ -31,7 +31,8 @@ from storage.database import Database
 from storage.errors import StorageError
 from storage.instance_files import InstanceFiles
 from storage.instance_recorder import InstanceRecorder
-from storage.receipts import Receipts
+from storage.receipts import Pages, Receipts
+from storage.synced_pages import SyncedPages
 
 _HOUSEKEEPING_INTERVAL_S = 0.5
 _SPARE_CONNECTIONS = 16
@@ -67,7 +68,7 @@ class Listener:
         self._stopping = threading.Event()
         self._book = RejectionBook(db)
         self._tracker = AssociationTracker(db, on_change, receiver)
-        self._recorder = InstanceRecorder(db, files, _receipts(settings, files))
+        self._recorder = InstanceRecorder(db, files, _receipts(files))
         self._store = StoreHandler(settings, db, files, self._tracker, self._recorder)
         self._limits = limits or SharedFile()
         slots = AssociationSlots(settings.receive.max_associations, self._limits)
@@ -166,6 +167,5 @@ class Listener:
                 _log.error("housekeeping_failed", exc_info=True)
 
 
-def _receipts(settings: Settings, files: InstanceFiles) -> Receipts | None:
-    """With `durability: fsync` a row is as quickly safe as a receipt."""
-    return Receipts(files.data_dir) if settings.storage.durability == "os" else None
+def _receipts(files: InstanceFiles) -> Receipts:
+    return Receipts(files.data_dir, SyncedPages if files.is_synced else Pages)

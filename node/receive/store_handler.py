@@ -137,9 +137,9 @@ class StoreHandler:
         check_command(request)
         try:
             with self._files.open_incoming(request.spare) as file:
-                incoming, arriving = self._taken_in(file, request)
-            late = self._recorder.acknowledged(incoming, request.tracked.count)
-            if late is not None:
+                incoming, arriving, may_wait = self._taken_in(file, request)
+            late = may_wait and self._recorder.acknowledged(incoming, request.tracked.count)
+            if late:
                 request.acknowledged(incoming)
                 return partial(self._settle, late, arriving)
             self._files.bring_in_or_drop(incoming.path)
@@ -151,15 +151,20 @@ class StoreHandler:
 
     def _taken_in(
         self, file: IncomingFile, request: StoreRequest
-    ) -> tuple[IncomingInstance, ArrivingInstance]:
+    ) -> tuple[IncomingInstance, ArrivingInstance, bool]:
+        """Receive an instance whole; whether its row may wait for a receipt comes last."""
         slow = SlowArrival(partial(self._tracker.will_bring, request.tracked))
         header, arriving = receive(file, request, slow)
         association_id = self._association_id(request.tracked)
-        if self._files.is_synced:
-            path = file.keep(*header.uids, meanwhile=arriving.digest)
+        path = file.place(*header.uids)
+        incoming = _incoming(header, path, file.size_bytes, request, association_id)
+        may_wait = not self._files.is_synced or self._recorder.expects(incoming)
+        if may_wait:
+            file.leave(*header.uids, meanwhile=arriving.digest)
         else:
-            path = file.leave(*header.uids)
-        return _incoming(header, path, file.size_bytes, request, association_id), arriving
+            # Its row has to come first: then its entry is to be safe at its place, and there alone.
+            file.keep(*header.uids, meanwhile=arriving.digest)
+        return incoming, arriving, may_wait
 
     def _settle(self, late: LateRow, arriving: ArrivingInstance) -> None:
         """Do for an instance what its sender need not wait for; else its row's writer does it."""

@@ -85,7 +85,9 @@ def _radnodes() -> Iterator[Receiver]:
         return
     for durability in DURABILITIES:
         storage = {"durability": durability}
-        promise = "file and row fsynced" if durability == "fsync" else "file and receipt written"
+        promise = (
+            "file and receipt fsynced" if durability == "fsync" else "file and receipt written"
+        )
         for database in _databases():
             yield Receiver(
                 f"radnode {durability}, {database}",

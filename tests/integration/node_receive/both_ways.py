@@ -19,7 +19,7 @@ from storage.database import Database
 from storage.instance_files import InstanceFiles
 from storage.instances import instances_of_series
 from storage.quarantine import list_quarantine
-from storage.receipts import pages
+from storage.receipts import paths_in_receipts
 from storage.studies import list_studies
 from tests.integration.node_receive.mr_study import ROOT, SERIES, mr_instance
 from tests.integration.node_receive.sender import encoded
@@ -60,7 +60,7 @@ class Node(NamedTuple):
         """Wait until nothing is under way any more."""
         wait_until(self._has_ended, what="the end of the association")
         wait_until(lambda: not list(self.files.incoming_dir.iterdir()), what="no incoming file")
-        wait_until(lambda: not pages(self.files.data_dir), what="no receipt")
+        wait_until(lambda: not paths_in_receipts(self.files.data_dir), what="no receipt")
 
     def _has_ended(self) -> bool:
         return "dicom_instances_transferred" in {one.event for one in list_audit(self.db, 99)}

@@ -154,7 +154,7 @@ def test_one_pdu_may_hold_two_messages(running: Running, peer: RawPeer) -> None:
     replies = [peer.reply(), peer.reply()]
 
     assert [(reply.message_id, reply.status) for reply in replies] == [(1, SUCCESS), (2, SUCCESS)]
-    assert len(kept(running)) == 2
+    wait_until(lambda: len(kept(running)) == 2, what="both rows")
 
 
 def test_a_pdv_may_take_many_reads(running: Running, peer: RawPeer) -> None:
@@ -202,6 +202,7 @@ def test_contexts_may_change_from_message_to_message(running: Running, peer: Raw
     assert peer.reply().status == SUCCESS
     assert peer.store(EXPLICIT_MR, f"{SERIES}.3", encoded(mr_instance(3))) == SUCCESS
 
+    wait_until(lambda: len(kept(running)) == 3, what="all rows")
     syntaxes = [record.transfer_syntax_uid for record in kept(running)]
     assert syntaxes == ["1.2.840.10008.1.2.1", "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"]
 

@@ -27,6 +27,7 @@ from tests.integration.node_receive.listed_node import (
 )
 from tests.integration.node_receive.mr_study import SERIES, STUDY, mr_instance, mr_series, write
 from tests.integration.node_receive.sender import association, store
+from tests.peers.ports import wait_until
 
 __all__ = ["node"]
 
@@ -57,7 +58,8 @@ def test_a_notification_proves_a_study_while_its_association_is_open(
         assert notify(node, notification(2)) == SUCCESS
         assert node.completeness().check(after(0)) == ()
         store(assoc, second)
-        assert node.completeness().check(after(0)) == (STUDY,)
+        completeness = node.completeness()
+        wait_until(lambda: completeness.check(after(0)) == (STUDY,), what="the second row")
 
     (study,) = study_rows(node.db, 1)
     assert study.complete_evidence == "instance_list (availability)"

@@ -1,19 +1,21 @@
-"""With `durability: os` rows are written after the answers; who asks is told no less for it."""
+"""Rows are written after the answers; who asks is told no less for it."""
 
 from __future__ import annotations
 
 import errno
 import sqlite3
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 import storage.database
 import storage.late_rows
+from config.setting_types import Durability
 from config.settings import Settings, StorageSettings
 from storage.audit import list_audit
 from storage.instances import instances_of_series
-from storage.receipts import pages
+from storage.receipts import paths_in_receipts
 from tests.integration.node_receive.ended_associations import (
     OUT_OF_RESOURCES,
     SUCCESS,
@@ -29,17 +31,25 @@ from tests.integration.node_receive.sender import association, store
 from tests.peers.ports import wait_until
 
 
+@pytest.fixture(params=get_args(Durability))
+def settings(request: pytest.FixtureRequest) -> Settings:
+    quick = StorageSettings(disk_low_mib=0, durability=request.param)
+    return receive_settings().model_copy(update={"storage": quick})
+
+
 @pytest.fixture
-def running(start_listener: StartListener, monkeypatch: pytest.MonkeyPatch) -> Running:
+def running(
+    start_listener: StartListener, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> Running:
     """A listener that puts rows off until somebody asks."""
     monkeypatch.setattr(storage.late_rows, "GATHER_S", 600.0)
     monkeypatch.setattr("node.receive.listener.Listener._keep_house", lambda _self: None)
-    return start_listener(_settings())
+    return start_listener(settings)
 
 
-def _settings() -> Settings:
-    quick = StorageSettings(disk_low_mib=0, durability="os")
-    return receive_settings().model_copy(update={"storage": quick})
+def _acknowledged(running: Running) -> frozenset[str]:
+    """What stands in receipts, as long as there are no rows."""
+    return paths_in_receipts(running.files.data_dir)
 
 
 def _numbers(running: Running) -> list[int | None]:
@@ -50,9 +60,9 @@ def test_a_sender_that_is_released_left_every_row(running: Running, tmp_path: Pa
     with association(running.port) as assoc:
         assert store(assoc, *mr_series(tmp_path, 5)) == [SUCCESS] * 5
         assert _numbers(running) == [1]
-        assert len(pages(running.files.data_dir)) == 1
+        assert len(_acknowledged(running)) == 4
     assert _numbers(running) == [1, 2, 3, 4, 5]
-    assert not pages(running.files.data_dir)
+    assert not _acknowledged(running)
 
 
 def test_another_service_on_the_association_finds_every_row(
@@ -89,11 +99,14 @@ def test_the_end_of_an_association_tells_what_its_instances_really_were(
 
 
 def test_nothing_is_lost_while_the_database_is_locked_and_senders_hear_of_it(
-    start_listener: StartListener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    start_listener: StartListener,
+    settings: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(storage.database, "BUSY_TIMEOUT_S", 0.2)
     monkeypatch.setattr(storage.late_rows, "GATHER_S", 0.01)
-    running = start_listener(_settings())
+    running = start_listener(settings)
     blocker = sqlite3.connect(tmp_path / "radnode.db", isolation_level=None)
     told: list[int] = []
     with association(running.port) as assoc:
@@ -108,14 +121,17 @@ def test_nothing_is_lost_while_the_database_is_locked_and_senders_hear_of_it(
     assert told[-1] == OUT_OF_RESOURCES
     acknowledged = [1, *(2 + at for at, status in enumerate(told) if status == SUCCESS)]
     wait_until(lambda: _numbers(running) == acknowledged, what="the rows of what was acknowledged")
-    wait_until(lambda: not pages(running.files.data_dir), what="no receipt")
+    wait_until(lambda: not _acknowledged(running), what="no receipt")
 
 
 def test_a_file_that_cannot_be_moved_after_the_answer_is_moved_later(
-    start_listener: StartListener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    start_listener: StartListener,
+    settings: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(storage.late_rows, "GATHER_S", 0.01)
-    running = start_listener(_settings())
+    running = start_listener(settings)
     with association(running.port) as assoc:
         first, *rest = mr_series(tmp_path, 4)
         assert store(assoc, first) == [SUCCESS]
@@ -129,7 +145,7 @@ def test_a_file_that_cannot_be_moved_after_the_answer_is_moved_later(
     expected = [1, 2, 3, 4][: 1 + acknowledged]
     wait_until(lambda: _numbers(running) == expected, what="the rows of what was acknowledged")
     assert len(list((running.files.data_dir / "instances").rglob("*.dcm"))) == len(expected)
-    wait_until(lambda: not pages(running.files.data_dir), what="no receipt")
+    wait_until(lambda: not _acknowledged(running), what="no receipt")
 
 
 def _no_space(*_: object, **__: object) -> None:

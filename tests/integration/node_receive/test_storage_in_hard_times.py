@@ -12,6 +12,7 @@ import pytest
 
 import storage.database
 import storage.instance_files
+import storage.late_rows
 from node.receive.listener import Listener
 from storage.database import open_database
 from storage.instance_files import InstanceFiles
@@ -90,6 +91,7 @@ def test_a_locked_database_is_answered_out_of_resources_until_it_is_free(
     start_listener: StartListener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(storage.database, "BUSY_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(storage.late_rows, "MOST_QUEUED", 0)  # every row comes first
     running = start_listener()
     first, second = (write(mr_instance(number), tmp_path) for number in (1, 2))
     blocker = sqlite3.connect(tmp_path / "radnode.db", isolation_level=None)
@@ -122,8 +124,9 @@ def postgres() -> Iterator[PostgresServer]:
 
 @pytest.mark.peer("postgresql")
 def test_a_stopped_postgresql_is_answered_out_of_resources_until_it_is_back(
-    postgres: PostgresServer, tmp_path: Path
+    postgres: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(storage.late_rows, "MOST_QUEUED", 0)  # every row comes first
     db = open_database(postgres.new_database())
     migrate(db)
     files = InstanceFiles(tmp_path / "data")

@@ -21,6 +21,7 @@ from tests.integration.node_receive.listed_node import (
 )
 from tests.integration.node_receive.mr_study import STUDY, mr_instance, mr_series, write
 from tests.integration.node_receive.sender import association, store
+from tests.peers.ports import wait_until
 
 __all__ = ["node"]
 
@@ -35,7 +36,7 @@ def test_interleaved_studies_on_one_association_are_judged_each_for_itself(
     completeness = node.completeness()
     with association(node.port) as assoc:
         store(assoc, theirs[0], ours[1], theirs[1], ours[0])
-        assert completeness.check(after(0)) == (STUDY,)
+        wait_until(lambda: completeness.check(after(0)) == (STUDY,), what="the last row")
         assert completeness.check(after(100)) == ()
     wait_for_release(node)
 
