@@ -35,6 +35,7 @@ _WITHOUT_LAYOUT = (IMPLICIT_VR_LITTLE_ENDIAN, DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN
 _WINDOW = 1 << 13
 _LEAST_PATIENCE = 2
 _MOST_PATIENCE = 64
+_A_WHILE = 8
 _MOST_TAGS = 4096
 
 
@@ -42,22 +43,25 @@ class _Patience:
     """How often in a row something may be other than it was, before it is learned anew.
 
     Learning takes longer than not to know, so what seldom comes again is learned the less often.
+    Where the same has come for a while, as in a series, the next series will be like that.
     """
 
     def __init__(self) -> None:
-        self._misses, self._most = 0, _LEAST_PATIENCE
+        self._misses, self._most, self._hits = 0, _LEAST_PATIENCE, 0
 
     def is_over(self) -> bool:
         """Count a miss; whether it is time to learn."""
+        has_come_for_a_while, self._hits = self._hits >= _A_WHILE, 0
         self._misses += 1
-        if self._misses < self._most:
+        if self._misses < self._most and not has_come_for_a_while:
             return False
         self._misses, self._most = 0, min(2 * self._most, _MOST_PATIENCE)
         return True
 
-    def renew(self) -> None:
-        """What was learned has come again."""
+    def renew(self, times: int = 1) -> None:
+        """What was learned has come again, so many times in a row."""
         self._misses, self._most = 0, _LEAST_PATIENCE
+        self._hits += times
 
 
 class _Varying:
@@ -109,9 +113,9 @@ class HeaderMemory:
         """What the next instance's header is held against, as long as it is like that."""
         return self._known
 
-    def recalled(self) -> None:
-        """Somebody else has found that an instance is like `known`."""
-        self._patience.renew()
+    def recalled(self, instances: int = 1) -> None:
+        """Somebody else has found that so many instances are like `known`."""
+        self._patience.renew(instances)
 
     def recall(
         self, fragment: memoryview, transfer_syntax_uid: str

@@ -191,7 +191,7 @@ class ShortRun:
         is_spoilt = taken.end == usual_instance.FAILED
         self._recorder.came_back(lent, given, request.tracked.count, is_spoilt=is_spoilt)
         if given:
-            request.memory.recalled()
+            request.memory.recalled(len(given))
             made = MadeFile(taken.chance.decode("ascii"), taken.file, reserved)
             sizes = [incoming.size_bytes for incoming, _ in given]
             request.spare.came_back(None if taken.file < 0 else made, sizes)

@@ -147,7 +147,7 @@ class ShortWay:
 
     def _begun_in_vain(self) -> None:
         """It is written twice: where that would go on, this way is tried the more seldom."""
-        self._passed = self._to_pass = min(2 * self._passed + 1, _MOST_PASSED)
+        self._to_pass, self._passed = self._passed, min(2 * self._passed + 1, _MOST_PASSED)
 
     def _through(
         self, context_id: int, request: StoreRequest, like: Like, due: _Due, answer: bytes

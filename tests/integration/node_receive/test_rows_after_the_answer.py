@@ -141,7 +141,7 @@ def test_a_file_that_cannot_be_moved_after_the_answer_is_moved_later(
             acknowledged = answers.count(SUCCESS)
             assert answers == [SUCCESS] * acknowledged + [OUT_OF_RESOURCES] * (3 - acknowledged)
             assert acknowledged
-        assert _numbers(running) == [1]
+            assert _numbers(running) == [1]
     expected = [1, 2, 3, 4][: 1 + acknowledged]
     wait_until(lambda: _numbers(running) == expected, what="the rows of what was acknowledged")
     assert len(list((running.files.data_dir / "instances").rglob("*.dcm"))) == len(expected)

@@ -198,7 +198,7 @@ def test_what_is_never_like_the_one_before_is_seldom_tried_and_what_is_again_soo
     told, _, ends = by_both_ways(monkeypatch, send)
 
     assert [status for _, status in told] == [0] * len(tails)
-    assert ends.count(compiled.OTHERWISE) == 5
+    assert ends.count(compiled.OTHERWISE) == 6
     assert ends[-1] == compiled.STORED
     assert len(ends) < 20
 
