@@ -189,7 +189,8 @@ def run(
 
 
 def _descriptors() -> set[str]:
-    return {each.name for each in _OPEN_FILES.iterdir()}
+    # The one that was open for the list is closed when all of it is here.
+    return {each.name for each in list(_OPEN_FILES.iterdir()) if each.is_symlink()}
 
 
 def _content(folder: Path) -> dict[str, bytes]:

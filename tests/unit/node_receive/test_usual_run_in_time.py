@@ -60,3 +60,15 @@ def test_a_sender_that_goes_on_and_on_has_its_rows_written_in_between() -> None:
         ran = run(read, places=60)
 
     assert 0 < len(ran.done) < 40
+
+
+@pytest.mark.parametrize("before", [0, 1])
+def test_a_row_does_not_wait_for_a_slow_data_set_behind_it(before: int) -> None:
+    script = Script([like(2) * before + like(3)[:300], *[b""] * 12, b"x"], 0.1)
+    with following(script) as read:
+        began = time.monotonic()
+        ran = run(read, within_s=0.8)
+        took_s = time.monotonic() - began
+
+    assert (ran.end, len(ran.done)) == (compiled.OTHERWISE, before)
+    assert took_s < 0.6 if before else took_s > 0.7
