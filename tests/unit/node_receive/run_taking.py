@@ -51,6 +51,7 @@ usual_texts = pytest.importorskip("node.receive.usual_texts")
 FOLDER = EXPECTED.path.rpartition("/")[0]
 _OPEN_FILES = Path("/proc/self/fd")
 _QUICK_S = 0.02
+FIRST = store_command("1.2.3.4.1")
 Message = tuple[Command, bytes]
 
 
@@ -95,9 +96,9 @@ def command(uid: str, message_id: int = 1) -> bytes:
     return p_data(pdv(CONTEXT_ID, COMMAND | LAST, encoded))
 
 
-def texts(before: bytes | None = None) -> Any:
-    """The texts of instances like the one of `STORE`; `before`: the begin of receipts."""
-    first = read_command(store_command("1.2.3.4.1"))
+def texts(before: bytes | None = None, first_request: bytes = FIRST) -> Any:
+    """The texts of instances like the one of that request; `before`: the begin of receipts."""
+    first = read_command(first_request)
     request = around(first.encoded, MESSAGE_ID, AFFECTED_SOP_INSTANCE_UID)
     answer = around(
         response(first, SUCCESS), MESSAGE_ID_BEING_RESPONDED_TO, AFFECTED_SOP_INSTANCE_UID
@@ -127,6 +128,7 @@ def run(
     longest: int | None = None,
     within_s: float = 2.0,
     before: bytes | None = None,
+    first_request: bytes = FIRST,
     file: str = "",
     page: str = "",
     folder: str = "place",
@@ -135,7 +137,7 @@ def run(
     digest: Any = digest_of,
 ) -> Ran:
     """Take instances, `places` at the most; files and folders may be something else."""
-    made = texts(before)
+    made = texts(before, first_request)
     memory = memoryview(bytearray(made.head_bytes + room + compiled.SLACK_BYTES))
     with tempfile.TemporaryDirectory() as name, ExitStack() as closing:
         here = Path(name)

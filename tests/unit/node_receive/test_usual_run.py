@@ -10,8 +10,10 @@ from node.receive.file_meta import file_head
 from tests.peers.raw_dicom import (
     A_ABORT,
     A_RELEASE_RQ,
+    C_STORE_RQ,
     COMMAND,
     LAST,
+    command_set,
     p_data,
     pdu,
     pdv,
@@ -156,6 +158,27 @@ def test_wherever_the_wire_is_cut_all_before_it_is_taken_and_nothing_is_lost() -
     ]:
         ran = assert_as_by_the_long_way(Script([wire[:cut]]))
         assert ran.has_taken(sum(end <= cut for end in ends)), cut
+
+
+@pytest.mark.parametrize("uid", [".12", "12.", "1..2", ".", "1/2", "1\0.2", "1 2", "a.1", "1.2\n"])
+def test_what_is_no_uid_never_becomes_the_name_of_a_file(uid: str) -> None:
+    ran = assert_as_by_the_long_way(Script([like(2) + like(3, uid=uid) + RELEASE]))
+
+    assert ran.has_taken(1)
+    assert [one[0] for one in ran.done] in ([], [b"1.2.3.4.2"])
+
+
+@pytest.mark.parametrize("other", [b"\0\0\x31\x10\2\0\0\0\4\0", b"\0\0\x31\x10\2\0\0\0\3\0"])
+def test_what_stands_behind_the_uid_is_to_be_the_same(other: bytes) -> None:
+    more = b"\0\0\x31\x10\2\0\0\0\3\0"
+    first, second = (
+        command_set(C_STORE_RQ, message_id=2, sop_instance=uid_of(2), data_set=0, more=each)
+        for each in (more, other)
+    )
+    script = Script([with_request(first) + with_request(second) + RELEASE])
+    ran = assert_as_by_the_long_way(script, first_request=first)
+
+    assert ran.has_taken(1 + (other == more))
 
 
 def test_no_more_are_taken_than_there_are_places() -> None:
