@@ -106,8 +106,15 @@ class IncomingFile:
             self._give_back()
 
     def rewind(self) -> None:
-        """It was written through its descriptor, and will be written once more."""
-        os.lseek(self.descriptor, 0, os.SEEK_SET)
+        """It was written through its descriptor, or not, and will be written once more, or not.
+
+        What comes may be another instance, and shorter: nothing of this one may stay.
+        """
+        if os.lseek(self.descriptor, 0, os.SEEK_CUR):
+            os.lseek(self.descriptor, 0, os.SEEK_SET)
+            # What is reserved goes with it.
+            os.ftruncate(self.descriptor, 0)
+            self.reserved_bytes = 0
 
     def leave(
         self,
@@ -221,8 +228,8 @@ class SpareFile:
 
     def put_back(self, file: IncomingFile) -> None:
         """Keep a file for the instance that it was taken for: that begins once more."""
-        file.rewind()
-        self._file, self._taken = file, None
+        self._taken = None
+        self._keep(file)
 
     def to_reserve(self) -> int:
         """Return how much to reserve for the next file that is made."""
@@ -237,15 +244,23 @@ class SpareFile:
         for size_bytes in sizes:
             self._usual.note(size_bytes)
         if made is not None:
-            self._file = IncomingFile(self._files, made=made)
-            self._file.rewind()
             self._good_until_s = self._clock() + _SPARE_LASTS_S
+            self._keep(IncomingFile(self._files, made=made))
 
     def close(self) -> None:
         """Delete a file that nobody took."""
         file, self._file = self._file, None
         if file is not None:
             _drop(file)
+
+    def _keep(self, file: IncomingFile) -> None:
+        """Keep a file that may have been begun; what cannot be emptied goes."""
+        try:
+            file.rewind()
+        except OSError:
+            _drop(file)
+        else:
+            self._file = file
 
 
 def _drop(file: IncomingFile) -> None:

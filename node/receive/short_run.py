@@ -102,6 +102,8 @@ class ShortRun:
             AssociationOver: the association ended in the middle of a data set, or an answer could
                 not be sent.
         """
+        if not MOST:
+            return True
         run = self._run = self._known_or_new(connection, context_id, request, like)
         if run is None:
             return True

@@ -116,7 +116,9 @@ class ShortWay:
         if self._to_pass:
             self._to_pass -= 1
             return None
-        if not self._layer.is_between_pdus or self._files.is_low(self._disk_low_mib):
+        if not self._layer.is_between_pdus or not request.command.has_data_set:
+            return None
+        if self._files.is_low(self._disk_low_mib):
             return None
         file = request.spare.taken()
         if file is None:

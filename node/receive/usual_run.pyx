@@ -43,6 +43,7 @@ cdef enum:
     _MOST_FOLDER = 1 << 12
     _IDLE_MS = 20
     _RUN_MS = 50
+    _LATE_ROW_MS = 250
     _NO_FILE = -1
 
 
@@ -99,10 +100,11 @@ cdef class UsualRun:
         """Take instances, as many as there are `chances` at the most, and not for long.
 
         `came` was received already. In `memory` comes a file, its data set with `most` bytes at the
-        most, within `within_s`. `file` is for the first one; its name has `chance`, and
-        `file_reserved` bytes are reserved for it. When an instance is answered, its file goes to
-        `folder`, and the next one is made, with the next of the `chances` and with `reserved`
-        bytes. Receipts go to `page`. `digest` is called with a data set that is at its place.
+        most, within `within_s`, or sooner where one before waits for its row. `file` is for the
+        first one; its name has `chance`, and `file_reserved` bytes are reserved for it. When an
+        instance is answered, its file goes to `folder`, and the next one is made, with the next of
+        the `chances` and with `reserved` bytes. Receipts go to `page`. `digest` is called with a
+        data set that is at its place.
 
         Returns how it ended (`usual_instance`); what is to be read again; the file that waits for
         the next instance, or -1, and its chance; what was acknowledged; of a request whose data set
@@ -113,13 +115,13 @@ cdef class UsualRun:
         """
         cdef uint8_t[::1] view = memory
         cdef int end = STORED_
-        cdef int64_t until_ms = milliseconds() + _RUN_MS
+        cdef int64_t until_ms = milliseconds() + _RUN_MS, within_ms = <int64_t>(within_s * 1000)
         cdef Taken result
         cdef Py_ssize_t head_size = 0
         cdef Arrival *one = &self._one
         cdef bint is_there, has_begun = False
         cdef list done = []
-        if most + self._texts.head_bytes > len(view) - HEADERS:
+        if not 0 <= most <= <Py_ssize_t>(len(view) - HEADERS - self._texts.head_bytes):
             raise ValueError("memory that is too short")
         if any([len(each) != CHANCE for each in (chance, *chances)]):
             raise ValueError("a chance of another length")
@@ -134,7 +136,7 @@ cdef class UsualRun:
                 end = self._next_request(min(until_ms, milliseconds() + _IDLE_MS))
                 if end == STORED_:
                     has_begun = True
-                    head_size = self._begin(most, within_s)
+                    head_size = self._begin(most, within_ms)
                     end = self._take(page, &result)
                 if end == STORED_:
                     is_there = self._leave(folder, file_reserved)
@@ -152,6 +154,8 @@ cdef class UsualRun:
                 result.microseconds,
                 digest(memory[head_size:one.at]) if is_there else "",
             ))
+            # Rows wait for what comes next; the first one came fast, or there is none.
+            within_ms = min(within_ms, <int64_t>_LATE_ROW_MS)
             chance = following
             memcpy(self._chance, <char *>chance, CHANCE)
             file_reserved = reserved
@@ -209,7 +213,7 @@ cdef class UsualRun:
         one.left = here + max(got, 0)
         return got > 0
 
-    cdef Py_ssize_t _begin(self, Py_ssize_t most, double within_s) noexcept nogil:
+    cdef Py_ssize_t _begin(self, Py_ssize_t most, int64_t within_ms) noexcept nogil:
         """Have all ready for a data set; how long the head is that lies in memory."""
         cdef Arrival *one = &self._one
         self._texts.begin(self._chance, self._context_id)
@@ -217,7 +221,7 @@ cdef class UsualRun:
         one.most = one.at + most
         one.have = one.missing = one.unwritten = 0
         one.is_last = False
-        one.until_ms = milliseconds() + <int64_t>(within_s * 1000)
+        one.until_ms = milliseconds() + within_ms
         return one.at
 
     cdef int _take(self, int page, Taken *result) noexcept nogil:

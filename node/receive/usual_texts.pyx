@@ -81,7 +81,7 @@ cdef class UsualTexts:
             raise ValueError("a receipt that is too long")
         if sum(map(len, receipt[2:])) + MOST_UID + CHANCE + 8 > MOST_NAME:
             raise ValueError("a name that is too long")
-        if sum(map(len, answer)) + 2 + MOST_UID + HEADERS > MOST_NAME:
+        if sum(map(len, answer)) + 2 + MOST_UID + HEADERS >= MOST_NAME:
             raise ValueError("an answer that is too long")
         if sum(map(len, request)) + 2 + MOST_UID > MOST_COMMAND:
             raise ValueError("a request that is too long")

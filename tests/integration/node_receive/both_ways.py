@@ -83,20 +83,16 @@ def counted(
     has_short_way: bool = True,
     has_runs: bool = True,
     full: int | None = None,
+    full_in_runs: int | None = None,
 ) -> Iterator[list[int]]:
     """Note how the short way ends, or leave it out; `full`: the argument that is a full disk.
 
-    Without `has_runs` Python looks at each instance.
+    Without `has_runs` Python looks at each instance. `full_in_runs` is the same as `full`, there.
     """
     ends: list[int] = []
 
     def take(*arguments: Any) -> Any:
-        if full is None:
-            taken = compiled.take(*arguments)
-        else:
-            with Path("/dev/full").open("wb", buffering=0) as file:
-                here = [*arguments[:full], file.fileno(), *arguments[full + 1 :]]
-                taken = compiled.take(*here)
+        taken = _taken_by(compiled.take, arguments, full)
         ends.append(taken[0])
         return taken
 
@@ -107,7 +103,7 @@ def counted(
             self._run = usual_run.UsualRun(*arguments)
 
         def take(self, *arguments: Any) -> Any:
-            taken = self._run.take(*arguments)
+            taken = _taken_by(self._run.take, arguments, full_in_runs)
             end, *_, done, begun, _unsent = taken
             ends.extend(compiled.STORED for _ in done)
             ends.extend([end] * (begun is not None))
@@ -121,6 +117,13 @@ def counted(
         if not has_runs:
             context.setattr(short_run.ShortRun, "go_on", lambda *_: True)
         yield ends
+
+
+def _taken_by(take: Callable[..., Any], arguments: tuple[Any, ...], full: int | None) -> Any:
+    if full is None:
+        return take(*arguments)
+    with Path("/dev/full").open("wb", buffering=0) as file:
+        return take(*arguments[:full], file.fileno(), *arguments[full + 1 :])
 
 
 @contextmanager
@@ -203,6 +206,7 @@ def by_both_ways(
     send: Callable[[Node], object],
     storage: StorageSettings = QUICK,
     full: int | None = None,
+    full_in_runs: int | None = None,
     **limits: Any,
 ) -> tuple[Any, Kept, list[int]]:
     """What `send` returned, what is kept of it, and how often the short way ended how.
@@ -213,7 +217,9 @@ def by_both_ways(
     for has_short_way in (False, True):
         with (
             tempfile.TemporaryDirectory() as folder,
-            counted(patch, has_short_way=has_short_way, full=full) as ends,
+            counted(
+                patch, has_short_way=has_short_way, full=full, full_in_runs=full_in_runs
+            ) as ends,
             node_in(Path(folder), ends, storage, **limits) as node,
         ):
             told = send(node)

@@ -1,0 +1,277 @@
+"""One call of the compiled `UsualRun.take`, with folders of its own, and what is to come of it."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from node.receive.association_ends import AssociationOver
+from node.receive.command_set import (
+    AFFECTED_SOP_INSTANCE_UID,
+    MESSAGE_ID,
+    MESSAGE_ID_BEING_RESPONDED_TO,
+    Command,
+    around,
+    read_command,
+    response,
+)
+from node.receive.dimse_status import SUCCESS
+from node.receive.file_meta import file_head, head_pieces
+from node.receive.message_stream import MessageStream
+from storage.dataset_digest import digest_of
+from storage.dicom_records import IncomingInstance
+from storage.incoming_file import new_chance
+from storage.receipt_text import ReceiptWriter, read_receipts
+from tests.peers.raw_dicom import COMMAND, LAST, p_data, pdv, store_command
+from tests.unit.node_receive.like_slices import LITTLE, slice_with
+from tests.unit.node_receive.scripted_stream import (
+    CONTEXT_ID,
+    STORE,
+    End,
+    Reading,
+    Script,
+    in_values,
+    reading,
+)
+from tests.unit.node_receive.short_taking import EXPECTED, compiled, like_before
+from tests.unit.storage.samples import MR_IMAGE
+
+usual_run = pytest.importorskip("node.receive.usual_run")
+usual_texts = pytest.importorskip("node.receive.usual_texts")
+"""They are built where there is a compiler."""
+
+FOLDER = EXPECTED.path.rpartition("/")[0]
+_OPEN_FILES = Path("/proc/self/fd")
+_QUICK_S = 0.02
+FIRST = store_command("1.2.3.4.1")
+Message = tuple[Command, bytes]
+
+
+@dataclass
+class Ran:
+    """What `UsualRun.take` returned, and what it left behind."""
+
+    end: int
+    rest: bytes
+    file: int
+    chance: bytes
+    done: list[tuple[bytes, bytes, int, int, int, int, str]]
+    begun: tuple[bytes, int] | None
+    unsent: bytes
+    memory: memoryview = field(default_factory=lambda: memoryview(b""))
+    page: bytes = b""
+    placed: dict[str, bytes] | None = None
+    incoming: dict[str, bytes] | None = None
+    has_kept_descriptors: bool = False
+    is_quick: bool = False
+
+    def has_taken(self, count: int) -> bool:
+        """Whether so many were taken; on a busy machine a run may end before."""
+        return len(self.done) == count or (len(self.done) < count and not self.is_quick)
+
+
+def uid_of(number: int) -> str:
+    return f"1.2.3.4.{number}"
+
+
+def like(number: int, *sizes: int, uid: str = "") -> bytes:
+    """A request that is like the one before, and its data set in fragments of these sizes."""
+    uid = uid or uid_of(number)
+    padded = uid.encode() + b"\0" * (len(uid) % 2)
+    content = slice_with(sop_instance=padded, number=b"%d" % number)
+    values = in_values(content, list(sizes) or [1 << 15])
+    return command(uid, number) + b"".join(map(p_data, values))
+
+
+def command(uid: str, message_id: int = 1) -> bytes:
+    encoded = store_command(uid, message_id=message_id)
+    return p_data(pdv(CONTEXT_ID, COMMAND | LAST, encoded))
+
+
+def texts(before: bytes | None = None, first_request: bytes = FIRST) -> Any:
+    """The texts of instances like the one of that request; `before`: the begin of receipts."""
+    first = read_command(first_request)
+    request = around(first.encoded, MESSAGE_ID, AFFECTED_SOP_INSTANCE_UID)
+    answer = around(
+        response(first, SUCCESS), MESSAGE_ID_BEING_RESPONDED_TO, AFFECTED_SOP_INSTANCE_UID
+    )
+    assert answer is not None
+    to_uid, to_number, to_path, to_size = ReceiptWriter().pieces(EXPECTED)
+    to_name = to_path + FOLDER.encode() + b"/"
+    receipt = (to_uid if before is None else before, to_number, to_name, to_size)
+    head = head_pieces(MR_IMAGE.encode(), LITTLE)
+    return usual_texts.UsualTexts(request, head, answer[:2], receipt)
+
+
+@contextmanager
+def following(script: Script) -> Iterator[Reading]:
+    """Our end of a connection, where the instance of `STORE` was taken by the short way."""
+    with reading(Script([STORE + script.pieces[0], *script.pieces[1:]], script.pause_s)) as read:
+        read.messages.is_in_message = False
+        yield read
+
+
+def run(
+    read: Reading,
+    *,
+    places: int = 8,
+    room: int = 1 << 20,
+    most: int | None = None,
+    longest: int | None = None,
+    within_s: float = 2.0,
+    before: bytes | None = None,
+    first_request: bytes = FIRST,
+    file: str = "",
+    page: str = "",
+    folder: str = "place",
+    incoming: str = "incoming",
+    reserved: int = 0,
+    digest: Any = digest_of,
+) -> Ran:
+    """Take instances, `places` at the most; files and folders may be something else."""
+    made = texts(before, first_request)
+    memory = memoryview(bytearray(made.head_bytes + room + compiled.SLACK_BYTES))
+    with tempfile.TemporaryDirectory() as name, ExitStack() as closing:
+        here = Path(name)
+        for each in {"incoming", "place", folder}:
+            (here / each).mkdir()
+        chance = new_chance()
+        names = file or f"{name}/incoming/{chance}.part", page or f"{name}/page"
+        first, receipts = (os.open(one, os.O_RDWR | os.O_CREAT | os.O_APPEND) for one in names)
+        closing.callback(os.close, receipts)
+        place = os.open(here / folder, os.O_RDONLY)
+        closing.callback(os.close, place)
+        if folder != "place":
+            (here / folder).rmdir()
+        before_it = _descriptors()
+        began = time.monotonic()
+        taken = usual_run.UsualRun(
+            read.connection.fileno(),
+            CONTEXT_ID,
+            read.layer.longest_p_data if longest is None else longest,
+            like_before(),
+            made,
+            os.fsencode(here / incoming),
+        ).take(
+            read.layer.take_ahead(),
+            memory,
+            room if most is None else most,
+            first,
+            chance.encode(),
+            0,
+            [new_chance().encode() for _ in range(places)],
+            reserved,
+            place,
+            receipts,
+            within_s,
+            digest,
+        )
+        ran, took_s = Ran(*taken), time.monotonic() - began
+        opened = {str(ran.file)} - {"-1"}
+        kept = before_it - {str(first)} | opened == _descriptors()
+        if ran.file >= 0:
+            os.close(ran.file)
+        return replace(
+            ran,
+            memory=memory,
+            page=(here / "page").read_bytes() if not page else b"",
+            placed=_content(here / "place"),
+            incoming=_content(here / "incoming"),
+            has_kept_descriptors=kept,
+            is_quick=took_s < _QUICK_S,
+        )
+
+
+def _descriptors() -> set[str]:
+    # The one that was open for the list is closed when all of it is here.
+    return {each.name for each in list(_OPEN_FILES.iterdir()) if each.is_symlink()}
+
+
+def _content(folder: Path) -> dict[str, bytes]:
+    return {each.name: each.read_bytes() for each in folder.iterdir()} if folder.is_dir() else {}
+
+
+def messages_of(messages: MessageStream, memory: memoryview, head_size: int) -> tuple[Any, End]:
+    """Return all messages that are whole, and how all ends; the first may be in memory."""
+    heard = list[Message]()
+    try:
+        while True:
+            _, request = messages.next_command()
+            at = head_size
+            while size := messages.read_into(memory[at:]):
+                at += size
+            heard.append((request, bytes(memory[head_size:at])))
+    except AssociationOver as over:
+        return heard, (type(over).__name__, over.abort)
+
+
+def by_the_long_way(script: Script) -> tuple[list[Message], End]:
+    """What is read where nobody takes a shorter way."""
+    with following(Script([b"".join(script.pieces)])) as read:
+        return messages_of(read.messages, memoryview(bytearray(1 << 21)), 0)
+
+
+def assert_as_by_the_long_way(script: Script, **options: Any) -> Ran:
+    """Take what a script sends; then nothing is other than without the short way."""
+    expected, expected_end = by_the_long_way(script)
+    with following(script) as read:
+        ran = run(read, **options)
+        head_size = 0
+        if ran.begun is None:
+            read.layer.put_back(ran.rest)
+        else:
+            uid = read_command(ran.begun[0]).sop_instance_uid
+            head_size = len(file_head(MR_IMAGE.encode(), uid, LITTLE))
+            read.messages.resume(CONTEXT_ID, ran.begun[0], ran.rest, ran.begun[1])
+        read_on = memoryview(bytearray(1 << 21))
+        read_on[: len(ran.memory)] = ran.memory
+        others, end = messages_of(read.messages, read_on, head_size)
+        encoded = read.layer.encoded
+    count = len(ran.done)
+    assert (others, end) == (expected[count:], expected_end)
+    assert (ran.end == compiled.VANISHED) <= (end[0] == "PeerVanished" and not others)
+    answers = [encoded(CONTEXT_ID, response(each, SUCCESS)) for each, _ in expected[:count]]
+    assert bytes(read.answers) + ran.unsent == b"".join(answers)
+    assert_left_behind(ran, expected[:count])
+    return ran
+
+
+def assert_left_behind(ran: Ran, expected: list[Message]) -> None:
+    """Files, receipts and what is told of them are those of these messages, and no more."""
+    written, files, lines = list[IncomingInstance](), {}, []
+    assert ran.has_kept_descriptors
+    for done, (request, data_set) in zip(ran.done, expected, strict=True):
+        uid, chance, number, size_bytes, _, _, digest = done
+        name = f"{uid.decode()}.{chance.decode()}.dcm"
+        files[name] = file_head(MR_IMAGE.encode(), request.sop_instance_uid, LITTLE) + data_set
+        assert (uid, size_bytes) == (request.sop_instance_uid, len(files[name]))
+        assert digest == digest_of(memoryview(data_set))
+        written.append(
+            EXPECTED._replace(
+                sop_instance_uid=uid.decode(),
+                instance_number=number,
+                path=f"{FOLDER}/{name}",
+                size_bytes=size_bytes,
+                dataset_digest="",
+            )
+        )
+    assert ran.placed == files
+    found = list(read_receipts(ran.page))
+    for one, given in zip(found, written, strict=True):
+        given = given._replace(received_at=one.received_at)
+        assert one == given
+        lines.append(ReceiptWriter().line(given))
+    # Half of a line may stand behind the last one.
+    whole = b"".join(b"\n" + line for line in lines)
+    assert ran.page == whole or any(not one.received_at.microsecond for one in found)
+    names = {f"{ran.chance.decode()}.part"} if ran.file >= 0 else set()
+    assert ran.incoming is not None
+    assert set(ran.incoming) == names
