@@ -40,10 +40,10 @@ def scp_statuses() -> list[str]:
         (
             hexadecimal(SUCCESS),
             "",
-            "the instance is kept: its file is at its place and its row committed (with "
-            "`durability: os` a receipt may stand for both, for a moment; what turns out "
-            "then to contradict is quarantined all the same), or the very same data set was "
-            "here before",
+            "the instance is kept: its file is at its place and its row committed (for a "
+            "moment a receipt may stand for both, with `durability: fsync` one that is on "
+            "the disk, as the file is; what turns out then to contradict is quarantined "
+            "all the same), or the very same data set was here before",
         )
     ]
     rows += [
