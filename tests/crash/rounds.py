@@ -57,7 +57,7 @@ class CrashTest:
         self._folder = folder
         self._chance = random.Random(seed)
         self._senders = [Sender(seed, number) for number in range(1, senders + 1)]
-        self._settings = _settings(data_dir, given)
+        self._settings = node_settings(data_dir, given)
         url = str(given.get("database_url", sqlite_of(data_dir)))
         self._inspection = Inspection(url, data_dir)
         self._victim = choose(self._chance)
@@ -165,7 +165,7 @@ class CrashTest:
         self.summary.errors.update(one["event"] for one in events if one.get("level") == "error")
 
 
-def _settings(data_dir: Path, storage: Mapping[str, Any]) -> dict[str, Any]:
+def node_settings(data_dir: Path, storage: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "node": {"data_dir": str(data_dir)},
         "storage": dict(storage),
