@@ -97,7 +97,7 @@ def _recorded(db: Database, files: InstanceFiles, incoming: IncomingInstance) ->
         known = acknowledged(files, alone, alone.dataset_digest)
         # The receipt goes when the row is there: its file may have been moved just now.
         files.sync_folders((known.path,))
-        (result,) = record_instances(db, [known], former_digest=files.former_digest)
+        (result,) = record_instances(db, [known], files=files)
         settled(db, files, known, result)
     except (DatabaseUnavailable, OutOfSpace):
         raise

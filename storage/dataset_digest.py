@@ -1,33 +1,31 @@
-"""The digest of a data set: it tells a repeated instance from a changed one.
+"""The digest of a data set: it tells a changed instance from a repeated one, nearly always.
 
-BLAKE3 with 256 bits, for it takes a third of the time of SHA-256, and every instance has one.
-Written `blake3:` and 64 lower-case hexadecimal digits. Instances that came to an earlier
-version have a SHA-256, 64 digits alone: it stays, and an instance that comes again is held
-against it by the SHA-256 of its own file.
+XXH3 with 128 bits, for it takes a fraction of the time of any cryptographic hash, and every
+instance has one. Written `xxh3:` and 32 lower-case hexadecimal digits. A sender with bad intent
+can make two data sets that share it, so nothing is taken for the same by it alone: see
+`storage.same_content`. Where two did share it, the later one has a SHA-256 instead, `sha256:` and
+64 digits. Rows of earlier versions have others: 64 digits alone, or `blake3:` and 64.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
-import struct
 from collections.abc import Callable
 from pathlib import Path
 
-from blake3 import blake3
+from xxhash import xxh3_128
 
-PREFIX = "blake3:"
-_GROUP_LENGTH = struct.Struct("<I")
-_GROUP_LENGTH_AT = 128 + len("DICM") + 8
-"""PS3.10 7.1: preamble, prefix, then (0002,0000) in Explicit VR Little Endian: tag, VR, length."""
-_READ_BYTES = 1 << 20
+from storage.data_set_files import blocks_of_data_set
+
+PREFIX = "xxh3:"
+SURE_PREFIX = "sha256:"
 
 
 class DatasetDigest:
     """Takes a data set in fragments."""
 
     def __init__(self) -> None:
-        self._hash = blake3()
+        self._hash = xxh3_128()
         self.take = self._hash.update
 
     def text(self) -> str:
@@ -37,12 +35,17 @@ class DatasetDigest:
 
 def digest_of(data_set: memoryview) -> str:
     """Return the digest of a data set that is all here."""
-    return f"{PREFIX}{blake3(data_set).hexdigest()}"
+    return f"{PREFIX}{xxh3_128(data_set).hexdigest()}"
 
 
-def is_former(digest: str) -> bool:
-    """Whether it is a SHA-256, as earlier versions kept it."""
-    return not digest.startswith(PREFIX)
+def are_different(digest: str, other: str) -> bool:
+    """Whether the data sets differ, as far as their digests alone can say: both are of one kind."""
+    return digest != other and digest.startswith(PREFIX) and other.startswith(PREFIX)
+
+
+def is_sure(digest: str) -> bool:
+    """Whether no other data set can have this digest."""
+    return digest.startswith(SURE_PREFIX)
 
 
 def dataset_digest(path: Path) -> str:
@@ -51,22 +54,18 @@ def dataset_digest(path: Path) -> str:
     Raises:
         OSError: it cannot be read. struct.error: it is shorter than its head.
     """
-    content = DatasetDigest()
-    _take_data_set(path, content.take)
-    return content.text()
+    digest = DatasetDigest()
+    _take(path, digest.take)
+    return digest.text()
 
 
-def former_digest(path: Path) -> str:
-    """Return its SHA-256; raises the same."""
+def sure_digest(path: Path) -> str:
+    """Return one that no other data set can have; raises the same."""
     content = hashlib.sha256()
-    _take_data_set(path, content.update)
-    return content.hexdigest()
+    _take(path, content.update)
+    return f"{SURE_PREFIX}{content.hexdigest()}"
 
 
-def _take_data_set(path: Path, take: Callable[[bytes], object]) -> None:
-    with path.open("rb", buffering=0) as file:
-        file.seek(_GROUP_LENGTH_AT)
-        (length,) = _GROUP_LENGTH.unpack(file.read(_GROUP_LENGTH.size))
-        file.seek(length, os.SEEK_CUR)
-        while block := file.read(_READ_BYTES):
-            take(block)
+def _take(path: Path, take: Callable[[bytes], object]) -> None:
+    for block in blocks_of_data_set(path):
+        take(block)

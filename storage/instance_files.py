@@ -22,9 +22,11 @@ from contextlib import suppress
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
+from typing import TypeVar
 
 from config.setting_types import Durability
-from storage.dataset_digest import dataset_digest, former_digest
+from storage.data_set_files import has_same_data_set
+from storage.dataset_digest import dataset_digest, sure_digest
 from storage.durable import durable_write, file_errors, make_private_dir
 from storage.errors import StorageError
 from storage.incoming_file import IncomingFile, SpareFile, new_chance
@@ -47,6 +49,7 @@ __all__ = [
 _LOOK_AGAIN_S = 0.1
 _MUCH_FREE_MIB = 1024
 _REMEMBERED_SERIES = 128
+T = TypeVar("T")
 
 
 @lru_cache(maxsize=_REMEMBERED_SERIES)
@@ -157,7 +160,7 @@ class InstanceFiles:
         Raises:
             StorageError: the file cannot be read, or has no head.
         """
-        return self._digest(dataset_digest, place)
+        return self._read(dataset_digest, place)
 
     def check_size(self, place: str, size_bytes: int) -> None:
         """Raise `StorageError` unless a kept file has this size: a power cut may have cut it."""
@@ -166,14 +169,18 @@ class InstanceFiles:
         if found != size_bytes:
             raise StorageError(f"a kept file has {found} bytes instead of {size_bytes}")
 
-    def former_digest(self, place: str) -> str:
-        """Return it as earlier versions made it; raises the same."""
-        return self._digest(former_digest, place)
+    def sure_digest(self, place: str) -> str:
+        """Return one that no other data set can have; raises the same."""
+        return self._read(sure_digest, place)
 
-    def _digest(self, made_by: Callable[[Path], str], place: str) -> str:
+    def has_same_data_set(self, place: str, kept: str) -> bool:
+        """Whether a file has the data set of a kept one, and that is not lost; raises the same."""
+        return self._read(lambda path: has_same_data_set(path, self.absolute(kept)), place)
+
+    def _read(self, read: Callable[[Path], T], place: str) -> T:
         try:
             with file_errors():
-                return made_by(self.absolute(place))
+                return read(self.absolute(place))
         except struct.error:
             raise StorageError("a kept file is shorter than its head") from None
 

@@ -294,4 +294,4 @@ class InstanceRecorder:
             self._files.sync_folders(one.path for one in incoming)
         except StorageError as error:
             return [error] * len(incoming)
-        return record_instances(self._db, incoming, self._known, self._files.former_digest)
+        return record_instances(self._db, incoming, self._known, self._files)

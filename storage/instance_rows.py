@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
-from storage.dataset_digest import is_former
 from storage.dicom_records import IncomingInstance, StoreOutcome, StudyState
 from storage.dicom_tables import AssociationStudy, Instance, ReplacedInstance, Series, Study
 from storage.errors import ConflictReason, IdentityConflict
@@ -17,6 +15,7 @@ from storage.instance_files import uid_tag
 from storage.job_tables import Audit, ResultObjectRow
 from storage.rejection_notes import note_received
 from storage.rejection_records import KEY_OBJECT_SELECTION
+from storage.same_content import Content, SameContent
 from storage.study_rows import (
     first_columns,
     instance_columns,
@@ -30,9 +29,6 @@ from storage.upsert import insert_new, insert_or_lock
 JUST_CREATED = 0
 DIGEST_SHOWN = 12
 
-FormerDigest = Callable[[str], str]
-"""Gives the digest of a file as earlier versions made it (`InstanceFiles.former_digest`)."""
-
 
 class Recorded(NamedTuple):
     """What became of an instance, and the rows it belongs to."""
@@ -42,22 +38,19 @@ class Recorded(NamedTuple):
     series: Series
 
 
-def record_in(
-    session: Session, incoming: IncomingInstance, former_digest: FormerDigest | None = None
-) -> Recorded:
+def record_in(session: Session, incoming: IncomingInstance, same: SameContent) -> Recorded:
     """Record one instance as `storage.instances.record_instance` promises; the caller commits.
 
     Raises:
-        IdentityConflict: the transaction, or its savepoint, must be rolled back.
+        IdentityConflict: the transaction, or its savepoint, must be rolled back. StorageError: so
+            must it; the instance had to be compared with a known one, and cannot be read.
     """
-    if former_digest is not None:
-        incoming = _with_digest_of_known(session, incoming, former_digest)
     is_own = incoming.is_own_result or is_own_result(session, incoming.sop_instance_uid)
     # A note on images is no image: it neither opens a study nor makes a new generation.
     is_image = not is_own and incoming.sop_class_uid != KEY_OBJECT_SELECTION
     study = study_row(session, incoming, not is_image)
     series = _series(session, incoming)
-    outcome = _record(session, study, incoming, is_own)
+    outcome, incoming = _record(session, study, incoming, is_own, same)
     if is_image and outcome in (StoreOutcome.STORED, StoreOutcome.REPLACED):
         is_newer = outcome is StoreOutcome.REPLACED or study.state is StudyState.RESULTS_ONLY
         _update(study, study_columns(incoming.study), is_newer)
@@ -107,36 +100,43 @@ def _series(session: Session, incoming: IncomingInstance) -> Series:
 
 
 def _record(
-    session: Session, study: Study, incoming: IncomingInstance, is_own: bool
-) -> StoreOutcome:
+    session: Session, study: Study, incoming: IncomingInstance, is_own: bool, same: SameContent
+) -> tuple[StoreOutcome, IncomingInstance]:
+    """Record it; what became of it, and the instance with the digest that it goes by."""
     columns = instance_columns(incoming) | {"is_own_result": is_own}
     values = columns | {"sop_instance_uid": incoming.sop_instance_uid}
     if insert_new(session, Instance, values) is not None:
-        return StoreOutcome.OWN_RESULT if is_own else StoreOutcome.STORED
+        return StoreOutcome.OWN_RESULT if is_own else StoreOutcome.STORED, incoming
     known = session.get_one(Instance, incoming.sop_instance_uid, with_for_update=True)
     _check_study(session, known, incoming)
-    if known.dataset_digest == incoming.dataset_digest:
-        return StoreOutcome.DUPLICATE
+    content = Content(known.path, known.dataset_digest)
+    if same.is_same(incoming, content):
+        return StoreOutcome.DUPLICATE, incoming._replace(dataset_digest=known.dataset_digest)
+    incoming = same.apart(incoming, [content, *replaced_versions(session, incoming)])
+    return _record_changed(session, study, known, incoming, is_own), incoming
+
+
+def _record_changed(
+    session: Session, study: Study, known: Instance, incoming: IncomingInstance, is_own: bool
+) -> StoreOutcome:
     if incoming.is_late and known.received_at > incoming.received_at:
         _keep_older(session, study, known, incoming)
         return StoreOutcome.DUPLICATE
     if not is_own:
         _keep_aside(session, study, known, incoming)
-    for name, value in columns.items():
+    for name, value in instance_columns(incoming).items():
         setattr(known, name, value)
+    known.is_own_result = is_own
     return StoreOutcome.OWN_RESULT if is_own else StoreOutcome.REPLACED
 
 
-def _with_digest_of_known(
-    session: Session, incoming: IncomingInstance, former_digest: FormerDigest
-) -> IncomingInstance:
-    """What came to an earlier version, and comes again, has the digest that it had then."""
-    known = session.get(Instance, incoming.sop_instance_uid)
-    if known is None or not is_former(known.dataset_digest):
-        return incoming
-    if former_digest(incoming.path) != known.dataset_digest:
-        return incoming
-    return incoming._replace(dataset_digest=known.dataset_digest)
+def replaced_versions(session: Session, incoming: IncomingInstance) -> list[Content]:
+    """What its study had under its UID before, and which a job may have read."""
+    statement = select(ReplacedInstance.path, ReplacedInstance.dataset_digest).where(
+        ReplacedInstance.study_instance_uid == incoming.study.study_instance_uid,
+        ReplacedInstance.sop_instance_uid == incoming.sop_instance_uid,
+    )
+    return [Content(*row) for row in session.execute(statement)]
 
 
 def _keep_aside(

@@ -17,10 +17,12 @@ from storage.errors import (
     OutOfSpace,
     StorageError,
 )
-from storage.instance_rows import FormerDigest, Recorded, is_own_result, record_in
+from storage.instance_files import InstanceFiles
+from storage.instance_rows import Recorded, is_own_result, record_in
 from storage.known_series import KnownSeries
 from storage.rejection_notes import is_rejected
 from storage.rejection_records import KEY_OBJECT_SELECTION
+from storage.same_content import Content, SameContent
 from storage.study_rows import instance_record
 
 TRIES = 3
@@ -32,8 +34,9 @@ def record_instance(db: Database, incoming: IncomingInstance) -> StoreOutcome:
 
     - DUPLICATE: the same dataset is here already; nothing of study, series and instance changes,
       and the caller discards its file.
-    - REPLACED: another dataset under a known SOP Instance UID; the newest is the row, the old
-      file stays on disk, named by a `replaced_instance` and told in the audit trail.
+    - REPLACED: another dataset under a known SOP Instance UID, or the known one is lost; the newest
+      is the row, the old file stays on disk, named by a `replaced_instance` and told in the audit
+      trail.
     - OWN_RESULT: one of our results came back; it never opens or re-opens a study.
     - STORED: new. STORED and REPLACED (re-)open the study; a new generation begins if the study
       had been complete.
@@ -53,14 +56,14 @@ def record_instances(
     db: Database,
     batch: Sequence[IncomingInstance],
     known: KnownSeries | None = None,
-    former_digest: FormerDigest | None = None,
+    files: InstanceFiles | None = None,
 ) -> list[StoreOutcome | StorageError]:
     """Record many instances in as few transactions as can be; what became of each, in order.
 
     Each is recorded as by `record_instance`, or the error that this would raise stands in its
     place: one that cannot be recorded does not hold the others. All is committed on return.
     `known` is what the process remembers from call to call; without it every row is looked at.
-    Without `former_digest` an instance of an earlier version that comes again counts as changed.
+    With `files` nothing is taken for a duplicate but by its bytes; without, by its digest.
     """
     results: dict[int, StoreOutcome | StorageError] = {}
     if known is not None:
@@ -69,7 +72,7 @@ def record_instances(
             places = [at for at, one in enumerate(batch) if short(one)]
             results |= _the_short_way(db, batch, places, known)
     long = [at for at in range(len(batch)) if at not in results]
-    recorded = _the_long_way(db, [batch[at] for at in long], known, former_digest)
+    recorded = _the_long_way(db, [batch[at] for at in long], known, SameContent(files))
     results |= dict(zip(long, recorded, strict=True))
     return [results[at] for at in range(len(batch))]
 
@@ -94,19 +97,32 @@ def _the_long_way(
     db: Database,
     batch: Sequence[IncomingInstance],
     known: KnownSeries | None,
-    former_digest: FormerDigest | None,
+    same: SameContent,
 ) -> list[StoreOutcome | StorageError]:
     """Record together; where one breaks the transaction of all, one after another."""
     if not batch:
         return []
-    if len(batch) == 1:
-        return [_alone(db, batch[0], known, former_digest)]
     try:
-        return _together(db, batch, known, former_digest)
+        _compare_ahead(db, batch, same)
+        if len(batch) > 1:
+            return _together(db, batch, known, same)
     except StorageError as error:
         if _concerns_all(error):
             return [error] * len(batch)
-    return [_alone(db, one, known, former_digest) for one in batch]
+    return [_alone(db, one, known, same) for one in batch]
+
+
+def _compare_ahead(db: Database, batch: Sequence[IncomingInstance], same: SameContent) -> None:
+    """Compare files before the transaction begins: large ones would hold up all others in it."""
+    if same.files is None:
+        return
+    by_uid = {one.sop_instance_uid: one for one in batch}
+    columns = Instance.sop_instance_uid, Instance.path, Instance.dataset_digest
+    with db.read() as session:
+        statement = select(*columns).where(Instance.sop_instance_uid.in_(by_uid))
+        kept = session.execute(statement).all()
+    for uid, *content in kept:
+        same.is_same(by_uid[uid], Content(*content))
 
 
 def _concerns_all(error: StorageError) -> bool:
@@ -118,11 +134,11 @@ def _alone(
     db: Database,
     incoming: IncomingInstance,
     known: KnownSeries | None,
-    former_digest: FormerDigest | None,
+    same: SameContent,
 ) -> StoreOutcome | StorageError:
     for tries_left in reversed(range(TRIES)):
         try:
-            return _together(db, [incoming], known, former_digest)[0]
+            return _together(db, [incoming], known, same)[0]
         except Contended as error:
             if not tries_left:
                 return error
@@ -135,13 +151,13 @@ def _together(
     db: Database,
     batch: Sequence[IncomingInstance],
     known: KnownSeries | None,
-    former_digest: FormerDigest | None,
+    same: SameContent,
 ) -> list[StoreOutcome | StorageError]:
     """Record in one transaction, in the order in which all transactions lock their rows."""
     recorded: dict[int, Recorded | IdentityConflict] = {}
     with db.begin() as session:
         for at in sorted(range(len(batch)), key=lambda at: _lock_order(batch[at])):
-            recorded[at] = _in_savepoint(session, batch[at], former_digest)
+            recorded[at] = _in_savepoint(session, batch[at], same)
     if known is not None:
         for at, result in recorded.items():
             _learn(known, batch[at], result)
@@ -155,11 +171,11 @@ def _lock_order(incoming: IncomingInstance) -> tuple[str, str, str]:
 
 
 def _in_savepoint(
-    session: Session, incoming: IncomingInstance, former_digest: FormerDigest | None
+    session: Session, incoming: IncomingInstance, same: SameContent
 ) -> Recorded | IdentityConflict:
     try:
         with session.begin_nested():
-            return record_in(session, incoming, former_digest)
+            return record_in(session, incoming, same)
     except IdentityConflict as conflict:
         return conflict
 

@@ -10,17 +10,21 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 from sqlalchemy import delete, func, select
+from sqlalchemy.orm import Session
 
 from storage.database import Database
-from storage.dataset_digest import is_former
+from storage.dataset_digest import is_sure
 from storage.dicom_records import IncomingInstance
 from storage.dicom_tables import QuarantinedInstance
-from storage.errors import ConflictReason, IdentityConflict, NotFound, Quarantined
+from storage.errors import ConflictReason, Contended, IdentityConflict, NotFound, Quarantined
 from storage.instance_files import InstanceFiles, uid_tag
 from storage.job_tables import Audit
+from storage.same_content import Content, SameContent
 from storage.table_types import storable_map
 from storage.upsert import insert_new
 
+TRIES = 3
+"""So often it is looked for what others keep aside at the same moment."""
 COPIED = (
     "sop_instance_uid",
     "sop_class_uid",
@@ -56,24 +60,19 @@ def quarantine(
     Raises:
         StorageError: it could not be kept aside; the caller sees to the file at its old place.
     """
-    known_id = _id_of(db, incoming) or _id_of_former(db, files, incoming)
-    if known_id is not None:
-        files.discard(incoming.path)
-        return Quarantined(known_id, conflict)
-    aside = files.set_aside(incoming.path)
-    values = _columns(incoming, conflict) | {"path": str(aside)}
-    with db.begin() as session:
-        added = insert_new(session, QuarantinedInstance, values)
-        if added is not None:
-            session.add(audit_line(added, "instance_quarantined", incoming.calling_ae_title))
-            session.flush()
-    # Not before the commit: killed in between, an acknowledged file would be nobody's.
-    files.discard(incoming.path)
-    if added is not None:
-        return Quarantined(added.id, conflict)
-    # Another association was first with the same content: its file is the one.
-    files.discard(aside)
-    return Quarantined(_id_of(db, incoming) or 0, conflict)
+    same = SameContent(files)
+    for _ in range(TRIES):
+        kept = _kept(db, incoming)
+        quarantine_id = next(
+            (key for key, one in kept.items() if same.is_same(incoming, one)), None
+        )
+        if quarantine_id is None:
+            quarantine_id = _set_aside(db, files, same.apart(incoming, kept.values()), conflict)
+        if quarantine_id is not None:
+            # Not before the commit: killed in between, an acknowledged file would be nobody's.
+            files.discard(incoming.path)
+            return Quarantined(quarantine_id, conflict)
+    raise Contended("others keep the same instance aside, and delete it, again and again")
 
 
 def list_quarantine(db: Database, limit: int | None = None) -> tuple[QuarantinedRecord, ...]:
@@ -128,26 +127,52 @@ def audit_line(row: QuarantinedInstance, event: str, actor: str) -> Audit:
     return Audit(at=now, event=event, outcome="success", actor=actor, detail=detail)
 
 
-def _id_of(db: Database, incoming: IncomingInstance) -> int | None:
+def _kept(db: Database, incoming: IncomingInstance) -> dict[int, Content]:
+    """What is kept aside under the same UID, by number."""
+    columns = QuarantinedInstance.id, QuarantinedInstance.path, QuarantinedInstance.dataset_digest
+    is_of_uid = QuarantinedInstance.sop_instance_uid == incoming.sop_instance_uid
     with db.read() as session:
-        return session.scalar(
-            select(QuarantinedInstance.id).where(
-                QuarantinedInstance.sop_instance_uid == incoming.sop_instance_uid,
-                QuarantinedInstance.dataset_digest == incoming.dataset_digest,
-            )
-        )
+        rows = session.execute(select(*columns).where(is_of_uid).order_by(QuarantinedInstance.id))
+        return {number: Content(*content) for number, *content in rows}
 
 
-def _id_of_former(db: Database, files: InstanceFiles, incoming: IncomingInstance) -> int | None:
-    """The same, where an earlier version kept it aside."""
-    with db.read() as session:
-        rows = session.execute(
-            select(QuarantinedInstance.id, QuarantinedInstance.dataset_digest).where(
-                QuarantinedInstance.sop_instance_uid == incoming.sop_instance_uid
-            )
-        ).all()
-    former = {digest: number for number, digest in rows if is_former(digest)}
-    return former.get(files.former_digest(incoming.path)) if former else None
+def _set_aside(
+    db: Database, files: InstanceFiles, incoming: IncomingInstance, conflict: IdentityConflict
+) -> int | None:
+    """Give it a row of its own; None: another association was first with the same digest."""
+    aside = files.set_aside(incoming.path)
+    values = _columns(incoming, conflict) | {"path": aside}
+    number: int | None
+    needless = ""
+    with db.begin() as session:
+        added = insert_new(session, QuarantinedInstance, values)
+        if added is not None:
+            session.add(audit_line(added, "instance_quarantined", incoming.calling_ae_title))
+            session.flush()
+            number = added.id
+        else:
+            number, needless = _given_file(session, incoming, aside)
+    if needless:
+        files.discard(needless)
+    return number
+
+
+def _given_file(session: Session, incoming: IncomingInstance, aside: str) -> tuple[int | None, str]:
+    """Give the row that has the same digest this file; its number, and the file that is left over.
+
+    Only where the digest is sure: whichever file the row names, it has the same bytes, or is lost.
+    """
+    if not is_sure(incoming.dataset_digest):
+        return None, aside
+    statement = select(QuarantinedInstance).where(
+        QuarantinedInstance.sop_instance_uid == incoming.sop_instance_uid,
+        QuarantinedInstance.dataset_digest == incoming.dataset_digest,
+    )
+    row = session.scalars(statement.with_for_update()).one_or_none()
+    if row is None:
+        return None, aside
+    former, row.path = row.path, aside
+    return row.id, former
 
 
 def _columns(incoming: IncomingInstance, conflict: IdentityConflict) -> dict[str, object]:

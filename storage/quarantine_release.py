@@ -26,9 +26,10 @@ from storage.dicom_tables import Instance, QuarantinedInstance, ReplacedInstance
 from storage.errors import NotFound
 from storage.identity import keep_told_identity
 from storage.instance_files import InstanceFiles
-from storage.instance_rows import record_in, study_row
+from storage.instance_rows import record_in, replaced_versions, study_row
 from storage.quarantine import COPIED, audit_line
 from storage.rejection_records import KEY_OBJECT_SELECTION
+from storage.same_content import SameContent
 from storage.study_rows import PATIENT, concept, is_same_patient
 
 _TOLD: Final = {
@@ -55,7 +56,9 @@ def release(db: Database, files: InstanceFiles, quarantine_id: int, *, actor: st
             aside = row.path
             incoming = _incoming(row, files, places)
             _make_way(session, files, incoming, places)
-            outcome = record_in(session, incoming).outcome
+            same = SameContent(files)
+            incoming = same.apart(incoming, replaced_versions(session, incoming))
+            outcome = record_in(session, incoming, same).outcome
             session.add(audit_line(row, "quarantine_released", actor))
             session.delete(row)
             files.sync_folders(places)

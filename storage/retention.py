@@ -57,8 +57,8 @@ def _purge_study(db: Database, files: InstanceFiles, study_uid: str, older_than:
         if session.scalar(statement) is None:
             return False
         job_ids = _delete_rows(session, study_uid)
-    # After the commit: a row without its file would take an instance that is sent again for a
-    # duplicate. Files without a row are orphans, which a sweep of their own takes.
+    # After the commit: a row without its file would take an instance that is sent again for one
+    # that replaces it. Files without a row are orphans, which a sweep of their own takes.
     with file_errors():
         _delete_files(files, study_uid, job_ids, older_than)
     return True

@@ -7,6 +7,7 @@ from storage.instance_files import InstanceFiles
 from storage.jobs import get_job
 from storage.receipts import Receipts
 from storage.records import DeliveryState, JobState
+from tests.unit.storage.kept_files import kept
 from tests.unit.storage.samples import (
     claim,
     claim_delivery,
@@ -17,7 +18,6 @@ from tests.unit.storage.samples import (
     paths,
     receive,
 )
-from tests.unit.storage.test_receipts import kept
 
 
 def test_a_new_start_takes_back_what_the_killed_process_held_without_waiting(

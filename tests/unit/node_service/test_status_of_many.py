@@ -16,8 +16,8 @@ from storage.migrate import migrate
 from storage.quarantine import quarantine
 from storage.rejections import RejectionCount, add_rejections
 from tests.unit.node_service.cli_runs import Run, config, run
+from tests.unit.storage.kept_files import kept
 from tests.unit.storage.samples import NOW, STUDY, incoming
-from tests.unit.storage.test_receipts import kept
 from tests.unit.storage.test_unfinished import add_newer_studies, dead
 
 __all__ = ["config", "run"]

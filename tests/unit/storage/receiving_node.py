@@ -12,12 +12,12 @@ from storage.instance_recorder import InstanceRecorder
 from storage.instances import instances_of_series
 from storage.late_rows import LateRow
 from storage.receipts import Receipts
+from tests.unit.storage.kept_files import kept, undigested
 from tests.unit.storage.samples import (
     NOW,
     SERIES,
     incoming,
 )
-from tests.unit.storage.test_receipts import kept, undigested
 
 
 class ReceivingNode:

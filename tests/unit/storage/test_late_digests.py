@@ -12,13 +12,13 @@ from storage.instance_files import InstanceFiles
 from storage.instance_recorder import InstanceRecorder
 from storage.instances import record_instance
 from storage.receipts import pages
+from tests.unit.storage.kept_files import kept, undigested
 from tests.unit.storage.receiving_node import ReceivingNode
 from tests.unit.storage.samples import (
     SERIES,
     digest_of,
     incoming,
 )
-from tests.unit.storage.test_receipts import kept, undigested
 
 
 def test_the_digest_is_what_the_row_was_told_or_else_that_of_the_file(node: ReceivingNode) -> None:

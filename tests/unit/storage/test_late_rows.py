@@ -16,6 +16,7 @@ from storage.instances import record_instance
 from storage.quarantine import quarantine_count
 from storage.receipts import pages
 from storage.studies import get_study, open_studies
+from tests.unit.storage.kept_files import kept
 from tests.unit.storage.receiving_node import ReceivingNode
 from tests.unit.storage.samples import (
     NOW,
@@ -25,7 +26,6 @@ from tests.unit.storage.samples import (
     make_ready,
     paths,
 )
-from tests.unit.storage.test_receipts import kept
 
 
 def test_the_first_of_a_series_has_its_row_and_the_next_ones_have_receipts(

@@ -12,12 +12,12 @@ from storage.migrate import migrate
 from storage.quarantine import quarantine_count
 from storage.receipts import pages
 from tests.peers.postgres import PostgresServer
+from tests.unit.storage.kept_files import kept
 from tests.unit.storage.receiving_node import ReceivingNode
 from tests.unit.storage.samples import (
     incoming,
     paths,
 )
-from tests.unit.storage.test_receipts import kept
 
 
 def test_a_row_that_cannot_be_written_is_tried_again_and_senders_hear_of_it(

@@ -22,9 +22,9 @@ from storage.instances import instances_of_series
 from storage.late_rows import LateRow
 from storage.orphaned_files import sweep_orphans
 from storage.receipts import Receipts, pages
+from tests.unit.storage.kept_files import kept
 from tests.unit.storage.receiving_node import ReceivingNode
 from tests.unit.storage.samples import SERIES, digest_of, incoming, paths, receive
-from tests.unit.storage.test_receipts import kept
 
 _HEAD = file_head(b"1.2.3", b"1.2.3.4", "1.2.840.10008.1.2.1")
 _DATA_SET = b"data set"

@@ -17,9 +17,9 @@ from storage.instance_files import InstanceFiles
 from storage.instance_recorder import InstanceRecorder
 from storage.receipt_text import ReceiptWriter
 from storage.receipts import LentPage, Receipts, pages, paths_in_receipts
+from tests.unit.storage.kept_files import kept
 from tests.unit.storage.receiving_node import ReceivingNode
 from tests.unit.storage.samples import incoming
-from tests.unit.storage.test_receipts import kept
 
 
 def lent_by(owner: InstanceRecorder | Receipts, one: IncomingInstance) -> LentPage | None:

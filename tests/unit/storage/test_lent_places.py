@@ -12,9 +12,9 @@ from storage.instance_files import InstanceFiles
 from storage.late_rows import MOST_QUEUED
 from storage.receipt_text import ReceiptWriter
 from storage.receipts import LentPage, pages, paths_in_receipts
+from tests.unit.storage.kept_files import kept
 from tests.unit.storage.receiving_node import ReceivingNode
 from tests.unit.storage.samples import incoming
-from tests.unit.storage.test_receipts import kept
 
 UIDS = ("1.2.3", "1.2.3.4", "1.2.3.4.5")
 MOST = 8

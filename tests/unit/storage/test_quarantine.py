@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -22,6 +23,7 @@ from storage.quarantine import discard, list_quarantine, purge_quarantine, quara
 from storage.quarantine_release import release
 from storage.retention import purge
 from storage.studies import get_study, open_studies, series_of_study
+from tests.unit.storage.kept_files import HEAD, kept
 from tests.unit.storage.samples import MR_IMAGE, NOW, PATIENT, SERIES, STUDY, incoming, make_ready
 from tests.unit.storage.withdrawn_deliveries import PACS, RIS, arrived, told
 
@@ -33,20 +35,9 @@ def recorder(db: Database, files: InstanceFiles) -> InstanceRecorder:
     return InstanceRecorder(db, files)
 
 
-def _kept(files: InstanceFiles, instance: IncomingInstance) -> IncomingInstance:
-    with files.open_incoming() as part:
-        part.write(instance.dataset_digest.encode())
-        place = part.keep(
-            instance.study.study_instance_uid,
-            instance.series.series_instance_uid,
-            instance.sop_instance_uid,
-        )
-    return instance._replace(path=place)
-
-
 def _refused(recorder: InstanceRecorder, files: InstanceFiles, one: IncomingInstance) -> int:
     with pytest.raises(Quarantined) as caught:
-        recorder.record(_kept(files, one))
+        recorder.record(kept(files, one))
     return caught.value.quarantine_id
 
 
@@ -65,9 +56,13 @@ CONTRADICTIONS = [
 ]
 
 
+def _data_set(path: Path) -> str:
+    return path.read_bytes().removeprefix(HEAD).decode().strip()
+
+
 def _content(files: InstanceFiles, folder: str) -> set[str]:
     paths = (files.data_dir / folder).rglob("*")
-    return {path.read_text() for path in paths if path.is_file()}
+    return {_data_set(path) for path in paths if path.is_file()}
 
 
 def _is_at_place(db: Database, files: InstanceFiles, one: IncomingInstance) -> bool:
@@ -75,7 +70,7 @@ def _is_at_place(db: Database, files: InstanceFiles, one: IncomingInstance) -> b
     kept = instances_of_series(db, one.series.series_instance_uid)
     (record,) = [each for each in kept if each.sop_instance_uid == one.sop_instance_uid]
     is_below = record.path.is_relative_to(f"instances/{one.study.study_instance_uid}")
-    return is_below and files.absolute(record.path).read_text() == one.dataset_digest
+    return is_below and _data_set(files.absolute(record.path)) == one.dataset_digest
 
 
 @pytest.mark.parametrize(("contradiction", "reason"), CONTRADICTIONS)
@@ -86,13 +81,17 @@ def test_what_contradicts_is_kept_aside_and_told_without_patient_data(
     contradiction: IncomingInstance,
     reason: ConflictReason,
 ) -> None:
-    recorder.record(_kept(files, incoming(1)))
+    recorder.record(kept(files, incoming(1)))
     before = get_study(db, STUDY)
     number = _refused(recorder, files, contradiction)
 
-    (kept,) = list_quarantine(db, 10)
-    assert (kept.quarantine_id, kept.reason, kept.calling_ae_title) == (number, reason, "PACS")
-    assert kept.sop_instance_uid == contradiction.sop_instance_uid
+    (record,) = list_quarantine(db, 10)
+    assert (record.quarantine_id, record.reason, record.calling_ae_title) == (
+        number,
+        reason,
+        "PACS",
+    )
+    assert record.sop_instance_uid == contradiction.sop_instance_uid
     assert _content(files, "quarantine") == {contradiction.dataset_digest}
     assert get_study(db, STUDY) == before
     (entry,) = list_audit(db, 10)
@@ -103,7 +102,7 @@ def test_what_contradicts_is_kept_aside_and_told_without_patient_data(
 def test_a_sender_that_tries_again_fills_no_quarantine(
     db: Database, files: InstanceFiles, recorder: InstanceRecorder
 ) -> None:
-    recorder.record(_kept(files, incoming(1)))
+    recorder.record(kept(files, incoming(1)))
     numbers = {_refused(recorder, files, _other_patient()) for _ in range(3)}
     assert len(numbers) == quarantine_count(db) == 1
     assert len(list((files.data_dir / "quarantine").iterdir())) == 1
@@ -118,7 +117,7 @@ def test_a_person_accepts_it_as_the_truth(
     reason: ConflictReason,
 ) -> None:
     first = incoming(1)
-    recorder.record(_kept(files, first))
+    recorder.record(kept(files, first))
     make_ready(db)
     number = _refused(recorder, files, contradiction)
 
@@ -154,7 +153,7 @@ def test_what_was_told_of_the_former_patient_is_taken_back_from_that_one(
 def test_a_series_that_moves_leaves_nothing_in_its_former_study(
     db: Database, files: InstanceFiles, recorder: InstanceRecorder
 ) -> None:
-    recorder.record(_kept(files, incoming(1)))
+    recorder.record(kept(files, incoming(1)))
     release(db, files, _refused(recorder, files, incoming(2, study=OTHER_STUDY)), actor="person")
     assert series_of_study(db, STUDY) == ()
     (series,) = series_of_study(db, OTHER_STUDY)
@@ -166,10 +165,10 @@ def test_after_a_release_the_rest_of_the_sender_s_study_is_taken(
 ) -> None:
     """What the process remembered of the study's patient is no longer true."""
     for number in (1, 3):
-        recorder.record(_kept(files, incoming(number)))
+        recorder.record(kept(files, incoming(number)))
     release(db, files, _refused(recorder, files, _other_patient()), actor="person")
     patient = _other_patient().study.patient
-    sent = _kept(files, incoming(4, patient=patient))
+    sent = kept(files, incoming(4, patient=patient))
     assert recorder.record(sent) is StoreOutcome.STORED
     _refused(recorder, files, incoming(5))
 
@@ -177,7 +176,7 @@ def test_after_a_release_the_rest_of_the_sender_s_study_is_taken(
 def test_a_person_deletes_it(
     db: Database, files: InstanceFiles, recorder: InstanceRecorder
 ) -> None:
-    recorder.record(_kept(files, incoming(1)))
+    recorder.record(kept(files, incoming(1)))
     before = get_study(db, STUDY)
     number = _refused(recorder, files, _other_patient())
     discard(db, files, number, actor="person")
@@ -199,7 +198,7 @@ def test_what_is_not_in_quarantine_is_neither_released_nor_deleted(
 def test_the_quarantine_is_emptied_by_age_and_swept_of_files_without_a_row(
     db: Database, files: InstanceFiles, recorder: InstanceRecorder
 ) -> None:
-    recorder.record(_kept(files, incoming(1)))
+    recorder.record(kept(files, incoming(1)))
     _refused(recorder, files, _other_patient())
     (files.data_dir / "quarantine" / "leftover.dcm").write_text("of a killed process")
     assert sweep_orphans(db, files, older_than=None) == 1
@@ -213,8 +212,8 @@ def test_a_replaced_dataset_stays_with_its_study_and_goes_with_it(
     db: Database, files: InstanceFiles, recorder: InstanceRecorder
 ) -> None:
     old, new = incoming(1), incoming(1, content="corrected")
-    recorder.record(_kept(files, old))
-    assert recorder.record(_kept(files, new)) is StoreOutcome.REPLACED
+    recorder.record(kept(files, old))
+    assert recorder.record(kept(files, new)) is StoreOutcome.REPLACED
     assert sweep_orphans(db, files, older_than=None) == 0
     assert _content(files, "instances") == {old.dataset_digest, new.dataset_digest}
     (entry,) = list_audit(db, 10)
@@ -225,12 +224,12 @@ def test_a_replaced_dataset_stays_with_its_study_and_goes_with_it(
 def test_a_listed_instance_in_quarantine_is_neither_waited_for_nor_proof(
     db: Database, files: InstanceFiles, recorder: InstanceRecorder
 ) -> None:
-    recorder.record(_kept(files, incoming(1)))
+    recorder.record(kept(files, incoming(1)))
     listed = [ListedSop(MR_IMAGE, f"{SERIES}.{number}", SERIES, STUDY) for number in (1, 2, 3)]
     source = ListSource.AVAILABILITY
     record_list(db, IncomingList(source, "PACS", "1.9.1", STUDY, tuple(listed), NOW))
     number = _refused(recorder, files, _other_patient())
-    recorder.record(_kept(files, incoming(3)))
+    recorder.record(kept(files, incoming(3)))
 
     (progress,) = open_studies(db)
     assert progress.lists == ListEvidence((source,), quarantined=1)
@@ -244,7 +243,7 @@ def test_a_listed_instance_in_quarantine_is_neither_waited_for_nor_proof(
 def test_no_commitment_to_an_instance_of_which_another_version_is_in_quarantine(
     db: Database, files: InstanceFiles, recorder: InstanceRecorder
 ) -> None:
-    recorder.record(_kept(files, incoming(2)))
+    recorder.record(kept(files, incoming(2)))
     assert set(kept_instances(db, (f"{SERIES}.2",))) == {f"{SERIES}.2"}
     number = _refused(recorder, files, _other_patient()._replace(dataset_digest="cd" * 32))
     assert kept_instances(db, (f"{SERIES}.2",)) == {}

@@ -8,7 +8,6 @@ from zlib import crc32
 
 import pytest
 
-from node.receive.file_meta import file_head
 from storage.abandoned_receipts import Found, record_abandoned
 from storage.database import Database
 from storage.dicom_records import IncomingInstance
@@ -19,6 +18,7 @@ from storage.orphaned_files import sweep_orphans
 from storage.quarantine import quarantine_count
 from storage.receipts import Receipts, await_settled, pages, paths_in_receipts
 from storage.studies import get_study
+from tests.unit.storage.kept_files import kept, undigested
 from tests.unit.storage.samples import (
     PATIENT,
     SERIES,
@@ -36,27 +36,6 @@ def receipts(files: InstanceFiles) -> Iterator[Receipts]:
     book = Receipts(files.data_dir)
     yield book
     book.close()
-
-
-def kept(files: InstanceFiles, one: IncomingInstance) -> IncomingInstance:
-    """The same instance, with a file at a place of its own."""
-    with files.open_incoming() as part:
-        part.write(b"x" * 100)
-        uids = (one.study.study_instance_uid, one.series.series_instance_uid)
-        place = part.keep(*uids, one.sop_instance_uid)
-    return one._replace(path=place)
-
-
-def undigested(
-    files: InstanceFiles, one: IncomingInstance, data_set: bytes = b"data set"
-) -> IncomingInstance:
-    """The same instance, with a real file, whose digest nobody has taken yet."""
-    head = file_head(b"1.2.3", b"1.2.3.4", "1.2.840.10008.1.2.1")
-    with files.open_incoming() as part:
-        part.write(head + data_set)
-        uids = (one.study.study_instance_uid, one.series.series_instance_uid)
-        place = part.keep(*uids, one.sop_instance_uid)
-    return one._replace(path=place, size_bytes=len(head + data_set), dataset_digest="")
 
 
 def _abandon(files: InstanceFiles, *instances: IncomingInstance) -> None:

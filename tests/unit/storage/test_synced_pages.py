@@ -15,8 +15,8 @@ from storage.instance_files import InstanceFiles
 from storage.instances import instances_of_series
 from storage.receipts import Page, Receipts, await_settled, pages, paths_in_receipts
 from storage.synced_pages import PAGE_BYTES, SyncedPages
+from tests.unit.storage.kept_files import kept
 from tests.unit.storage.samples import SERIES, incoming, receive
-from tests.unit.storage.test_receipts import kept
 
 
 @pytest.fixture

@@ -21,8 +21,8 @@ from storage.instance_recorder import InstanceRecorder
 from storage.instances import instances_of_series, record_instances
 from storage.receipts import Receipts, pages, paths_in_receipts
 from storage.synced_pages import SyncedPages
+from tests.unit.storage.kept_files import kept
 from tests.unit.storage.samples import NOW, SERIES, incoming, receive
-from tests.unit.storage.test_receipts import kept
 from tests.unit.storage.test_synced_pages import failing
 
 
