@@ -26,7 +26,7 @@ from storage.quarantine import quarantine
 from storage.receipts import LentPage, Receipts, await_settled
 from storage.unsettled_files import UnsettledFiles
 
-LARGEST_BATCH = 64
+LARGEST_BATCH = 128
 _PATIENCE_S = 1.0
 
 

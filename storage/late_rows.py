@@ -19,7 +19,7 @@ from storage.instance_files import InstanceFiles
 from storage.receipts import LentPage, Page, Receipts
 
 GATHER_S = 0.05
-MOST_QUEUED = 63
+MOST_QUEUED = 127
 """With the call that has to wait they make one batch of the recorder."""
 
 Told = Callable[[str], None]

@@ -47,7 +47,8 @@ class _Patience:
     """
 
     def __init__(self) -> None:
-        self._misses, self._most, self._hits = 0, _LEAST_PATIENCE, 0
+        # The first instance of an association is learned at once: most bring more like it.
+        self._misses, self._most, self._hits = _LEAST_PATIENCE - 1, _LEAST_PATIENCE, 0
 
     def is_over(self) -> bool:
         """Count a miss; whether it is time to learn."""

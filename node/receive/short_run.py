@@ -40,7 +40,7 @@ try:
 except ImportError:  # they are built where there is a compiler
     MOST = 0
 else:
-    MOST = 8
+    MOST = 16
 """So many instances come one after another at the most, before their rows are to be written."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

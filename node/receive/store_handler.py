@@ -147,6 +147,7 @@ class StoreHandler:
             raise StoreRefused(StoreFailure.DISK_FULL) from error
         digest = arriving.dataset_digest()
         self._record(incoming._replace(dataset_digest=digest), request.tracked)
+        request.acknowledged(incoming)
         return None
 
     def _taken_in(

@@ -16,7 +16,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from shutil import rmtree
 
 from tests.benchmarks.ct_studies import MB, SentStudy, write_ct_study, write_large_object
 from tests.benchmarks.free_memory import touch_free_memory
@@ -102,26 +101,32 @@ class Bench:
         """Return an empty folder, with nothing of the run before on its way to the disk."""
         received = self.folder / RECEIVED
         if received.exists():
-            rmtree(received)
+            received.rename(self._held())
         received.mkdir()
-        for path in (self.folder / HELD).glob("*/*"):
-            os.truncate(path, 0)
+        for path in (self.folder / HELD).rglob("*"):
+            if path.is_file() and not path.is_symlink():
+                os.truncate(path, 0)
         os.sync()
         return received
 
+    def _held(self) -> Path:
+        """Return a path for what is not needed any more, and must not be deleted yet: see `_hold`.
+
+        Folders are inodes, too.
+        """
+        held = self.folder / HELD
+        held.mkdir(exist_ok=True)
+        return held / str(len(list(held.iterdir())))
+
     def _hold(self) -> None:
-        """Keep the inodes of all that a receiver has written, until the end of the benchmark.
+        """Keep the inodes of files that a receiver will delete itself, until the benchmark's end.
 
         Without a journal ext4 gives no inode away that was deleted in the last minutes, and looks
         at each of them whenever a file is made: what one receiver leaves would slow the next one.
         """
-        held = self.folder / HELD / str(len(list((self.folder / HELD).glob("*"))))
-        held.mkdir(parents=True)
-        made = [
-            self.folder / RECEIVED,
-            *self.folder.glob("orthanc-*"),
-            *self.folder.glob("radnode-*"),
-        ]
+        held = self._held()
+        held.mkdir()
+        made = [*self.folder.glob("orthanc-*"), *self.folder.glob("radnode-*")]
         files = [path for folder in made for path in folder.rglob("*") if path.is_file()]
         for number, path in enumerate(files):
             with suppress(FileNotFoundError):

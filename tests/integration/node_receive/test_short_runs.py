@@ -106,6 +106,25 @@ def test_instances_that_are_not_waited_for_are_answered_and_kept_the_same(
     assert ends.count(compiled.STORED) >= 2
 
 
+def test_of_each_series_only_the_first_instance_goes_the_long_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def send(node: Node) -> object:
+        with RawPeer(node.port) as peer:
+            peer.associate()
+            told = []
+            for series in (SERIES, OTHER_SERIES):
+                for number in range(1, 11):
+                    peer.send(of_series(number, series))
+                    told += answers(peer, 1)
+            return told
+
+    _, _, ends = by_both_ways(monkeypatch, send)
+
+    assert ends.count(compiled.STORED) == 2 * 9
+    assert len(ends) <= 2 * 9 + 1  # the first of the second series is begun
+
+
 @pytest.mark.parametrize(
     "end", [b"", pdu(A_ABORT), pdu(A_RELEASE_RQ)], ids=["", "abort", "release"]
 )

@@ -89,10 +89,9 @@ def _instances(draw: st.DrawFn) -> tuple[bytes, bool]:
     padding = draw(st.sampled_from([b"", b"\0", b" ", b"\0\0", b" \0"]))
     number = draw(st.integers(0, 10**9 - 1))
     content = slice_with(sop_instance=uid + b"\0" * (len(uid) % 2), number=b"%d" % number)
-    encoded = store_command(
-        (uid + padding * draw(st.integers(0, 1))).decode(), message_id=message_id
-    )
-    is_plain = uid_is_plain(uid)
+    asked = uid + padding * draw(st.integers(0, 1))
+    encoded = store_command(asked.decode(), message_id=message_id)
+    is_plain = uid_is_plain(uid) and len(asked) <= 64
     if draw(st.integers(0, 9)) == 0:
         is_plain, content = False, draw(st.sampled_from([b"", content[:-1], content + b"\0"]))
     sizes = draw(st.lists(st.integers(1, 4000), min_size=1, max_size=3))
