@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import resource
 import sys
 import tempfile
 from collections import defaultdict
@@ -32,6 +33,8 @@ HELD = "held"
 _WARM_UP_SLICES = 12
 # Whichever process gets them, each shall have had one.
 _WARM_UP_TIMES = 2
+# Of the files that may be open, for all but folders that are held.
+_SPARED = 500
 # Its page of the file, as much again for the sender and the sockets, and some to choose from.
 _MEMORY_FOR_EACH_BYTE = 3
 
@@ -60,6 +63,7 @@ class Bench:
     rest_s: float
     times: dict[str, Times] = field(default_factory=lambda: defaultdict(lambda: defaultdict(list)))
     growth_bytes: dict[str, int] = field(default_factory=dict)
+    open_folders: int = 0
 
     def speed(self, rounds: int) -> None:
         """Run every case on every receiver, round after round."""
@@ -119,7 +123,7 @@ class Bench:
         return held / str(len(list(held.iterdir())))
 
     def _hold(self) -> None:
-        """Keep the inodes of files that a receiver will delete itself, until the benchmark's end.
+        """Keep the inodes of what a receiver will delete itself, until the benchmark's end.
 
         Without a journal ext4 gives no inode away that was deleted in the last minutes, and looks
         at each of them whenever a file is made: what one receiver leaves would slow the next one.
@@ -127,10 +131,18 @@ class Bench:
         held = self._held()
         held.mkdir()
         made = [*self.folder.glob("orthanc-*"), *self.folder.glob("radnode-*")]
-        files = [path for folder in made for path in folder.rglob("*") if path.is_file()]
-        for number, path in enumerate(files):
+        for number, path in enumerate(path for folder in made for path in folder.rglob("*")):
             with suppress(FileNotFoundError):
-                os.link(path, held / str(number), follow_symlinks=False)
+                if path.is_dir() and self.open_folders < _most_open() - _SPARED:
+                    # An open folder is deleted when it is closed: at the end of the process.
+                    os.open(path, os.O_PATH | os.O_CLOEXEC)
+                    self.open_folders += 1
+                elif path.is_file():
+                    os.link(path, held / str(number), follow_symlinks=False)
+
+
+def _most_open() -> int:
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 
 
 def _turned(receivers: Sequence[Receiver], number: int) -> Sequence[Receiver]:
@@ -205,6 +217,8 @@ def _run(folder: Path, given: argparse.Namespace) -> list[str]:
     _say(f"writing the studies to {folder}")
     cases = _cases(folder, given)
     bench = Bench(folder, _chosen(given.only), cases, _warm_up(folder, given), given.rest_s)
+    # Orthanc makes hundreds of folders a run: see `_hold`.
+    resource.setrlimit(resource.RLIMIT_NOFILE, (_most_open(), _most_open()))
     # Whatever makes temporary folders of its own shall make them on the disk that is measured.
     tempfile.tempdir = str(folder)
     bench.speed(given.rounds)
