@@ -5,8 +5,9 @@ Noise, because a file system or a receiver that compresses would win by it with 
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,9 +30,9 @@ _STORED_BITS = 12
 
 @dataclass(frozen=True, slots=True)
 class SentStudy:
-    """The folder of one study, and what must arrive of it."""
+    """The files of one study, in the order in which they are sent, and what must arrive of it."""
 
-    folder: Path
+    files: tuple[Path, ...]
     study_instance_uid: str
     sop_instance_uids: frozenset[str]
     size_bytes: int
@@ -41,16 +42,23 @@ def write_ct_study(folder: Path, *, number: int, slices: int) -> SentStudy:
     """Write one study of several series; the same number gives the same UIDs and pixels."""
     folder.mkdir(parents=True)
     noise = np.random.default_rng(number)
-    uids, size_bytes = [], 0
+    files, uids, size_bytes = list[Path](), [], 0
     for index in range(slices):
         dataset = _slice(number, index, slices)
         pixels = noise.integers(0, 1 << _STORED_BITS, (_ROWS, _COLUMNS), dtype=np.uint16)
         dataset.PixelData = pixels.tobytes()
         path = folder / f"{index:05d}.dcm"
         dataset.save_as(path, enforce_file_format=True)
+        files.append(path)
         uids.append(str(dataset.SOPInstanceUID))
         size_bytes += path.stat().st_size
-    return SentStudy(folder, _study_uid(number), frozenset(uids), size_bytes)
+    return SentStudy(tuple(files), _study_uid(number), frozenset(uids), size_bytes)
+
+
+def in_no_order(study: SentStudy) -> SentStudy:
+    """Return the study with its series all mixed, as some archives send it; the same each time."""
+    files = random.Random(study.study_instance_uid).sample(study.files, len(study.files))
+    return replace(study, files=tuple(files))
 
 
 def write_large_object(folder: Path, *, number: int, size_bytes: int) -> SentStudy:
@@ -71,7 +79,7 @@ def write_large_object(folder: Path, *, number: int, size_bytes: int) -> SentStu
     path = folder / "large.dcm"
     _write_by_frames(path, dataset, frames, np.random.default_rng(number))
     uids = frozenset({str(dataset.SOPInstanceUID)})
-    return SentStudy(folder, _study_uid(number), uids, path.stat().st_size)
+    return SentStudy((path,), _study_uid(number), uids, path.stat().st_size)
 
 
 def _write_by_frames(path: Path, dataset: Dataset, frames: int, noise: np.random.Generator) -> None:

@@ -18,7 +18,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.benchmarks.ct_studies import MB, SentStudy, write_ct_study, write_large_object
+from tests.benchmarks.ct_studies import (
+    MB,
+    SentStudy,
+    in_no_order,
+    write_ct_study,
+    write_large_object,
+)
 from tests.benchmarks.free_memory import touch_free_memory
 from tests.benchmarks.machine import command_line, machine_lines
 from tests.benchmarks.page import write_section
@@ -183,9 +189,13 @@ def _chosen(only: Sequence[str] | None) -> list[Receiver]:
 def _cases(folder: Path, given: argparse.Namespace) -> list[Case]:
     single = write_ct_study(folder / "single", number=1, slices=given.slices)
     side_by_side = _studies(folder, 2, given.associations, given.parallel_slices)
+    one = f"1 association x {given.slices} slices"
+    many = f"{given.associations} associations x {given.parallel_slices} slices"
     return [
-        Case(f"1 association x {given.slices} slices", (single,)),
-        Case(f"{given.associations} associations x {given.parallel_slices} slices", side_by_side),
+        Case(one, (single,)),
+        Case(many, side_by_side),
+        Case(f"{one}, series mixed", (in_no_order(single),)),
+        Case(f"{many}, series mixed", tuple(map(in_no_order, side_by_side))),
     ]
 
 

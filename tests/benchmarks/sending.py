@@ -28,7 +28,7 @@ def send_side_by_side(running: Running, studies: Sequence[SentStudy]) -> float:
         NotReceived: a sender did not end well.
     """
     started = time.perf_counter()
-    codes = exit_codes([_storescu(running, study.folder) for study in studies], TIMEOUT_S)
+    codes = exit_codes([_storescu(running, study.files) for study in studies], TIMEOUT_S)
     elapsed_s = time.perf_counter() - started
     if any(codes):
         raise NotReceived(f"storescu ended with {codes}")
@@ -69,12 +69,12 @@ def check_received(running: Running, studies: Sequence[SentStudy]) -> None:
         raise NotReceived(f"{sum(received.values())} bytes of {sent_bytes} have arrived")
 
 
-def _storescu(running: Running, folder: Path) -> subprocess.Popen[bytes]:
+def _storescu(running: Running, files: Sequence[Path]) -> subprocess.Popen[bytes]:
     size = str(MAX_PDU_BYTES)
     titles = ["-aet", SENDER, "-aec", running.ae_title]
     sizes = ["-pdu", size, "--max-send-pdu", size]
-    # Without it the largest object would be proposed in encodings that it does not have.
+    # One by one: of a folder it would send them as the file system lists them, in any order.
     return subprocess.Popen(
-        ["storescu", "-q", *titles, *sizes, "+sd", "127.0.0.1", str(running.port), str(folder)],
+        ["storescu", "-q", *titles, *sizes, "127.0.0.1", str(running.port), *map(str, files)],
         env=ENVIRONMENT,
     )

@@ -9,7 +9,7 @@ from tests.benchmarks.ct_studies import SentStudy
 from tests.benchmarks.receivers import Running
 from tests.benchmarks.sending import NotReceived, check_received, exit_codes
 
-_SENT = SentStudy(Path("unused"), "1.2", frozenset({"1.2.1", "1.2.2"}), 2_000_000)
+_SENT = SentStudy((Path("unused"),), "1.2", frozenset({"1.2.1", "1.2.2"}), 2_000_000)
 
 
 def test_all_children_are_waited_for_and_their_codes_come_in_order() -> None:
