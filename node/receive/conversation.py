@@ -100,14 +100,13 @@ class Conversation:
         answer = response(command, SUCCESS)
         request = self._store_request(command, context)
         after = self._by_short_way(context_id, request, answer)
-        is_short = after is not None
         if after is None:
             after = self._by_long_way(context_id, request, answer)
         # While the sender reads the answer and its next file.
         if after is not None:
             after()
         self._spare.prepare()
-        if is_short and self._short_way is not None:
+        if self._short_way is not None and not self._messages.is_in_message:
             self._short_way.go_on(context_id, request)
 
     def _by_short_way(

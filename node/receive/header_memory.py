@@ -33,10 +33,11 @@ _OWN_TAGS = (SOP_INSTANCE_UID, INSTANCE_NUMBER)
 _SAME_VALUES = IDENTITY_TAGS.difference(_OWN_TAGS)
 _WITHOUT_LAYOUT = (IMPLICIT_VR_LITTLE_ENDIAN, DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN)
 _WINDOW = 1 << 13
-_LEAST_PATIENCE = 2
+_LEAST_PATIENCE = 1
 _MOST_PATIENCE = 64
 _A_WHILE = 8
 _MOST_TAGS = 4096
+_MOST_KNOWN = 8
 
 
 class _Patience:
@@ -47,8 +48,7 @@ class _Patience:
     """
 
     def __init__(self) -> None:
-        # The first instance of an association is learned at once: most bring more like it.
-        self._misses, self._most, self._hits = _LEAST_PATIENCE - 1, _LEAST_PATIENCE, 0
+        self._misses, self._most, self._hits = 0, _LEAST_PATIENCE, 0
 
     def is_over(self) -> bool:
         """Count a miss; whether it is time to learn."""
@@ -97,13 +97,14 @@ class KnownHeader(NamedTuple):
 
 
 class HeaderMemory:
-    """What one association remembers of an instance's header, to know the next one's by it.
+    """What one association remembers of instances' headers, to know the next one's by one of them.
 
+    Of each series, as these may come mixed.
     It holds what identifies a patient, lives as long as the association, and is its thread's alone.
     """
 
     def __init__(self) -> None:
-        self._known: KnownHeader | None = None
+        self._known: list[KnownHeader] = []
         self._patience = _Patience()
         self._beyond: Layout | None = None
         self._patience_beyond = _Patience()
@@ -111,8 +112,8 @@ class HeaderMemory:
 
     @property
     def known(self) -> KnownHeader | None:
-        """What the next instance's header is held against, as long as it is like that."""
-        return self._known
+        """What the last instance's header was known by, or what it will be known by."""
+        return self._known[0] if self._known else None
 
     def recalled(self, instances: int = 1) -> None:
         """Somebody else has found that so many instances are like `known`."""
@@ -127,29 +128,28 @@ class HeaderMemory:
         them. None: it is not like what is remembered, or to be refused for what it says.
         `fragment` are its first bytes.
         """
-        known = self._known
-        if known is None or known.transfer_syntax_uid != transfer_syntax_uid:
-            return None
         # A copy, because bytes are read faster than a view is.
         window = bytes(fragment[:_WINDOW])
-        found = known.layout.found(window, 0)
+        found = self._found(window, transfer_syntax_uid)
         if found is None:
             return None
-        values, end = found
+        known, values, end = found
         order = byte_order(transfer_syntax_uid)
         header = _next_header(known.header, values[known.uid_at], values[known.number_at])
         if header is None or not _is_beyond(order, window, end):
             return None
         self._patience.renew()
+        if known is not self._known[0]:
+            self._known.remove(known)
+            self._known.insert(0, known)
         return header, self._through_beyond(order, window, end)
 
     def learn(self, fragment: memoryview, transfer_syntax_uid: str, header: InstanceHeader) -> None:
         """Take note of an instance that was not recalled; `fragment` are its first bytes."""
         if transfer_syntax_uid in _WITHOUT_LAYOUT or not self._patience.is_over():
             return
-        if self._known is None or self._known.transfer_syntax_uid != transfer_syntax_uid:
+        if not self._known or self._known[0].transfer_syntax_uid != transfer_syntax_uid:
             self._beyond, self._patience_beyond = None, _Patience()
-        self._known = None
         order, window = byte_order(transfer_syntax_uid), bytes(fragment[:_WINDOW])
         elements = _identity(order, window)
         if not elements:
@@ -159,7 +159,24 @@ class HeaderMemory:
         layout = layout_of(elements, order, window, varying=tags, same=_SAME_VALUES)
         values = [element.tag for element in elements if element.may_vary(tags)]
         uid_at, number_at = map(values.index, _OWN_TAGS)
-        self._known = KnownHeader(transfer_syntax_uid, layout, uid_at, number_at, header)
+        known = KnownHeader(transfer_syntax_uid, layout, uid_at, number_at, header)
+        self._known = [known, *self._others(header)][:_MOST_KNOWN]
+
+    def _others(self, header: InstanceHeader) -> list[KnownHeader]:
+        """What is known of other series: what was known of this one has not served."""
+        uid = header.series.series_instance_uid
+        return [one for one in self._known if one.header.series.series_instance_uid != uid]
+
+    def _found(
+        self, window: bytes, transfer_syntax_uid: str
+    ) -> tuple[KnownHeader, list[bytes], int] | None:
+        """Return which one the header is like, its own values, and where they end."""
+        for known in self._known:
+            if known.transfer_syntax_uid == transfer_syntax_uid:
+                found = known.layout.found(window, 0)
+                if found is not None:
+                    return known, *found
+        return None
 
     def _through_beyond(self, order: ByteOrder, window: bytes, at: int) -> int:
         """Pass over the elements after the identity, if they are those that were there before."""

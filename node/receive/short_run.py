@@ -21,7 +21,7 @@ from node.receive.command_set import (
 )
 from node.receive.dimse_status import SUCCESS
 from node.receive.file_meta import head_pieces
-from node.receive.likeness import Like
+from node.receive.likeness import Like, is_like
 from node.receive.message_stream import MessageStream
 from node.receive.store_request import StoreRequest
 from node.receive.upper_layer import UpperLayer
@@ -38,9 +38,9 @@ from storage.receipts import LentPage
 try:
     from node.receive import usual_instance, usual_run, usual_texts
 except ImportError:  # they are built where there is a compiler
-    MOST = 0
+    MOST, MOST_KINDS = 0, 1
 else:
-    MOST = 16
+    MOST, MOST_KINDS = 16, usual_texts.MOST_KINDS_TOGETHER
 """So many instances come one after another at the most, before their rows are to be written."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -52,14 +52,25 @@ class _Run(NamedTuple):
     """What takes instances, and what they are to be like."""
 
     run: usual_run.UsualRun
-    like: Like
+    likes: tuple[Like, ...]
     context_id: int
     request: tuple[bytes, bytes, bytes]
     head_bytes: int
 
+    def is_for(self, likes: tuple[Like, ...]) -> bool:
+        """Whether these are the very same, in any order."""
+        return set(map(id, self.likes)) == set(map(id, likes))
+
     def is_of(self, context_id: int, request: tuple[bytes, bytes, bytes]) -> bool:
         """Whether it is made for such requests."""
         return self.context_id == context_id and self.request == request
+
+
+class Went(NamedTuple):
+    """How many instances were taken, and whether one has begun that is to be taken otherwise."""
+
+    taken: int = 0
+    has_begun: bool = False
 
 
 class _Taken(NamedTuple):
@@ -69,7 +80,7 @@ class _Taken(NamedTuple):
     rest: bytes
     file: int
     chance: bytes
-    done: list[tuple[bytes, bytes, int, int, int, int, str]]
+    done: list[tuple[int, bytes, bytes, int, int, int, int, str]]
     begun: tuple[bytes, int] | None
     unsent: bytes
 
@@ -92,92 +103,100 @@ class ShortRun:
         self._disk_low_mib = disk_low_mib
         self._incoming = os.fsencode(files.incoming_dir)
         self._run: _Run | None = None
+        self._taken_in_all = 0
 
-    def go_on(self, connection: int, context_id: int, request: StoreRequest, like: Like) -> bool:
-        """Take what comes, as long as it is like `request`, which was taken, and like `like`.
+    def go_on(
+        self, connection: int, context_id: int, request: StoreRequest, likes: tuple[Like, ...]
+    ) -> Went:
+        """Take what comes, as long as it is like `request`, which was taken, and one of `likes`.
 
-        False: something is not, and is to be taken by the long way.
+        What has begun and is not is to be taken by the long way.
 
         Raises:
             AssociationOver: the association ended in the middle of a data set, or an answer could
                 not be sent.
         """
-        if not MOST:
-            return True
-        run = self._run = self._known_or_new(connection, context_id, request, like)
+        run = self._run = self._known_or_new(connection, context_id, request, likes)
         if run is None:
-            return True
-        end, has_begun = usual_instance.STORED, False
+            return Went()
+        before, end, has_begun = self._taken_in_all, usual_instance.STORED, False
         while end == usual_instance.STORED:
             end, has_begun = self._several(run, request)
-        return not has_begun
+        return Went(self._taken_in_all - before, has_begun)
 
     def _known_or_new(
-        self, connection: int, context_id: int, request: StoreRequest, like: Like
+        self, connection: int, context_id: int, request: StoreRequest, likes: tuple[Like, ...]
     ) -> _Run | None:
         encoded = request.command.encoded
-        pieces = around(encoded, MESSAGE_ID, AFFECTED_SOP_INSTANCE_UID)
+        pieces = around(encoded, MESSAGE_ID, AFFECTED_SOP_INSTANCE_UID) if MOST else None
         known = self._run
         if pieces is None or not begins_with_group_length(encoded):
             return None
-        if known is not None and known.like is like and known.is_of(context_id, pieces):
+        expected = tuple(
+            one
+            for one in likes
+            if is_like(one.incoming, request) and self._recorder.expects(one.incoming)
+        )
+        if not expected:
+            return None
+        if known is not None and known.is_for(expected) and known.is_of(context_id, pieces):
             return known
         answer = response(request.command, SUCCESS)
         if not self._layer.fits(len(answer) + _MOST_OF_ANSWER):
             return None
-        return self._new(connection, context_id, like, pieces, answer)
+        return self._new(connection, context_id, expected, pieces, answer)
 
     def _new(
         self,
         connection: int,
         context_id: int,
-        like: Like,
+        likes: tuple[Like, ...],
         request: tuple[bytes, bytes, bytes],
         answer: bytes,
     ) -> _Run | None:
-        incoming, header = like.incoming, like.header
+        incoming = likes[0].incoming
         to_answer = around(answer, MESSAGE_ID_BEING_RESPONDED_TO, AFFECTED_SOP_INSTANCE_UID)
         if to_answer is None:
             return None
         head = head_pieces(incoming.sop_class_uid.encode("ascii"), incoming.transfer_syntax_uid)
-        to_uid, to_number, to_path, to_size = ReceiptWriter().pieces(incoming)
-        to_name = to_path + _folder_of(incoming).encode("ascii") + b"/"
         try:
             texts = usual_texts.UsualTexts(
-                request, head, to_answer[:2], (to_uid, to_number, to_name, to_size)
+                request, head, to_answer[:2], [_receipt_pieces(one.incoming) for one in likes]
             )
             run = usual_run.UsualRun(
                 connection,
                 context_id,
                 self._layer.longest_p_data,
-                header,
+                [one.header for one in likes],
                 texts,
                 self._incoming,
             )
         except ValueError:  # longer than there is room for
             return None
-        return _Run(run, like, context_id, request, texts.head_bytes)
+        return _Run(run, likes, context_id, request, texts.head_bytes)
 
     def _several(self, run: _Run, request: StoreRequest) -> tuple[int, bool]:
         """Take some instances; how it ended, and whether one has begun to come."""
         over = usual_instance.OTHERWISE, False
         if self._layer.is_stopped or self._files.is_low(self._disk_low_mib):
             return over
-        incoming = run.like.incoming
         try:
-            folder = self._files.series_folder(
-                incoming.study.study_instance_uid, incoming.series.series_instance_uid
-            )
+            folders = [
+                self._files.series_folder(
+                    one.incoming.study.study_instance_uid, one.incoming.series.series_instance_uid
+                )
+                for one in run.likes
+            ]
         except StorageError:
             return over
         file = request.spare.taken()
         if file is None:
             return over
-        lent = self._recorder.lend(incoming, MOST)
+        lent = self._recorder.lend(run.likes[0].incoming, MOST)
         if lent is None:
             request.spare.put_back(file)
             return over
-        return self._filled(run, request, lent, file, folder)
+        return self._filled(run, request, lent, file, folders)
 
     def _filled(
         self,
@@ -185,13 +204,14 @@ class ShortRun:
         request: StoreRequest,
         lent: LentPage,
         file: IncomingFile,
-        folder: OpenFolder,
+        folders: list[OpenFolder],
     ) -> tuple[int, bool]:
         reserved = request.spare.to_reserve()
-        taken = self._taken(run, request, lent, file, folder, reserved)
-        given = [_given(run.like.incoming, one) for one in taken.done]
+        taken = self._taken(run, request, lent, file, folders, reserved)
+        given = [_given(run.likes, one) for one in taken.done]
         is_spoilt = taken.end == usual_instance.FAILED
         self._recorder.came_back(lent, given, request.tracked.count, is_spoilt=is_spoilt)
+        self._taken_in_all += len(given)
         if given:
             request.memory.recalled(len(given))
             made = MadeFile(taken.chance.decode("ascii"), taken.file, reserved)
@@ -208,7 +228,7 @@ class ShortRun:
         request: StoreRequest,
         lent: LentPage,
         file: IncomingFile,
-        folder: OpenFolder,
+        folders: list[OpenFolder],
         reserved: int,
     ) -> _Taken:
         # Should memory be short here, receipts may be written or not: files and page stay as they
@@ -224,7 +244,7 @@ class ShortRun:
                 file.reserved_bytes,
                 [new_chance().encode("ascii") for _ in range(lent.places)],
                 reserved,
-                folder.descriptor,
+                [folder.descriptor for folder in folders],
                 lent.page.descriptor,
                 self._messages.whole_quick_s,
                 digest_of,
@@ -244,11 +264,17 @@ class ShortRun:
             raise self._layer.vanished()
 
 
+def _receipt_pieces(incoming: IncomingInstance) -> tuple[bytes, bytes, bytes, bytes]:
+    to_uid, to_number, to_path, to_size = ReceiptWriter().pieces(incoming)
+    return to_uid, to_number, to_path + _folder_of(incoming).encode("ascii") + b"/", to_size
+
+
 def _given(
-    like: IncomingInstance, one: tuple[bytes, bytes, int, int, int, int, str]
+    likes: tuple[Like, ...], one: tuple[int, bytes, bytes, int, int, int, int, str]
 ) -> tuple[IncomingInstance, str]:
     """Return an instance that was taken, and its digest."""
-    uid, chance, number, size_bytes, seconds, microseconds, digest = one
+    kind, uid, chance, number, size_bytes, seconds, microseconds, digest = one
+    like = likes[kind].incoming
     sop_instance_uid = uid.decode("ascii")
     incoming = like._replace(
         sop_instance_uid=sop_instance_uid,

@@ -11,7 +11,7 @@ Only with `durability: os`, over a plain connection, for a sender whose speed is
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -21,7 +21,7 @@ from node.receive.file_meta import file_head
 from node.receive.header_memory import KnownHeader
 from node.receive.likeness import Like, comparison, is_like, is_of
 from node.receive.message_stream import MessageStream
-from node.receive.short_run import ShortRun
+from node.receive.short_run import MOST_KINDS, ShortRun
 from node.receive.store_request import StoreRequest
 from node.receive.upper_layer import UpperLayer
 from storage.dataset_digest import digest_of
@@ -89,16 +89,22 @@ class ShortWay:
         self._recorder = recorder
         self._receipts = ReceiptWriter()
         self._run = ShortRun(layer, messages, files, recorder, disk_low_mib)
-        self._like: Like | None = None
+        self._likes: tuple[Like, ...] = ()
         self._passed = self._to_pass = 0
 
     def learn(self, incoming: IncomingInstance, known: KnownHeader | None) -> None:
         """The long way has acknowledged an instance; `known` is what the next is held against."""
-        like = self._like
-        if like is not None and like.known is known and is_of(incoming, known):
+        if known is None or not is_of(incoming, known):
             return
-        header = comparison(known) if known is not None and is_of(incoming, known) else None
-        self._like = None if header is None or known is None else Like(incoming, known, header)
+        likes = self._likes
+        for like in likes:
+            if like.known is known:
+                if like is not likes[0]:
+                    self._likes = like, *(one for one in likes if one is not like)
+                return
+        header = comparison(known)
+        if header is not None:
+            self._likes = Like(incoming, known, header), *_of_others(likes, incoming)
 
     def take(
         self, context_id: int, request: StoreRequest, answer: bytes
@@ -110,7 +116,7 @@ class ShortWay:
         Raises:
             AssociationOver: the association ended before the data set did.
         """
-        like = self._like
+        like = self._likes[0] if self._likes else None
         if like is None or self._messages.is_resumed or not is_like(like.incoming, request):
             return None
         if self._to_pass:
@@ -138,13 +144,17 @@ class ShortWay:
         return self._through(context_id, request, like, due, answer)
 
     def go_on(self, context_id: int, request: StoreRequest) -> None:
-        """Take instances that follow one that was taken, as long as they are like it.
+        """Take instances that follow one that was taken, as long as they are like known ones.
 
         Raises:
             AssociationOver: the association ended before a data set did.
         """
-        like = self._like
-        if like is not None and not self._run.go_on(self._connection, context_id, request, like):
+        if self._to_pass or not self._likes:
+            return
+        went = self._run.go_on(self._connection, context_id, request, self._likes)
+        if went.taken:
+            self._passed = 0
+        if went.has_begun:
             self._begun_in_vain()
 
     def _begun_in_vain(self) -> None:
@@ -235,6 +245,14 @@ class ShortWay:
             if data_set is None:
                 return
             late.dataset_digest = digest_of(data_set)
+
+
+def _of_others(likes: Iterable[Like], incoming: IncomingInstance) -> list[Like]:
+    """Return those of other series, as many as are of use beside a new one."""
+    uid = incoming.series.series_instance_uid
+    return [one for one in likes if one.incoming.series.series_instance_uid != uid][
+        : MOST_KINDS - 1
+    ]
 
 
 def is_compiled() -> bool:

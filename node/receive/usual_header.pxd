@@ -4,13 +4,22 @@ cdef enum:
     _MOST_PARTS = 64
 
 
+cdef struct Parts:
+    const uint8_t *template_at
+    const uint8_t *mask_at
+    Py_ssize_t[_MOST_PARTS] sizes
+    int count, open, uid_at, number_at
+
+
 cdef class UsualHeader:
     cdef bytes _template, _mask
-    cdef const uint8_t *_template_at
-    cdef const uint8_t *_mask_at
-    cdef Py_ssize_t[_MOST_PARTS] _sizes
-    cdef int _parts, _open, _uid_at, _number_at
+    cdef Parts parts
 
-    cdef int64_t _number(
-        self, const uint8_t *content, Py_ssize_t size, const char *uid, Py_ssize_t uid_size
-    ) noexcept nogil
+
+cdef int64_t number_in(
+    const Parts *parts,
+    const uint8_t *content,
+    Py_ssize_t size,
+    const char *uid,
+    Py_ssize_t uid_size,
+) noexcept nogil

@@ -34,22 +34,23 @@ cdef class UsualHeader:
     def __init__(
         self, bytes template, bytes mask, list sizes, bint is_closed, int uid_at, int number_at
     ):
-        self._parts = len(sizes)
-        self._open = self._parts - (1 if is_closed else 0)
-        if self._parts > _MOST_PARTS:
+        cdef Parts *parts = &self.parts
+        parts.count = len(sizes)
+        parts.open = parts.count - (1 if is_closed else 0)
+        if parts.count > _MOST_PARTS:
             raise ValueError("more parts than are compared")
-        if min(uid_at, number_at) < 0 or max(uid_at, number_at) >= self._open:
+        if min(uid_at, number_at) < 0 or max(uid_at, number_at) >= parts.open:
             raise ValueError("values that are not there")
         for number, size in enumerate(sizes):
             if size < 2:
                 raise ValueError("a part without a length")
-            self._sizes[number] = size
+            parts.sizes[number] = size
         if not len(template) == len(mask) == sum(sizes):
             raise ValueError("template and mask are not as long as the parts")
         self._template, self._mask = template, mask
-        self._template_at = <const uint8_t *><char *>template
-        self._mask_at = <const uint8_t *><char *>mask
-        self._uid_at, self._number_at = uid_at, number_at
+        parts.template_at = <const uint8_t *><char *>template
+        parts.mask_at = <const uint8_t *><char *>mask
+        parts.uid_at, parts.number_at = uid_at, number_at
 
     def number_of(self, const uint8_t[::1] data_set, bytes uid):
         """Return the Instance Number of a data set that is like the one before, with this UID.
@@ -59,46 +60,51 @@ cdef class UsualHeader:
         cdef int64_t number
         if len(data_set) == 0:
             return None
-        number = self._number(&data_set[0], len(data_set), uid, len(uid))
+        number = number_in(&self.parts, &data_set[0], len(data_set), uid, len(uid))
         return None if number < 0 else number
 
-    cdef int64_t _number(
-        self, const uint8_t *content, Py_ssize_t size, const char *uid, Py_ssize_t uid_size
-    ) noexcept nogil:
-        """The same; -1 for None."""
-        cdef const uint8_t *template = self._template_at
-        cdef const uint8_t *mask = self._mask_at
-        cdef Py_ssize_t at = 0, here, length
-        cdef int64_t number = -1
-        cdef int part
-        cdef uint8_t differs
-        if size < 2 or content[0] == 2 and content[1] == 0:
+
+cdef int64_t number_in(
+    const Parts *parts,
+    const uint8_t *content,
+    Py_ssize_t size,
+    const char *uid,
+    Py_ssize_t uid_size,
+) noexcept nogil:
+    """The Instance Number of a data set that is like `parts`; -1: it is not."""
+    cdef const uint8_t *template = parts.template_at
+    cdef const uint8_t *mask = parts.mask_at
+    cdef Py_ssize_t at = 0, here, length
+    cdef int64_t number = -1
+    cdef int part
+    cdef uint8_t differs
+    if size < 2 or content[0] == 2 and content[1] == 0:
+        return -1
+    for part in range(parts.count):
+        length = parts.sizes[part]
+        if size - at < length:
             return -1
-        for part in range(self._parts):
-            length = self._sizes[part]
-            if size - at < length:
+        differs = 0
+        for here in range(length):
+            differs |= (content[at + here] ^ template[here]) & mask[here]
+        if differs:
+            return -1
+        template += length
+        mask += length
+        at += length
+        if part >= parts.open:
+            continue
+        length = content[at - 2] | <Py_ssize_t>content[at - 1] << 8
+        if size - at < length:
+            return -1
+        if part == parts.uid_at and not _is_uid(content + at, length, uid, uid_size):
+            return -1
+        if part == parts.number_at:
+            number = _plain_number(content + at, length)
+            if number < 0:
                 return -1
-            differs = 0
-            for here in range(length):
-                differs |= (content[at + here] ^ template[here]) & mask[here]
-            if differs:
-                return -1
-            template += length
-            mask += length
-            at += length
-            if part >= self._open:
-                continue
-            length = content[at - 2] | <Py_ssize_t>content[at - 1] << 8
-            if size - at < length:
-                return -1
-            if part == self._uid_at and not _is_uid(content + at, length, uid, uid_size):
-                return -1
-            if part == self._number_at:
-                number = _plain_number(content + at, length)
-                if number < 0:
-                    return -1
-            at += length
-        return number if _is_whole(content, at, size) else -1
+        at += length
+    return number if _is_whole(content, at, size) else -1
 
 
 cdef bint _is_uid(

@@ -1,7 +1,6 @@
 from libc.stdint cimport int64_t, uint8_t
 
 from node.receive.usual_data_set cimport Arrival
-from node.receive.usual_header cimport UsualHeader
 
 
 cdef struct Text:
@@ -15,15 +14,6 @@ cdef struct Taken:
     Py_ssize_t sent
 
 
-cdef int taken(
-    Arrival *one,
-    int context_id,
-    Py_ssize_t longest,
-    UsualHeader header,
-    Text uid,
-    int page,
-    Text before,
-    Text between,
-    Text answer,
-    Taken *result,
+cdef int acknowledged(
+    Arrival *one, int64_t number, int page, Text before, Text between, Text answer, Taken *result
 ) noexcept nogil

@@ -27,6 +27,7 @@ from node.receive.usual_data_set cimport (
     milliseconds,
     rest_of,
 )
+from node.receive.usual_header cimport Parts, UsualHeader, number_in
 
 
 cdef extern from "<sys/socket.h>" nogil:
@@ -109,11 +110,29 @@ cdef Py_ssize_t _receipt(
     return at
 
 
-cdef int taken(
+cdef int acknowledged(
+    Arrival *one, int64_t number, int page, Text before, Text between, Text answer, Taken *result
+) noexcept nogil:
+    """Write the receipt of an instance that has come in full, and answer."""
+    cdef char[_MOST_RECEIPT] line
+    cdef Py_ssize_t line_size, sent
+    cdef timespec now
+    clock_gettime(CLOCK_REALTIME, &now)
+    result.number = number
+    result.seconds, result.microseconds = now.tv_sec, now.tv_nsec // 1000
+    line_size = _receipt(line, before, between, number, one.at, &now)
+    if not line_size or write(page, line, line_size) != line_size:
+        return FAILED_
+    sent = send(one.connection, answer.at, answer.size, MSG_DONTWAIT | MSG_NOSIGNAL)
+    result.sent = sent if sent > 0 else 0
+    return STORED_
+
+
+cdef int _taken(
     Arrival *one,
     int context_id,
     Py_ssize_t longest,
-    UsualHeader header,
+    const Parts *header,
     Text uid,
     int page,
     Text before,
@@ -122,23 +141,15 @@ cdef int taken(
     Taken *result,
 ) noexcept nogil:
     """Take a data set, write the receipt and answer; the file's head lies in memory already."""
-    cdef char[_MOST_RECEIPT] line
-    cdef Py_ssize_t head_size = one.at, line_size, sent
-    cdef timespec now
+    cdef Py_ssize_t head_size = one.at
+    cdef int64_t number
     cdef int end = data_set(one, context_id, longest)
     if end != STORED_:
         return end
-    result.number = header._number(one.memory + head_size, one.at - head_size, uid.at, uid.size)
-    if result.number < 0:
+    number = number_in(header, one.memory + head_size, one.at - head_size, uid.at, uid.size)
+    if number < 0:
         return OTHERWISE_
-    clock_gettime(CLOCK_REALTIME, &now)
-    result.seconds, result.microseconds = now.tv_sec, now.tv_nsec // 1000
-    line_size = _receipt(line, before, between, result.number, one.at, &now)
-    if not line_size or write(page, line, line_size) != line_size:
-        return FAILED_
-    sent = send(one.connection, answer.at, answer.size, MSG_DONTWAIT | MSG_NOSIGNAL)
-    result.sent = sent if sent > 0 else 0
-    return STORED_
+    return acknowledged(one, number, page, before, between, answer, result)
 
 
 cdef Text _text(bytes given):
@@ -178,6 +189,7 @@ def take(
     cdef Taken result
     cdef int end
     cdef Text uid_, before_, between_, answer_
+    cdef const Parts *parts = &header.parts
     if most > len(memory) - HEADERS or len(head) > most:
         raise ValueError("memory that is too short")
     uid_, before_, between_, answer_ = _text(uid), _text(before), _text(between), _text(answer)
@@ -189,8 +201,8 @@ def take(
     one.memory, one.at, one.most = &memory[0], len(head), most
     one.until_ms = milliseconds() + <int64_t>(within_s * 1000)
     with nogil:
-        end = taken(
-            &one, context_id, longest, header, uid_, page, before_, between_, answer_, &result
+        end = _taken(
+            &one, context_id, longest, parts, uid_, page, before_, between_, answer_, &result
         )
     if end != STORED_:
         return end, one.at, rest_of(&one, context_id), 0, 0, 0, 0

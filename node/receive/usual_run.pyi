@@ -9,7 +9,7 @@ class UsualRun:
         connection: int,
         context_id: int,
         longest: int,
-        header: UsualHeader,
+        headers: list[UsualHeader],
         texts: UsualTexts,
         incoming: bytes,
     ) -> None: ...
@@ -23,7 +23,7 @@ class UsualRun:
         file_reserved: int,
         chances: list[bytes],
         reserved: int,
-        folder: int,
+        folders: list[int],
         page: int,
         within_s: float,
         digest: Callable[[memoryview], str],
@@ -32,7 +32,7 @@ class UsualRun:
         bytes,
         int,
         bytes,
-        list[tuple[bytes, bytes, int, int, int, int, str]],
+        list[tuple[int, bytes, bytes, int, int, int, int, str]],
         tuple[bytes, int] | None,
         bytes,
     ]: ...

@@ -20,12 +20,20 @@ from node.receive.usual_data_set cimport (
     Arrival,
     big,
     milliseconds,
+    data_set,
     receive,
     rest_of,
 )
-from node.receive.usual_header cimport UsualHeader
-from node.receive.usual_instance cimport Taken, Text, taken
-from node.receive.usual_texts cimport CHANCE, MOST_COMMAND, MOST_UID, WHOLE_COMMAND, UsualTexts
+from node.receive.usual_header cimport Parts, UsualHeader, number_in
+from node.receive.usual_instance cimport Taken, Text, acknowledged
+from node.receive.usual_texts cimport (
+    CHANCE,
+    MOST_COMMAND,
+    MOST_KINDS,
+    MOST_UID,
+    WHOLE_COMMAND,
+    UsualTexts,
+)
 
 
 cdef extern from "<fcntl.h>" nogil:
@@ -48,15 +56,17 @@ cdef enum:
 
 
 cdef class UsualRun:
-    """Takes instances of one series over one association, as long as they are like each other.
+    """Takes instances of some series over one association, as long as they are like others of them.
 
+    `headers` are of those series, the kinds, in the order of the receipts of `texts`.
     A PDU on `connection` has a length of `longest` at the most. `incoming` is the folder of files
     that come in.
     """
 
     cdef UsualTexts _texts
-    cdef UsualHeader _header
-    cdef bytes _held
+    cdef const Parts *_headers[MOST_KINDS]
+    cdef int[MOST_KINDS] _folders
+    cdef object _held
     cdef const char *_incoming
     cdef Py_ssize_t _incoming_size
     cdef int _context_id
@@ -71,15 +81,22 @@ cdef class UsualRun:
         int connection,
         int context_id,
         Py_ssize_t longest,
-        UsualHeader header not None,
+        list headers not None,
         UsualTexts texts not None,
         bytes incoming not None,
     ):
+        cdef UsualHeader header
         if len(incoming) > _MOST_FOLDER:
             raise ValueError("a folder with a name that is too long")
         self._one.connection = connection
         self._context_id, self._longest = context_id, longest
-        self._header, self._texts, self._held = header, texts, incoming
+        if len(headers) != texts.kinds:
+            raise ValueError("not as many headers as receipts")
+        for kind, header in enumerate(headers):
+            if header is None:
+                raise ValueError("no header")
+            self._headers[kind] = &header.parts
+        self._texts, self._held = texts, (headers[:], incoming)
         self._incoming, self._incoming_size = <char *>incoming, len(incoming)
 
     def take(
@@ -92,7 +109,7 @@ cdef class UsualRun:
         int64_t file_reserved,
         list chances,
         int64_t reserved,
-        int folder,
+        list folders,
         int page,
         double within_s,
         digest,
@@ -102,14 +119,14 @@ cdef class UsualRun:
         `came` was received already. In `memory` comes a file, its data set with `most` bytes at the
         most, within `within_s`, or sooner where one before waits for its row. `file` is for the
         first one; its name has `chance`, and `file_reserved` bytes are reserved for it. When an
-        instance is answered, its file goes to `folder`, and the next one is made, with the next of
-        the `chances` and with `reserved` bytes. Receipts go to `page`. `digest` is called with a
-        data set that is at its place.
+        instance is answered, its file goes to the one of `folders` that is of its kind, and the
+        next one is made, with the next of the `chances` and with `reserved` bytes. Receipts go to
+        `page`. `digest` is called with a data set that is at its place.
 
         Returns how it ended (`usual_instance`); what is to be read again; the file that waits for
         the next instance, or -1, and its chance; what was acknowledged; of a request whose data set
         has begun to come: its command set, and how many bytes lie in memory; and what is still to
-        be sent of the last answer. What was acknowledged: UID, chance, Instance Number, size,
+        be sent of the last answer. What was acknowledged: kind, UID, chance, Instance Number, size,
         seconds and microseconds since 1970, digest, which is empty where it is not sure that the
         file is whole and at its place.
         """
@@ -118,6 +135,7 @@ cdef class UsualRun:
         cdef int64_t until_ms = milliseconds() + _RUN_MS, within_ms = <int64_t>(within_s * 1000)
         cdef Taken result
         cdef Py_ssize_t head_size = 0
+        cdef int kind = 0
         cdef Arrival *one = &self._one
         cdef bint is_there, has_begun = False
         cdef list done = []
@@ -125,6 +143,11 @@ cdef class UsualRun:
             raise ValueError("memory that is too short")
         if any([len(each) != CHANCE for each in (chance, *chances)]):
             raise ValueError("a chance of another length")
+        if len(folders) != self._texts.kinds:
+            raise ValueError("not as many folders as kinds")
+        for kind in range(self._texts.kinds):
+            self._folders[kind] = folders[kind]
+        kind = 0
         memcpy(self._chance, <char *>chance, CHANCE)
         one.came, one.left = <const uint8_t *><char *>came, len(came)
         one.file, one.memory = file, &view[0]
@@ -137,15 +160,16 @@ cdef class UsualRun:
                 if end == STORED_:
                     has_begun = True
                     head_size = self._begin(most, within_ms)
-                    end = self._take(page, &result)
+                    end = self._take(page, &kind, &result)
                 if end == STORED_:
-                    is_there = self._leave(folder, file_reserved)
+                    is_there = self._leave(self._folders[kind], file_reserved)
             if end != STORED_:
                 break
             has_begun = False
             if result.sent < self._texts.said_size:
                 unsent = _bytes(self._texts.said, self._texts.said_size)[result.sent:]
             done.append((
+                kind,
                 _bytes(self._texts.asked.uid, self._texts.asked.uid_size),
                 chance,
                 result.number,
@@ -224,19 +248,41 @@ cdef class UsualRun:
         one.until_ms = milliseconds() + within_ms
         return one.at
 
-    cdef int _take(self, int page, Taken *result) noexcept nogil:
-        return taken(
-            &self._one,
-            self._context_id,
-            self._longest,
-            self._header,
-            _text(self._texts.asked.uid, self._texts.asked.uid_size),
+    cdef int _take(self, int page, int *kind, Taken *result) noexcept nogil:
+        """Take a data set that is of one of the kinds, `kind` at the last, and acknowledge it."""
+        cdef Arrival *one = &self._one
+        cdef Py_ssize_t head_size = one.at
+        cdef int64_t number
+        cdef int end = data_set(one, self._context_id, self._longest)
+        if end != STORED_:
+            return end
+        number = self._number(one.memory + head_size, one.at - head_size, kind)
+        if number < 0:
+            return OTHERWISE_
+        self._texts.put_receipt(kind[0])
+        return acknowledged(
+            one,
+            number,
             page,
             _text(self._texts.before, self._texts.before_size),
             _text(self._texts.between, self._texts.between_size),
             _text(self._texts.said, self._texts.said_size),
             result,
         )
+
+    cdef int64_t _number(self, const uint8_t *content, Py_ssize_t size, int *kind) noexcept nogil:
+        """Find the kind, that of the instance before first; its Instance Number, or -1: none."""
+        cdef int begin = kind[0], count = self._texts.kinds, more
+        cdef const char *uid = self._texts.asked.uid
+        cdef int64_t number
+        for more in range(count):
+            kind[0] = (begin + more) % count
+            number = number_in(
+                self._headers[kind[0]], content, size, uid, self._texts.asked.uid_size
+            )
+            if number >= 0:
+                return number
+        return -1
 
     cdef bint _leave(self, int folder, int64_t reserved) noexcept nogil:
         """Close a file that is acknowledged, and move it; False: it is not sure that it is so."""

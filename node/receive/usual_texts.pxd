@@ -9,6 +9,7 @@ cdef enum:
     MOST_TEXT = 1 << 14
     MOST_NAME = 1 << 12
     CHANCE = 32
+    MOST_KINDS = 8
 
 
 cdef struct Request:
@@ -25,7 +26,8 @@ cdef class UsualTexts:
     cdef Text[3] _request
     cdef Text[3] _head
     cdef Text[2] _answer
-    cdef Text[4] _receipt
+    cdef Text[MOST_KINDS][4] _receipts
+    cdef int kinds
     cdef char[CHANCE] chance
     cdef Request asked
     # Of the receipt, up to the Instance Number and from there to the size; the answer.
@@ -34,9 +36,10 @@ cdef class UsualTexts:
     cdef char[MOST_NAME] said
     cdef Py_ssize_t before_size, between_size, said_size
 
+    cdef int _keep(self, int kind, tuple receipt) except -1
     cdef bint is_like(self, const uint8_t *command, Py_ssize_t size) noexcept nogil
     cdef void begin(self, const char *chance, int context_id) noexcept nogil
+    cdef void put_receipt(self, int kind) noexcept nogil
     cdef Py_ssize_t put_head(self, char *memory) noexcept nogil
     cdef void _put_answer(self, int context_id) noexcept nogil
-    cdef void _put_receipt(self) noexcept nogil
     cdef Py_ssize_t put_place(self, char *name) noexcept nogil

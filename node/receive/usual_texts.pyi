@@ -1,4 +1,5 @@
 CHANCE_DIGITS: int
+MOST_KINDS_TOGETHER: int
 
 class UsualTexts:
     head_bytes: int
@@ -7,5 +8,5 @@ class UsualTexts:
         request: tuple[bytes, bytes, bytes],
         head: tuple[bytes, bytes, bytes],
         answer: tuple[bytes, bytes],
-        receipt: tuple[bytes, bytes, bytes, bytes],
+        receipts: list[tuple[bytes, bytes, bytes, bytes]],
     ) -> None: ...

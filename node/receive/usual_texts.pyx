@@ -16,6 +16,7 @@ cdef enum:
     _AFTER_GROUP_LENGTH = 12
 
 CHANCE_DIGITS = CHANCE
+MOST_KINDS_TOGETHER = MOST_KINDS
 
 
 cdef inline uint32_t _little(const uint8_t *at) noexcept nogil:
@@ -56,7 +57,7 @@ cdef bint _is_plain_uid(const char *uid, Py_ssize_t size) noexcept nogil:
 
 
 cdef class UsualTexts:
-    """The texts of the instances of one series over one association.
+    """The texts of the instances of some series, the kinds, over one association.
 
     They come in pieces, between which stand the instance's own values:
 
@@ -64,23 +65,23 @@ cdef class UsualTexts:
     - `head`: to the group length, from there to the UID's length, behind the UID;
     - `answer`: to the Message ID, from there to the UID, which is the last value;
     - `receipt`: to the UID, from there to the Instance Number, from there to the file's name in
-      its folder, behind that name to the size.
+      its folder, behind that name to the size; one for each kind.
 
     Group lengths and the lengths of UIDs are set here.
     """
 
-    def __init__(self, tuple request, tuple head, tuple answer, tuple receipt):
-        self._held = request, head, answer, receipt
-        if [len(request), len(head), len(answer), len(receipt)] != [3, 3, 2, 4]:
+    def __init__(self, tuple request, tuple head, tuple answer, list receipts):
+        self._held = request, head, answer, receipts[:]
+        self.kinds = len(receipts)
+        if not 0 < self.kinds <= MOST_KINDS:
+            raise ValueError("another number of kinds")
+        if [len(request), len(head), len(answer)] != [3, 3, 2]:
             raise ValueError("another number of pieces")
         _fill(self._request, request)
         _fill(self._head, head)
         _fill(self._answer, answer)
-        _fill(self._receipt, receipt)
-        if len(receipt[0]) + len(receipt[1]) + MOST_UID > MOST_TEXT:
-            raise ValueError("a receipt that is too long")
-        if sum(map(len, receipt[2:])) + MOST_UID + CHANCE + 8 > MOST_NAME:
-            raise ValueError("a name that is too long")
+        for kind, receipt in enumerate(receipts):
+            self._keep(kind, receipt)
         if sum(map(len, answer)) + 2 + MOST_UID + HEADERS >= MOST_NAME:
             raise ValueError("an answer that is too long")
         if sum(map(len, request)) + 2 + MOST_UID > MOST_COMMAND:
@@ -89,6 +90,15 @@ cdef class UsualTexts:
             raise ValueError("no group length")
         if min(len(request[1]), len(answer[1])) < 4:
             raise ValueError("no length of a UID")
+
+    cdef int _keep(self, int kind, tuple receipt) except -1:
+        if len(receipt) != 4:
+            raise ValueError("another number of pieces")
+        if len(receipt[0]) + len(receipt[1]) + MOST_UID > MOST_TEXT:
+            raise ValueError("a receipt that is too long")
+        if sum(map(len, receipt[2:])) + MOST_UID + CHANCE + 8 > MOST_NAME:
+            raise ValueError("a name that is too long")
+        return _fill(self._receipts[kind], receipt)
 
     @property
     def head_bytes(self):
@@ -126,10 +136,9 @@ cdef class UsualTexts:
         return _is_plain_uid(asked.uid, uid_size)
 
     cdef void begin(self, const char *chance, int context_id) noexcept nogil:
-        """Make the texts of the instance that is asked for, whose file's name has that chance."""
+        """Make the answer to what is asked for; the name of its file has that chance."""
         memcpy(self.chance, chance, CHANCE)
         self._put_answer(context_id)
-        self._put_receipt()
 
     cdef Py_ssize_t put_head(self, char *memory) noexcept nogil:
         cdef Text *pieces = self._head
@@ -162,8 +171,9 @@ cdef class UsualTexts:
         said[10], said[11] = <char>context_id, WHOLE_COMMAND
         self.said_size = at
 
-    cdef void _put_receipt(self) noexcept nogil:
-        cdef Text *pieces = self._receipt
+    cdef void put_receipt(self, int kind) noexcept nogil:
+        """Make the receipt of the instance that is asked for, which is of that kind."""
+        cdef Text *pieces = self._receipts[kind]
         cdef Py_ssize_t at = 0
         _put(self.before, &at, pieces[0].at, pieces[0].size)
         _put(self.before, &at, self.asked.uid, self.asked.uid_size)
