@@ -10,16 +10,42 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from storage.errors import StorageError, UnreadableFile
+
 _GROUP_LENGTH = struct.Struct("<I")
 _GROUP_LENGTH_AT = 128 + len("DICM") + 8
 """PS3.10 7.1: preamble, prefix, then (0002,0000) in Explicit VR Little Endian: tag, VR, length."""
 _BLOCK_BYTES = 1 << 18
-_OF_THE_PROCESS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
-"""Says nothing about the file that was to be read: in a moment it can be."""
+_PASSING = frozenset(
+    {
+        errno.EMFILE,
+        errno.ENFILE,
+        errno.ENOMEM,
+        errno.EINTR,
+        errno.EAGAIN,
+        errno.ETIMEDOUT,
+        errno.ESTALE,
+    }
+)
+"""Of the process or of a network: says nothing about the file, which can be read in a moment."""
 
 
 class _KeptIsLost(Exception):
     """What was kept cannot be read any more."""
+
+
+def is_passing(error: OSError) -> bool:
+    """Whether an error says nothing about the file that was to be read."""
+    return error.errno in _PASSING
+
+
+def not_read(error: OSError | struct.error) -> StorageError:
+    """What to raise for an error of these functions; its text holds no path, which has UIDs."""
+    if isinstance(error, struct.error):
+        return UnreadableFile("a kept file is shorter than its head")
+    name = errno.errorcode.get(error.errno or 0, type(error).__name__)
+    kind = StorageError if is_passing(error) else UnreadableFile
+    return kind(f"a file could not be read: {name}")
 
 
 def blocks_of_data_set(path: Path) -> Iterator[bytes]:
@@ -40,7 +66,7 @@ def has_same_data_set(path: Path, kept: Path) -> bool:
     lost nobody can say that it was the same.
 
     Raises:
-        OSError: `path` cannot be read, or the process is short of files or memory just now.
+        OSError: `path` cannot be read, or nothing can just now (`is_passing`).
         struct.error: `path` is shorter than its head.
     """
     try:
@@ -80,7 +106,7 @@ def _lost_if_unreadable() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in _OF_THE_PROCESS:
+        if is_passing(error):
             raise
         raise _KeptIsLost from error
     except struct.error as error:

@@ -69,6 +69,10 @@ class OutOfSpace(StorageError):
     """No space is left on the disk; nothing was kept."""
 
 
+class UnreadableFile(StorageError):
+    """A file that was received is gone, damaged or cannot be read: the matter of that one alone."""
+
+
 class NotFound(StorageError):
     """There is no such row."""
 

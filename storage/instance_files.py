@@ -25,7 +25,7 @@ from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 from config.setting_types import Durability
-from storage.data_set_files import has_same_data_set
+from storage.data_set_files import has_same_data_set, not_read
 from storage.dataset_digest import dataset_digest, sure_digest
 from storage.durable import durable_write, file_errors, make_private_dir
 from storage.errors import StorageError
@@ -158,7 +158,7 @@ class InstanceFiles:
         """Return the digest of a kept file's data set.
 
         Raises:
-            StorageError: the file cannot be read, or has no head.
+            UnreadableFile: it cannot be read, or has no head. StorageError: not just now.
         """
         return self._read(dataset_digest, place)
 
@@ -179,10 +179,9 @@ class InstanceFiles:
 
     def _read(self, read: Callable[[Path], T], place: str) -> T:
         try:
-            with file_errors():
-                return read(self.absolute(place))
-        except struct.error:
-            raise StorageError("a kept file is shorter than its head") from None
+            return read(self.absolute(place))
+        except (OSError, struct.error) as error:
+            raise not_read(error) from None
 
     def results_dir(self, job_id: int) -> Path:
         """The directory for the objects of one job; made if it is missing."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
@@ -122,7 +123,9 @@ def _compare_ahead(db: Database, batch: Sequence[IncomingInstance], same: SameCo
         statement = select(*columns).where(Instance.sop_instance_uid.in_(by_uid))
         kept = session.execute(statement).all()
     for uid, *content in kept:
-        same.is_same(by_uid[uid], Content(*content))
+        with suppress(StorageError):  # told when it is its turn
+            same.apart(by_uid[uid], [Content(*content)])
+            same.is_same(by_uid[uid], Content(*content))
 
 
 def _concerns_all(error: StorageError) -> bool:

@@ -14,7 +14,13 @@ from dataclasses import dataclass
 from storage.acknowledged import acknowledged, settled
 from storage.database import Database
 from storage.dicom_records import IncomingInstance, StoreOutcome
-from storage.errors import DatabaseUnavailable, OutOfSpace, Quarantined, StorageError
+from storage.errors import (
+    DatabaseUnavailable,
+    OutOfSpace,
+    Quarantined,
+    StorageError,
+    UnreadableFile,
+)
 from storage.instance_files import InstanceFiles
 from storage.receipts import LentPage, Page, Receipts
 
@@ -38,6 +44,7 @@ class LateRow:
     told: Told
     dataset_digest: str = ""
     is_moved: bool = False
+    is_unreadable: bool = False
 
     @property
     def is_complete(self) -> bool:
@@ -50,7 +57,7 @@ class LateRow:
 
         A file that cannot be read is the matter of its own row alone.
         """
-        return self.is_complete or not self.is_moved
+        return not self.is_unreadable and (self.is_complete or not self.is_moved)
 
     def completed(self, files: InstanceFiles) -> IncomingInstance:
         """Return all that the row says; what nobody has done yet for that is done now.
@@ -231,6 +238,7 @@ class LateRows:
         with self._lock:
             self._queued -= 1
             self._not_written.append(row)
+            row.is_unreadable = isinstance(error, UnreadableFile)
             self._is_behind = row.may_hold_back or (self._is_behind and self._holds_back)
             # Only texts of ours are known to hold no patient data.
             reason = str(error) if isinstance(error, StorageError) else type(error).__name__

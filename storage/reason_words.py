@@ -35,6 +35,7 @@ _WORDS: Final[Mapping[str, str]] = {
     "contended": _STORAGE,
     "database_in_use": _STORAGE,
     "out_of_space": "the disk of the node is full",
+    "unreadable_file": "a file of the images is gone or damaged",
     "not_found": _FAULT,
     "invalid_uid": _FAULT,
     "identity_conflict": _FAULT,

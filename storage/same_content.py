@@ -24,7 +24,7 @@ class Content(NamedTuple):
 
 
 class SameContent:
-    """Compares what comes with what is kept; no two files twice, as none is ever changed.
+    """Compares what comes with what is kept; no file is read twice, as none is ever changed.
 
     Without files it goes by the digests alone.
     """
@@ -32,6 +32,7 @@ class SameContent:
     def __init__(self, files: InstanceFiles | None = None) -> None:
         self.files = files
         self._compared: dict[tuple[str, str], bool] = {}
+        self._sure: dict[str, str] = {}
 
     def is_same(self, incoming: IncomingInstance, kept: Content) -> bool:
         """Whether an instance is what is kept already, so that nobody needs its file.
@@ -62,4 +63,7 @@ class SameContent:
         equal = [one for one in others if one.dataset_digest == incoming.dataset_digest]
         if self.files is None or not equal or any(self.is_same(incoming, one) for one in equal):
             return incoming
-        return incoming._replace(dataset_digest=self.files.sure_digest(incoming.path))
+        path = incoming.path
+        if path not in self._sure:
+            self._sure[path] = self.files.sure_digest(path)
+        return incoming._replace(dataset_digest=self._sure[path])

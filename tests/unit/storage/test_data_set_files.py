@@ -84,7 +84,8 @@ def test_what_comes_must_be_there(path: Path, kept: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "is_lost"), [(errno.EIO, True), (errno.EMFILE, False), (errno.ENOMEM, False)]
+    ("number", "is_lost"),
+    [(errno.EIO, True), (errno.EMFILE, False), (errno.ENOMEM, False), (errno.ESTALE, False)],
 )
 def test_a_process_that_is_short_of_something_has_lost_nothing(
     path: Path, kept: Path, number: int, is_lost: bool

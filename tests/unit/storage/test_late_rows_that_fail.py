@@ -12,9 +12,10 @@ from storage.migrate import migrate
 from storage.quarantine import quarantine_count
 from storage.receipts import pages
 from tests.peers.postgres import PostgresServer
-from tests.unit.storage.kept_files import kept
+from tests.unit.storage.kept_files import kept, undigested, written
 from tests.unit.storage.receiving_node import ReceivingNode
 from tests.unit.storage.samples import (
+    digest_of,
     incoming,
     paths,
 )
@@ -143,3 +144,24 @@ def test_an_error_while_a_row_is_seen_to_leaves_the_lead_free_and_the_row_owed(
     node.recorder.write_late()
     assert node.numbers() == [1, 2]
     assert not pages(node.files.data_dir)
+
+
+def test_a_late_repeat_whose_file_is_gone_holds_nobody_back(node: ReceivingNode) -> None:
+    node.record(1)
+    late = incoming(2, association_id=node.association_id)
+    late = undigested(node.files, late, b"same")
+    row = node.recorder.acknowledged(late)
+    assert row is not None
+    row.dataset_digest = digest_of(b"same")
+    twin = incoming(2)._replace(dataset_digest=digest_of(b"same"))
+    record_instance(node.db, written(node.files, twin, b"same"))
+    node.files.absolute(late.path).unlink()
+
+    with pytest.raises(StorageError, match="ENOENT"):
+        node.recorder.write_late()
+
+    node.record(3)  # and the series is known again
+    following = kept(node.files, incoming(4, association_id=node.association_id))
+    assert node.recorder.acknowledged(following) is not None
+    node.recorder.write_late()
+    assert node.numbers() == [1, 2, 3, 4]
