@@ -98,13 +98,6 @@ class IncomingFile:
         """Return where `leave` will say it belongs; raises InvalidUid."""
         return self._files.new_place(study_uid, series_uid, sop_uid, self.chance)
 
-    def is_left(self, size_bytes: int) -> None:
-        """It was written through its descriptor, and acknowledged under its `place`: it stays."""
-        self._is_kept = True
-        self.size_bytes = size_bytes
-        with suppress(OSError):  # what is reserved goes with the file
-            self._give_back()
-
     def rewind(self) -> None:
         """It was written through its descriptor, or not, and will be written once more, or not.
 

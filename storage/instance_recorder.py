@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
 from storage.database import Database
@@ -112,13 +112,15 @@ class InstanceRecorder:
             self._queue.append(row)
         return row
 
-    def lend(self, like: IncomingInstance, most: int) -> LentPage | None:
+    def lend(self, likes: Iterable[IncomingInstance], most: int) -> LentPage | None:
         """Lend a page, to write receipts of instances there before all of them is known.
 
-        They come over the association of `like` and belong to its series; `most` of them, or fewer.
-        None: the next one is to be recorded. `came_back` has to follow, soon.
+        They come over the association of `likes` and belong to one of the series of these; `most`
+        of them, or fewer. None: the next one is to be recorded. `came_back` has to follow, soon.
         """
-        if self._late is None or self._are_synced or not self._known.expects(like):
+        if self._late is None or self._are_synced:
+            return None
+        if not all(map(self._known.expects, likes)):
             return None
         with self._lock:
             return self._late.lend(most)

@@ -51,20 +51,12 @@ class ReceiptWriter:
         content = f"{self._shared(incoming)}, {_own(incoming)}}}".encode("ascii")
         return b"%08x %s\n" % (crc32(content), content)
 
-    def around(
-        self, like: IncomingInstance, sop_instance_uid: str, path: str
-    ) -> tuple[bytes, bytes]:
-        """Return what stands in a receipt before the Instance Number, and from there to the size.
+    def pieces(self, like: IncomingInstance) -> tuple[bytes, bytes, bytes, bytes]:
+        """Return what stands before UID, Instance Number, path and size of a receipt.
 
-        It is one of another instance of the same series. Behind the size come, as in `line`, an
+        It is one of any instance of the series of `like`. Behind the size come, as in `line`, an
         empty digest and the time. UID and path are checked digits and dots, and need no quoting.
         """
-        to_uid, to_number, to_path, to_size = self.pieces(like)
-        uid, place = sop_instance_uid.encode("ascii"), path.encode("ascii")
-        return to_uid + uid + to_number, to_path + place + to_size
-
-    def pieces(self, like: IncomingInstance) -> tuple[bytes, bytes, bytes, bytes]:
-        """Return what stands before UID, Instance Number, path and size of such a receipt."""
         to_uid = f'{self._shared(like)}, "sop_instance_uid": "'.encode("ascii")
         return to_uid, b'", "instance_number": ', b', "path": "', b'", "size_bytes": '
 

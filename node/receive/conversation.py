@@ -99,23 +99,13 @@ class Conversation:
         # Made now, because once the data set is here, the sender waits.
         answer = response(command, SUCCESS)
         request = self._store_request(command, context)
-        after = self._by_short_way(context_id, request, answer)
-        if after is None:
-            after = self._by_long_way(context_id, request, answer)
+        after = self._by_long_way(context_id, request, answer)
         # While the sender reads the answer and its next file.
         if after is not None:
             after()
         self._spare.prepare()
         if self._short_way is not None and not self._messages.is_in_message:
             self._short_way.go_on(context_id, request)
-
-    def _by_short_way(
-        self, context_id: int, request: StoreRequest, answer: bytes
-    ) -> Callable[[], None] | None:
-        """Take an instance and answer it; what is left to do, None: it is not answered."""
-        if self._short_way is None:
-            return None
-        return self._short_way.take(context_id, request, self._layer.encoded(context_id, answer))
 
     def _by_long_way(
         self, context_id: int, request: StoreRequest, answer: bytes

@@ -33,9 +33,8 @@ _OWN_TAGS = (SOP_INSTANCE_UID, INSTANCE_NUMBER)
 _SAME_VALUES = IDENTITY_TAGS.difference(_OWN_TAGS)
 _WITHOUT_LAYOUT = (IMPLICIT_VR_LITTLE_ENDIAN, DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN)
 _WINDOW = 1 << 13
-_LEAST_PATIENCE = 1
+_LEAST_PATIENCE = 2
 _MOST_PATIENCE = 64
-_A_WHILE = 8
 _MOST_TAGS = 4096
 _MOST_KNOWN = 8
 
@@ -43,26 +42,30 @@ _MOST_KNOWN = 8
 class _Patience:
     """How often in a row something may be other than it was, before it is learned anew.
 
-    Learning takes longer than not to know, so what seldom comes again is learned the less often.
-    Where the same has come for a while, as in a series, the next series will be like that.
+    As many as can be remembered are learned at once, for those of a study's series come mixed.
+    From then on, what seldom comes again is learned the less often: learning takes longer than not
+    to know.
     """
 
     def __init__(self) -> None:
-        self._misses, self._most, self._hits = 0, _LEAST_PATIENCE, 0
+        self._at_once = _MOST_KNOWN
+        self._misses, self._most = 0, _LEAST_PATIENCE
 
     def is_over(self) -> bool:
         """Count a miss; whether it is time to learn."""
-        has_come_for_a_while, self._hits = self._hits >= _A_WHILE, 0
+        if self._at_once:
+            self._at_once -= 1
+            return True
         self._misses += 1
-        if self._misses < self._most and not has_come_for_a_while:
+        if self._misses < self._most:
             return False
         self._misses, self._most = 0, min(2 * self._most, _MOST_PATIENCE)
         return True
 
-    def renew(self, times: int = 1) -> None:
-        """What was learned has come again, so many times in a row."""
+    def renew(self) -> None:
+        """What was learned has come again."""
+        self._at_once = _MOST_KNOWN
         self._misses, self._most = 0, _LEAST_PATIENCE
-        self._hits += times
 
 
 class _Varying:
@@ -115,9 +118,9 @@ class HeaderMemory:
         """What the last instance's header was known by, or what it will be known by."""
         return self._known[0] if self._known else None
 
-    def recalled(self, instances: int = 1) -> None:
-        """Somebody else has found that so many instances are like `known`."""
-        self._patience.renew(instances)
+    def recalled(self) -> None:
+        """Somebody else has found instances that are like ones that are known."""
+        self._patience.renew()
 
     def recall(
         self, fragment: memoryview, transfer_syntax_uid: str

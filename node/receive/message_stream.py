@@ -42,7 +42,6 @@ class MessageStream:
         self._context_id = 0
         self._commands = CommandMemory()
         self._resumed: tuple[int, Command] | None = None
-        self.is_resumed = False
         self.is_in_message = False
 
     def next_command(self) -> tuple[int, Command]:
@@ -57,7 +56,6 @@ class MessageStream:
         context_id, control, fragment = self._layer.next_pdv()
         if context_id not in self._contexts:
             raise ProtocolViolation(AbortReason.INVALID_PDU_PARAMETER_VALUE)
-        self.is_resumed = False
         self._begin(context_id)
         try:
             command = self._commands.read(self._command_set(control, fragment))
@@ -98,35 +96,21 @@ class MessageStream:
 
     @property
     def quick_s(self) -> float:
-        """For how long from now on fragments may come together."""
-        return max(0.0, min(self._quick_until_s, self._deadline) - time.monotonic())
-
-    def go_back(self, came: bytes, given: int) -> None:
-        """Somebody else has read the begin of a data set, to leave the rest of it to `read_into`.
-
-        `given` bytes of it lie in the memory that will be handed to `read_into`, piece by piece
-        where they would be placed; `came` was read, too, and comes next.
-        """
-        self._layer.put_back(came)
-        self._given = self._received = given
-        if given >= _LEAST_BYTES:
-            self._received = 0
-            self._deadline = time.monotonic() + self._timeout_s
-
-    @property
-    def whole_quick_s(self) -> float:
         """For how long fragments of a message may come together that begins now."""
         return min(QUICK_S, self._timeout_s)
 
     def resume(self, context_id: int, encoded: bytes, came: bytes, given: int) -> None:
-        """Somebody else has read a command set, and the begin of its data set (`go_back`).
+        """Somebody else has read a command set, which `next_command` returns, and some data set.
 
-        `next_command` returns it, and then it is the one that `is_resumed`.
+        `given` bytes of that lie in the memory that will be handed to `read_into`, piece by piece
+        where they would be placed; `came` was read, too, and comes next.
         """
         self._begin(context_id)
         self._resumed = context_id, self._commands.read(encoded)
-        self.is_resumed = True
-        self.go_back(came, given)
+        self._layer.put_back(came)
+        self._given = self._received = given
+        if given >= _LEAST_BYTES:
+            self._received = 0
 
     def excuse(self, wait_s: float) -> None:
         """Give the peer more time, because we wait for so long before we read on."""

@@ -1,8 +1,8 @@
-"""Goes on where the short way has taken an instance, with those that are like it.
+"""Runs of instances by the short way: several, one after another, before any Python runs.
 
-Most instances of a series come one after another, and nothing else between them. Compiled code
-(`node.receive.usual_run`) takes some of them, from the request to the file at its place, before any
-Python runs; then what was acknowledged goes to the writer of the rows, as from the short way.
+Most instances of a study come so, those of a series one after another, or its series mixed, and
+nothing else between them. Compiled code (`node.receive.usual_run`) takes them, from the request to
+the file at its place; then what was acknowledged goes to the writer of the rows.
 """
 
 from __future__ import annotations
@@ -84,18 +84,26 @@ class _Taken(NamedTuple):
     begun: tuple[bytes, int] | None
     unsent: bytes
 
+    @property
+    def may_go_on(self) -> bool:
+        """Whether what comes next may be like what came."""
+        is_other = self.end != usual_instance.STORED and bool(self.rest)
+        return bool(self.done) and self.file >= 0 and self.begun is None and not is_other
+
 
 class ShortRun:
     """Takes the next instances of one association; used by its thread alone."""
 
     def __init__(
         self,
+        connection: int,
         layer: UpperLayer,
         messages: MessageStream,
         files: InstanceFiles,
         recorder: InstanceRecorder,
         disk_low_mib: int,
     ) -> None:
+        self._connection = connection
         self._layer = layer
         self._messages = messages
         self._files = files
@@ -103,11 +111,8 @@ class ShortRun:
         self._disk_low_mib = disk_low_mib
         self._incoming = os.fsencode(files.incoming_dir)
         self._run: _Run | None = None
-        self._taken_in_all = 0
 
-    def go_on(
-        self, connection: int, context_id: int, request: StoreRequest, likes: tuple[Like, ...]
-    ) -> Went:
+    def go_on(self, context_id: int, request: StoreRequest, likes: tuple[Like, ...]) -> Went:
         """Take what comes, as long as it is like `request`, which was taken, and one of `likes`.
 
         What has begun and is not is to be taken by the long way.
@@ -116,19 +121,22 @@ class ShortRun:
             AssociationOver: the association ended in the middle of a data set, or an answer could
                 not be sent.
         """
-        run = self._run = self._known_or_new(connection, context_id, request, likes)
+        if not self._layer.is_between_pdus:
+            return Went()  # the next request came in one PDU with what was taken
+        run = self._run = self._known_or_new(context_id, request, likes)
         if run is None:
             return Went()
-        before, end, has_begun = self._taken_in_all, usual_instance.STORED, False
-        while end == usual_instance.STORED:
-            end, has_begun = self._several(run, request)
-        return Went(self._taken_in_all - before, has_begun)
+        taken, goes_on, has_begun = 0, True, False
+        while goes_on:
+            several, goes_on, has_begun = self._several(run, request)
+            taken += several
+        return Went(taken, has_begun)
 
     def _known_or_new(
-        self, connection: int, context_id: int, request: StoreRequest, likes: tuple[Like, ...]
+        self, context_id: int, request: StoreRequest, likes: tuple[Like, ...]
     ) -> _Run | None:
         encoded = request.command.encoded
-        pieces = around(encoded, MESSAGE_ID, AFFECTED_SOP_INSTANCE_UID) if MOST else None
+        pieces = around(encoded, MESSAGE_ID, AFFECTED_SOP_INSTANCE_UID)
         known = self._run
         if pieces is None or not begins_with_group_length(encoded):
             return None
@@ -144,11 +152,10 @@ class ShortRun:
         answer = response(request.command, SUCCESS)
         if not self._layer.fits(len(answer) + _MOST_OF_ANSWER):
             return None
-        return self._new(connection, context_id, expected, pieces, answer)
+        return self._new(context_id, expected, pieces, answer)
 
     def _new(
         self,
-        connection: int,
         context_id: int,
         likes: tuple[Like, ...],
         request: tuple[bytes, bytes, bytes],
@@ -164,7 +171,7 @@ class ShortRun:
                 request, head, to_answer[:2], [_receipt_pieces(one.incoming) for one in likes]
             )
             run = usual_run.UsualRun(
-                connection,
+                self._connection,
                 context_id,
                 self._layer.longest_p_data,
                 [one.header for one in likes],
@@ -175,9 +182,9 @@ class ShortRun:
             return None
         return _Run(run, likes, context_id, request, texts.head_bytes)
 
-    def _several(self, run: _Run, request: StoreRequest) -> tuple[int, bool]:
-        """Take some instances; how it ended, and whether one has begun to come."""
-        over = usual_instance.OTHERWISE, False
+    def _several(self, run: _Run, request: StoreRequest) -> tuple[int, bool, bool]:
+        """Take some instances; how many, whether more may follow, and whether one has begun."""
+        over = 0, False, False
         if self._layer.is_stopped or self._files.is_low(self._disk_low_mib):
             return over
         try:
@@ -192,7 +199,7 @@ class ShortRun:
         file = request.spare.taken()
         if file is None:
             return over
-        lent = self._recorder.lend(run.likes[0].incoming, MOST)
+        lent = self._recorder.lend([one.incoming for one in run.likes], MOST)
         if lent is None:
             request.spare.put_back(file)
             return over
@@ -205,22 +212,21 @@ class ShortRun:
         lent: LentPage,
         file: IncomingFile,
         folders: list[OpenFolder],
-    ) -> tuple[int, bool]:
+    ) -> tuple[int, bool, bool]:
         reserved = request.spare.to_reserve()
         taken = self._taken(run, request, lent, file, folders, reserved)
         given = [_given(run.likes, one) for one in taken.done]
         is_spoilt = taken.end == usual_instance.FAILED
         self._recorder.came_back(lent, given, request.tracked.count, is_spoilt=is_spoilt)
-        self._taken_in_all += len(given)
         if given:
-            request.memory.recalled(len(given))
+            request.memory.recalled()
             made = MadeFile(taken.chance.decode("ascii"), taken.file, reserved)
             sizes = [incoming.size_bytes for incoming, _ in given]
             request.spare.came_back(None if taken.file < 0 else made, sizes)
         else:
             request.spare.put_back(file)
         self._read_on(run, taken)
-        return (taken.end if taken.file >= 0 else usual_instance.OTHERWISE), bool(taken.begun)
+        return len(given), taken.may_go_on, taken.begun is not None
 
     def _taken(
         self,
@@ -246,7 +252,7 @@ class ShortRun:
                 reserved,
                 [folder.descriptor for folder in folders],
                 lent.page.descriptor,
-                self._messages.whole_quick_s,
+                self._messages.quick_s,
                 digest_of,
             )
         )

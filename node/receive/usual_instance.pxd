@@ -1,19 +1,24 @@
 from libc.stdint cimport int64_t, uint8_t
 
 from node.receive.usual_data_set cimport Arrival
-
-
-cdef struct Text:
-    const char *at
-    Py_ssize_t size
+from node.receive.usual_header cimport Parts
+from node.receive.usual_texts cimport UsualTexts
 
 
 cdef struct Taken:
-    # Instance Number; seconds and microseconds since 1970; how much of the answer is sent.
+    # Of which kind; Instance Number; seconds and microseconds since 1970; how much of the answer is
+    # sent.
+    int kind
     int64_t number, seconds, microseconds
     Py_ssize_t sent
 
 
-cdef int acknowledged(
-    Arrival *one, int64_t number, int page, Text before, Text between, Text answer, Taken *result
+cdef int taken(
+    Arrival *one,
+    int context_id,
+    Py_ssize_t longest,
+    const Parts **headers,
+    UsualTexts texts,
+    int page,
+    Taken *result,
 ) noexcept nogil

@@ -1,15 +1,11 @@
 # cython: language_level=3, embedsignature=True
-"""The short way of an instance that is like the one before it: from the wire to its answer.
+"""The short way of an instance that is like one before it: from the wire to its answer.
 
-Compiled, because here each microsecond counts: between the first byte of a data set and its answer
-no Python runs. It takes the data set (`usual_data_set`), compares its header with that of the
-instance before (`usual_header`), writes a receipt, and answers. It decides nothing: where anything
-is other than expected, it stops, says what has come, and has neither written a receipt nor
-answered. Without it, or after it has stopped, `node.receive.store_handler` goes the long way to the
-same end.
+Compiled, for `node.receive.usual_run`. It takes the data set (`usual_data_set`), looks for the kind
+whose header it has (`usual_header`), writes a receipt, and answers. It decides nothing: where
+anything is other than expected, it stops, and has neither written a receipt nor answered.
 """
 
-from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport uint32_t
 from libc.stdio cimport snprintf
 from libc.string cimport memcpy
@@ -24,10 +20,9 @@ from node.receive.usual_data_set cimport (
     STORED_,
     VANISHED_,
     data_set,
-    milliseconds,
-    rest_of,
 )
-from node.receive.usual_header cimport Parts, UsualHeader, number_in
+from node.receive.usual_header cimport number_in
+from node.receive.usual_texts cimport Text
 
 
 cdef extern from "<sys/socket.h>" nogil:
@@ -110,101 +105,62 @@ cdef Py_ssize_t _receipt(
     return at
 
 
-cdef int acknowledged(
-    Arrival *one, int64_t number, int page, Text before, Text between, Text answer, Taken *result
-) noexcept nogil:
-    """Write the receipt of an instance that has come in full, and answer."""
-    cdef char[_MOST_RECEIPT] line
-    cdef Py_ssize_t line_size, sent
-    cdef timespec now
-    clock_gettime(CLOCK_REALTIME, &now)
-    result.number = number
-    result.seconds, result.microseconds = now.tv_sec, now.tv_nsec // 1000
-    line_size = _receipt(line, before, between, number, one.at, &now)
-    if not line_size or write(page, line, line_size) != line_size:
-        return FAILED_
-    sent = send(one.connection, answer.at, answer.size, MSG_DONTWAIT | MSG_NOSIGNAL)
-    result.sent = sent if sent > 0 else 0
-    return STORED_
-
-
-cdef int _taken(
-    Arrival *one,
-    int context_id,
-    Py_ssize_t longest,
-    const Parts *header,
-    Text uid,
-    int page,
-    Text before,
-    Text between,
-    Text answer,
-    Taken *result,
-) noexcept nogil:
-    """Take a data set, write the receipt and answer; the file's head lies in memory already."""
-    cdef Py_ssize_t head_size = one.at
-    cdef int64_t number
-    cdef int end = data_set(one, context_id, longest)
-    if end != STORED_:
-        return end
-    number = number_in(header, one.memory + head_size, one.at - head_size, uid.at, uid.size)
-    if number < 0:
-        return OTHERWISE_
-    return acknowledged(one, number, page, before, between, answer, result)
-
-
-cdef Text _text(bytes given):
+cdef inline Text _text(const char *text, Py_ssize_t size) noexcept nogil:
     cdef Text made
-    made.at, made.size = <char *>given, len(given)
+    made.at, made.size = text, size
     return made
 
 
-def take(
-    int connection,
-    bytes came,
-    uint8_t[::1] memory,
-    bytes head,
-    Py_ssize_t most,
+cdef bint _is_of_a_kind(
+    const Parts **headers, UsualTexts texts, const uint8_t *content, Py_ssize_t size, Taken *result
+) noexcept nogil:
+    """Find the kind of an instance, that of the one before first, and its Instance Number."""
+    cdef int begin = result.kind, more
+    for more in range(texts.kinds):
+        result.kind = (begin + more) % texts.kinds
+        result.number = number_in(
+            headers[result.kind], content, size, texts.asked.uid, texts.asked.uid_size
+        )
+        if result.number >= 0:
+            return True
+    return False
+
+
+cdef int taken(
+    Arrival *one,
     int context_id,
     Py_ssize_t longest,
-    double within_s,
-    UsualHeader header not None,
-    bytes uid,
-    int file,
+    const Parts **headers,
+    UsualTexts texts,
     int page,
-    bytes before,
-    bytes between,
-    bytes answer,
-):
-    """Take the data set of a C-STORE request, and answer it, if it is like the one before.
+    Taken *result,
+) noexcept nogil:
+    """Take the data set of what is asked for, write the receipt and answer.
 
-    `came` was received already. In `memory` comes the file, `head` first, `most` bytes of it at the
-    most. A PDU has a length of `longest` at the most. `uid` is the SOP Instance UID of the command
-    set. The receipt goes to `page`; `before` and `between` are its text up to and behind the
-    Instance Number.
-
-    Returns how it ended; how many bytes of the file lie in memory; what is to be read again; how
-    many bytes of the answer are sent; Instance Number; seconds and microseconds since 1970.
+    The file's head lies in memory already. `headers` are those of the kinds; `result.kind` is that
+    of the instance before.
     """
-    cdef Arrival one
-    cdef Taken result
-    cdef int end
-    cdef Text uid_, before_, between_, answer_
-    cdef const Parts *parts = &header.parts
-    if most > len(memory) - HEADERS or len(head) > most:
-        raise ValueError("memory that is too short")
-    uid_, before_, between_, answer_ = _text(uid), _text(before), _text(between), _text(answer)
-    memcpy(&memory[0], <char *>head, len(head))
-    one.came, one.left = <const uint8_t *><char *>came, len(came)
-    one.have = one.missing = one.unwritten = 0
-    one.is_last = False
-    one.connection, one.file = connection, file
-    one.memory, one.at, one.most = &memory[0], len(head), most
-    one.until_ms = milliseconds() + <int64_t>(within_s * 1000)
-    with nogil:
-        end = _taken(
-            &one, context_id, longest, parts, uid_, page, before_, between_, answer_, &result
-        )
+    cdef char[_MOST_RECEIPT] line
+    cdef Py_ssize_t head_size = one.at, line_size, sent
+    cdef timespec now
+    cdef int end = data_set(one, context_id, longest)
     if end != STORED_:
-        return end, one.at, rest_of(&one, context_id), 0, 0, 0, 0
-    came = PyBytes_FromStringAndSize(<char *>one.came, one.left)
-    return end, one.at, came, result.sent, result.number, result.seconds, result.microseconds
+        return end
+    if not _is_of_a_kind(headers, texts, one.memory + head_size, one.at - head_size, result):
+        return OTHERWISE_
+    texts.put_receipt(result.kind)
+    clock_gettime(CLOCK_REALTIME, &now)
+    result.seconds, result.microseconds = now.tv_sec, now.tv_nsec // 1000
+    line_size = _receipt(
+        line,
+        _text(texts.before, texts.before_size),
+        _text(texts.between, texts.between_size),
+        result.number,
+        one.at,
+        &now,
+    )
+    if not line_size or write(page, line, line_size) != line_size:
+        return FAILED_
+    sent = send(one.connection, texts.said, texts.said_size, MSG_DONTWAIT | MSG_NOSIGNAL)
+    result.sent = sent if sent > 0 else 0
+    return STORED_

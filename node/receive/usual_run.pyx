@@ -20,12 +20,11 @@ from node.receive.usual_data_set cimport (
     Arrival,
     big,
     milliseconds,
-    data_set,
     receive,
     rest_of,
 )
-from node.receive.usual_header cimport Parts, UsualHeader, number_in
-from node.receive.usual_instance cimport Taken, Text, acknowledged
+from node.receive.usual_header cimport Parts, UsualHeader
+from node.receive.usual_instance cimport Taken, taken
 from node.receive.usual_texts cimport (
     CHANCE,
     MOST_COMMAND,
@@ -135,7 +134,7 @@ cdef class UsualRun:
         cdef int64_t until_ms = milliseconds() + _RUN_MS, within_ms = <int64_t>(within_s * 1000)
         cdef Taken result
         cdef Py_ssize_t head_size = 0
-        cdef int kind = 0
+        cdef int kind
         cdef Arrival *one = &self._one
         cdef bint is_there, has_begun = False
         cdef list done = []
@@ -147,7 +146,7 @@ cdef class UsualRun:
             raise ValueError("not as many folders as kinds")
         for kind in range(self._texts.kinds):
             self._folders[kind] = folders[kind]
-        kind = 0
+        result.kind = 0
         memcpy(self._chance, <char *>chance, CHANCE)
         one.came, one.left = <const uint8_t *><char *>came, len(came)
         one.file, one.memory = file, &view[0]
@@ -160,16 +159,19 @@ cdef class UsualRun:
                 if end == STORED_:
                     has_begun = True
                     head_size = self._begin(most, within_ms)
-                    end = self._take(page, &kind, &result)
+                    end = taken(
+                        one, self._context_id, self._longest, self._headers, self._texts, page,
+                        &result,
+                    )
                 if end == STORED_:
-                    is_there = self._leave(self._folders[kind], file_reserved)
+                    is_there = self._leave(self._folders[result.kind], file_reserved)
             if end != STORED_:
                 break
             has_begun = False
             if result.sent < self._texts.said_size:
                 unsent = _bytes(self._texts.said, self._texts.said_size)[result.sent:]
             done.append((
-                kind,
+                result.kind,
                 _bytes(self._texts.asked.uid, self._texts.asked.uid_size),
                 chance,
                 result.number,
@@ -248,42 +250,6 @@ cdef class UsualRun:
         one.until_ms = milliseconds() + within_ms
         return one.at
 
-    cdef int _take(self, int page, int *kind, Taken *result) noexcept nogil:
-        """Take a data set that is of one of the kinds, `kind` at the last, and acknowledge it."""
-        cdef Arrival *one = &self._one
-        cdef Py_ssize_t head_size = one.at
-        cdef int64_t number
-        cdef int end = data_set(one, self._context_id, self._longest)
-        if end != STORED_:
-            return end
-        number = self._number(one.memory + head_size, one.at - head_size, kind)
-        if number < 0:
-            return OTHERWISE_
-        self._texts.put_receipt(kind[0])
-        return acknowledged(
-            one,
-            number,
-            page,
-            _text(self._texts.before, self._texts.before_size),
-            _text(self._texts.between, self._texts.between_size),
-            _text(self._texts.said, self._texts.said_size),
-            result,
-        )
-
-    cdef int64_t _number(self, const uint8_t *content, Py_ssize_t size, int *kind) noexcept nogil:
-        """Find the kind, that of the instance before first; its Instance Number, or -1: none."""
-        cdef int begin = kind[0], count = self._texts.kinds, more
-        cdef const char *uid = self._texts.asked.uid
-        cdef int64_t number
-        for more in range(count):
-            kind[0] = (begin + more) % count
-            number = number_in(
-                self._headers[kind[0]], content, size, uid, self._texts.asked.uid_size
-            )
-            if number >= 0:
-                return number
-        return -1
-
     cdef bint _leave(self, int folder, int64_t reserved) noexcept nogil:
         """Close a file that is acknowledged, and move it; False: it is not sure that it is so."""
         cdef char[MOST_UID + CHANCE + 8] place
@@ -316,9 +282,3 @@ cdef class UsualRun:
 
 cdef inline bytes _bytes(const char *text, Py_ssize_t size):
     return PyBytes_FromStringAndSize(text, size)
-
-
-cdef inline Text _text(const char *text, Py_ssize_t size) noexcept nogil:
-    cdef Text made
-    made.at, made.size = text, size
-    return made

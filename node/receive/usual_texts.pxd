@@ -1,6 +1,5 @@
 from libc.stdint cimport uint8_t, uint32_t
 
-from node.receive.usual_instance cimport Text
 
 cdef enum:
     WHOLE_COMMAND = 3
@@ -10,6 +9,11 @@ cdef enum:
     MOST_NAME = 1 << 12
     CHANCE = 32
     MOST_KINDS = 8
+
+
+cdef struct Text:
+    const char *at
+    Py_ssize_t size
 
 
 cdef struct Request:

@@ -78,23 +78,10 @@ class Kept(NamedTuple):
 
 @contextmanager
 def counted(
-    patch: pytest.MonkeyPatch,
-    *,
-    has_short_way: bool = True,
-    has_runs: bool = True,
-    full: int | None = None,
-    full_in_runs: int | None = None,
+    patch: pytest.MonkeyPatch, *, has_short_way: bool = True, full: int | None = None
 ) -> Iterator[list[int]]:
-    """Note how the short way ends, or leave it out; `full`: the argument that is a full disk.
-
-    Without `has_runs` Python looks at each instance. `full_in_runs` is the same as `full`, there.
-    """
+    """Note how the short way ends, or leave it out; `full`: the argument that is a full disk."""
     ends: list[int] = []
-
-    def take(*arguments: Any) -> Any:
-        taken = _taken_by(compiled.take, arguments, full)
-        ends.append(taken[0])
-        return taken
 
     class Run:
         """Takes as `usual_run` does."""
@@ -103,19 +90,15 @@ def counted(
             self._run = usual_run.UsualRun(*arguments)
 
         def take(self, *arguments: Any) -> Any:
-            taken = _taken_by(self._run.take, arguments, full_in_runs)
-            end, *_, done, begun, _unsent = taken
+            end, *more, done, begun, unsent = _taken_by(self._run.take, arguments, full)
             ends.extend(compiled.STORED for _ in done)
             ends.extend([end] * (begun is not None))
-            return taken
+            return end, *more, done, begun, unsent
 
-    names = {name: getattr(compiled, name) for name in dir(compiled) if not name.startswith("_")}
     with patch.context() as context:
-        spy = SimpleNamespace(**{**names, "take": take})
-        context.setattr(short_way, "compiled", spy if has_short_way else None)
         context.setattr(short_run, "usual_run", SimpleNamespace(UsualRun=Run))
-        if not has_runs:
-            context.setattr(short_run.ShortRun, "go_on", lambda *_: True)
+        if not has_short_way:
+            context.setattr(short_way, "MOST", 0)
         yield ends
 
 
@@ -206,7 +189,6 @@ def by_both_ways(
     send: Callable[[Node], object],
     storage: StorageSettings = QUICK,
     full: int | None = None,
-    full_in_runs: int | None = None,
     **limits: Any,
 ) -> tuple[Any, Kept, list[int]]:
     """What `send` returned, what is kept of it, and how often the short way ended how.
@@ -217,9 +199,7 @@ def by_both_ways(
     for has_short_way in (False, True):
         with (
             tempfile.TemporaryDirectory() as folder,
-            counted(
-                patch, has_short_way=has_short_way, full=full, full_in_runs=full_in_runs
-            ) as ends,
+            counted(patch, has_short_way=has_short_way, full=full) as ends,
             node_in(Path(folder), ends, storage, **limits) as node,
         ):
             told = send(node)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from node.receive import short_run
 from storage.instance_files import InstanceFiles
 from storage.instances import instances_of_series
 from tests.integration.node_receive.both_ways import (
@@ -30,15 +29,14 @@ NINE = f"{SERIES}.9"
 NESTED = Field(0x7FE11010, b"SQ", b"\xfe\xff\xdd\xe0\0\0\0\0").encoded(EXPLICIT, 0xFFFFFFFF)
 
 
-@pytest.mark.parametrize("has_runs", [False, True])
 def test_what_was_refused_for_a_low_disk_leaves_nothing_in_the_next_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_runs: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     content = slice_of(9, PixelData=bytes(400_000)) + NESTED
     parts = [content[at : at + 16_000] for at in range(0, len(content), 16_000)]
     fragments = [p_data(pdv(MR, LAST * (part is parts[-1]), part)) for part in parts]
     with (
-        counted(monkeypatch, has_runs=has_runs) as ends,
+        counted(monkeypatch) as ends,
         node_in(tmp_path, ends, QUICK) as node,
         RawPeer(node.port) as peer,
     ):
@@ -62,24 +60,6 @@ def test_what_was_refused_for_a_low_disk_leaves_nothing_in_the_next_file(
         number: slice_of(number) for number in range(1, 7)
     }
     assert _sizes(node) == [len(content) for _, content in node_files]
-
-
-def test_where_only_a_part_was_compiled_there_are_no_runs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with (
-        counted(monkeypatch) as ends,
-        node_in(tmp_path, ends, QUICK) as node,
-        RawPeer(node.port) as peer,
-    ):
-        monkeypatch.setattr(short_run, "MOST", 0)
-        for name in ("usual_run", "usual_texts"):
-            monkeypatch.delattr(short_run, name)
-        peer.associate()
-        for number in range(1, 7):
-            peer.send(stored(number, slice_of(number)))
-            assert answers(peer, 1) == [(number, 0)]
-    assert ends.count(compiled.STORED) > 2
 
 
 def _files(node: Node) -> list[tuple[int, bytes]]:

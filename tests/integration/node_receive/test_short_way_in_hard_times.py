@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import errno
 import shutil
 import socket
 import ssl
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import node.receive.listener
 import storage.late_rows
+from node.receive import short_run
 from node.receive.message_stream import MessageStream
 from node.receive.short_way import ShortWay, short_way
 from node.receive.upper_layer import UpperLayer
 from storage.abandoned_receipts import Found, record_abandoned
 from storage.database import open_database, sqlite_url
-from storage.incoming_file import IncomingFile
+from storage.dicom_records import IncomingInstance
 from storage.instance_files import InstanceFiles
 from storage.instance_recorder import InstanceRecorder
 from storage.instances import instances_of_series
@@ -43,7 +44,7 @@ from tests.migrated_database import migrated_database
 from tests.peers.raw_dicom import A_RELEASE_RQ, RawPeer, associate_request, p_data, pdu, pdv
 
 NINE = f"{SERIES}.9"
-FILE, PAGE = 10, 11
+FILE, PAGE = 3, 9
 
 
 def _send(peer: RawPeer, *numbers: int) -> list[tuple[int, ...]]:
@@ -104,7 +105,7 @@ def test_a_failure_after_the_answer_loses_nothing_that_was_acknowledged(
         raise MemoryError
 
     with (
-        counted(monkeypatch, has_runs=False) as ends,
+        counted(monkeypatch) as ends,
         node_in(tmp_path, ends, QUICK) as node,
         RawPeer(node.port) as peer,
     ):
@@ -122,35 +123,33 @@ def test_a_failure_after_the_answer_loses_nothing_that_was_acknowledged(
     db.close()
 
 
-def test_a_file_that_fails_as_it_is_closed_is_looked_at_before_its_row_is_written(
+def test_a_file_of_which_it_is_not_sure_that_it_is_whole_is_looked_at_before_its_row_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looked, close, check_size = list[str](), IncomingFile.close, InstanceFiles.check_size
-
-    def fail(file: IncomingFile) -> None:
-        close(file)
-        if file.size_bytes:
-            raise OSError(errno.ENOSPC, "")
+    looked, check_size, given = list[str](), InstanceFiles.check_size, short_run._given
 
     def look(files: InstanceFiles, place: str, size_bytes: int) -> None:
         looked.append(place)
         check_size(files, place, size_bytes)
 
+    def not_sure(likes: Any, one: Any) -> tuple[IncomingInstance, str]:
+        incoming, digest = given(likes, one)
+        return incoming, "" if incoming.instance_number == 5 else digest
+
+    monkeypatch.setattr(InstanceFiles, "check_size", look)
+    # As where closing a file fails, or moving it.
+    monkeypatch.setattr(short_run, "_given", not_sure)
     with (
-        counted(monkeypatch, has_runs=False) as ends,
+        counted(monkeypatch) as ends,
         node_in(tmp_path, ends, QUICK) as node,
         RawPeer(node.port) as peer,
     ):
         peer.associate()
-        _send(peer, 1, 2, 3, 4)
-        monkeypatch.setattr(InstanceFiles, "check_size", look)
-        with monkeypatch.context() as patch:
-            patch.setattr(IncomingFile, "close", fail)
-            # A file is closed after its answer, and before the next one's.
-            assert _send(peer, 5, 6) == [(5, 0), (6, 0)]
+        _send(peer, 1, 2, 3, 4, 5, 6)
     assert ends[-2:] == [compiled.STORED, compiled.STORED]
     assert _numbers(tmp_path) == [1, 2, 3, 4, 5, 6]
-    assert any(f"{SERIES}.5." in place for place in looked)
+    # The first one goes the long way, and its file is sure.
+    assert [place.split("/")[-1].split(".")[-3] for place in looked] == ["5"]
 
 
 @pytest.mark.parametrize("which", [FILE, PAGE])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import pytest
 import structlog
 
@@ -12,17 +10,17 @@ from tests.integration.node_receive.running_listener import StartListener
 
 
 @pytest.mark.parametrize(
-    ("compiled", "told"),
-    [(None, "missing"), (SimpleNamespace(), "compiled")],
+    ("most", "told"),
+    [(0, "missing"), (16, "compiled")],
     ids=["without", "with"],
 )
 def test_a_listener_tells_at_its_start_whether_the_short_way_is_compiled(
     start_listener: StartListener,
     monkeypatch: pytest.MonkeyPatch,
-    compiled: object,
+    most: int,
     told: str,
 ) -> None:
-    monkeypatch.setattr(short_way, "compiled", compiled)
+    monkeypatch.setattr(short_way, "MOST", most)
 
     with structlog.testing.capture_logs() as logged:
         start_listener()

@@ -14,44 +14,39 @@ from typing import Any
 import pytest
 
 from node.receive.association_ends import AssociationOver
-from node.receive.command_set import (
-    AFFECTED_SOP_INSTANCE_UID,
-    MESSAGE_ID,
-    MESSAGE_ID_BEING_RESPONDED_TO,
-    Command,
-    around,
-    read_command,
-    response,
-)
+from node.receive.command_set import Command, read_command, response
 from node.receive.dimse_status import SUCCESS
-from node.receive.file_meta import file_head, head_pieces
+from node.receive.file_meta import file_head
 from node.receive.message_stream import MessageStream
 from storage.dataset_digest import digest_of
 from storage.dicom_records import IncomingInstance
 from storage.incoming_file import new_chance
 from storage.receipt_text import ReceiptWriter, read_receipts
-from tests.peers.raw_dicom import COMMAND, LAST, p_data, pdv, store_command
-from tests.unit.node_receive.like_slices import LITTLE, slice_with
+from tests.unit.node_receive.like_kinds import (
+    EXPECTED,
+    FIRST,
+    FOLDERS,
+    kind_of,
+    like_before,
+    texts,
+)
+from tests.unit.node_receive.like_slices import LITTLE
 from tests.unit.node_receive.scripted_stream import (
     CONTEXT_ID,
     STORE,
     End,
     Reading,
     Script,
-    in_values,
     reading,
 )
-from tests.unit.node_receive.short_taking import EXPECTED, compiled, like_before
 from tests.unit.storage.samples import MR_IMAGE
 
+compiled = pytest.importorskip("node.receive.usual_instance")
 usual_run = pytest.importorskip("node.receive.usual_run")
-usual_texts = pytest.importorskip("node.receive.usual_texts")
 """They are built where there is a compiler."""
 
-FOLDER = EXPECTED.path.rpartition("/")[0]
 _OPEN_FILES = Path("/proc/self/fd")
 _QUICK_S = 0.02
-FIRST = store_command("1.2.3.4.1")
 Message = tuple[Command, bytes]
 
 
@@ -63,52 +58,27 @@ class Ran:
     rest: bytes
     file: int
     chance: bytes
-    done: list[tuple[bytes, bytes, int, int, int, int, str]]
+    done: list[tuple[int, bytes, bytes, int, int, int, int, str]]
     begun: tuple[bytes, int] | None
     unsent: bytes
     memory: memoryview = field(default_factory=lambda: memoryview(b""))
     page: bytes = b""
-    placed: dict[str, bytes] | None = None
+    placed: list[dict[str, bytes]] | None = None
     incoming: dict[str, bytes] | None = None
     has_kept_descriptors: bool = False
     is_quick: bool = False
 
+    @property
+    def uids(self) -> list[bytes]:
+        return [one[1] for one in self.done]
+
+    @property
+    def digests(self) -> list[str]:
+        return [one[7] for one in self.done]
+
     def has_taken(self, count: int) -> bool:
         """Whether so many were taken; on a busy machine a run may end before."""
         return len(self.done) == count or (len(self.done) < count and not self.is_quick)
-
-
-def uid_of(number: int) -> str:
-    return f"1.2.3.4.{number}"
-
-
-def like(number: int, *sizes: int, uid: str = "") -> bytes:
-    """A request that is like the one before, and its data set in fragments of these sizes."""
-    uid = uid or uid_of(number)
-    padded = uid.encode() + b"\0" * (len(uid) % 2)
-    content = slice_with(sop_instance=padded, number=b"%d" % number)
-    values = in_values(content, list(sizes) or [1 << 15])
-    return command(uid, number) + b"".join(map(p_data, values))
-
-
-def command(uid: str, message_id: int = 1) -> bytes:
-    encoded = store_command(uid, message_id=message_id)
-    return p_data(pdv(CONTEXT_ID, COMMAND | LAST, encoded))
-
-
-def texts(before: bytes | None = None, first_request: bytes = FIRST) -> Any:
-    """The texts of instances like the one of that request; `before`: the begin of receipts."""
-    first = read_command(first_request)
-    request = around(first.encoded, MESSAGE_ID, AFFECTED_SOP_INSTANCE_UID)
-    answer = around(
-        response(first, SUCCESS), MESSAGE_ID_BEING_RESPONDED_TO, AFFECTED_SOP_INSTANCE_UID
-    )
-    assert answer is not None
-    to_uid, to_number, to_path, to_size = ReceiptWriter().pieces(EXPECTED)
-    to_name = to_path + FOLDER.encode() + b"/"
-    receipt = (to_uid if before is None else before, to_number, to_name, to_size)
-    head = head_pieces(MR_IMAGE.encode(), LITTLE)
-    return usual_texts.UsualTexts(request, head, answer[:2], receipt)
 
 
 @contextmanager
@@ -131,33 +101,41 @@ def run(
     first_request: bytes = FIRST,
     file: str = "",
     page: str = "",
-    folder: str = "place",
+    on_page: bytes = b"",
+    kinds: int = 1,
+    lost: int | None = None,
     incoming: str = "incoming",
     reserved: int = 0,
     digest: Any = digest_of,
 ) -> Ran:
-    """Take instances, `places` at the most; files and folders may be something else."""
-    made = texts(before, first_request)
+    """Take instances, `places` at the most; files and folders may be something else.
+
+    `on_page` is what the page says before; the folder of the kind `lost` is deleted.
+    """
+    made = texts(before, first_request, kinds)
     memory = memoryview(bytearray(made.head_bytes + room + compiled.SLACK_BYTES))
     with tempfile.TemporaryDirectory() as name, ExitStack() as closing:
         here = Path(name)
-        for each in {"incoming", "place", folder}:
-            (here / each).mkdir()
+        folders = [here / f"place{kind}" for kind in range(kinds)]
+        for each in (here / "incoming", *folders):
+            each.mkdir()
+        (here / "page").write_bytes(on_page)
         chance = new_chance()
         names = file or f"{name}/incoming/{chance}.part", page or f"{name}/page"
         first, receipts = (os.open(one, os.O_RDWR | os.O_CREAT | os.O_APPEND) for one in names)
         closing.callback(os.close, receipts)
-        place = os.open(here / folder, os.O_RDONLY)
-        closing.callback(os.close, place)
-        if folder != "place":
-            (here / folder).rmdir()
+        opened_folders = [os.open(each, os.O_RDONLY) for each in folders]
+        for each_opened in opened_folders:
+            closing.callback(os.close, each_opened)
+        if lost is not None:
+            folders[lost].rmdir()
         before_it = _descriptors()
         began = time.monotonic()
         taken = usual_run.UsualRun(
             read.connection.fileno(),
             CONTEXT_ID,
             read.layer.longest_p_data if longest is None else longest,
-            like_before(),
+            [like_before(kind) for kind in range(kinds)],
             made,
             os.fsencode(here / incoming),
         ).take(
@@ -169,7 +147,7 @@ def run(
             0,
             [new_chance().encode() for _ in range(places)],
             reserved,
-            place,
+            opened_folders,
             receipts,
             within_s,
             digest,
@@ -183,7 +161,7 @@ def run(
             ran,
             memory=memory,
             page=(here / "page").read_bytes() if not page else b"",
-            placed=_content(here / "place"),
+            placed=[_content(each) for each in folders],
             incoming=_content(here / "incoming"),
             has_kept_descriptors=kept,
             is_quick=took_s < _QUICK_S,
@@ -219,11 +197,13 @@ def by_the_long_way(script: Script) -> tuple[list[Message], End]:
         return messages_of(read.messages, memoryview(bytearray(1 << 21)), 0)
 
 
-def assert_as_by_the_long_way(script: Script, **options: Any) -> Ran:
+def assert_as_by_the_long_way(
+    script: Script, kinds: int = 1, on_page: bytes = b"", **options: Any
+) -> Ran:
     """Take what a script sends; then nothing is other than without the short way."""
     expected, expected_end = by_the_long_way(script)
     with following(script) as read:
-        ran = run(read, **options)
+        ran = run(read, kinds=kinds, on_page=on_page, **options)
         head_size = 0
         if ran.begun is None:
             read.layer.put_back(ran.rest)
@@ -240,25 +220,29 @@ def assert_as_by_the_long_way(script: Script, **options: Any) -> Ran:
     assert (ran.end == compiled.VANISHED) <= (end[0] == "PeerVanished" and not others)
     answers = [encoded(CONTEXT_ID, response(each, SUCCESS)) for each, _ in expected[:count]]
     assert bytes(read.answers) + ran.unsent == b"".join(answers)
-    assert_left_behind(ran, expected[:count])
+    assert_left_behind(ran, expected[:count], kinds, on_page)
     return ran
 
 
-def assert_left_behind(ran: Ran, expected: list[Message]) -> None:
+def assert_left_behind(
+    ran: Ran, expected: list[Message], kinds: int = 1, on_page: bytes = b""
+) -> None:
     """Files, receipts and what is told of them are those of these messages, and no more."""
-    written, files, lines = list[IncomingInstance](), {}, []
+    written, files, lines = list[IncomingInstance](), [dict[str, bytes]() for _ in range(kinds)], []
     assert ran.has_kept_descriptors
     for done, (request, data_set) in zip(ran.done, expected, strict=True):
-        uid, chance, number, size_bytes, _, _, digest = done
+        kind, uid, chance, number, size_bytes, _, _, digest = done
+        assert kind == kind_of(data_set)
         name = f"{uid.decode()}.{chance.decode()}.dcm"
-        files[name] = file_head(MR_IMAGE.encode(), request.sop_instance_uid, LITTLE) + data_set
-        assert (uid, size_bytes) == (request.sop_instance_uid, len(files[name]))
+        file = file_head(MR_IMAGE.encode(), request.sop_instance_uid, LITTLE) + data_set
+        files[kind][name] = file
+        assert (uid, size_bytes) == (request.sop_instance_uid, len(file))
         assert digest == digest_of(memoryview(data_set))
         written.append(
-            EXPECTED._replace(
+            EXPECTED[kind]._replace(
                 sop_instance_uid=uid.decode(),
                 instance_number=number,
-                path=f"{FOLDER}/{name}",
+                path=f"{FOLDERS[kind]}/{name}",
                 size_bytes=size_bytes,
                 dataset_digest="",
             )
@@ -269,9 +253,9 @@ def assert_left_behind(ran: Ran, expected: list[Message]) -> None:
         given = given._replace(received_at=one.received_at)
         assert one == given
         lines.append(ReceiptWriter().line(given))
-    # Half of a line may stand behind the last one.
+    # Half of a line may stand before the first one.
     whole = b"".join(b"\n" + line for line in lines)
-    assert ran.page == whole or any(not one.received_at.microsecond for one in found)
+    assert ran.page == on_page + whole or any(not one.received_at.microsecond for one in found)
     names = {f"{ran.chance.decode()}.part"} if ran.file >= 0 else set()
     assert ran.incoming is not None
     assert set(ran.incoming) == names

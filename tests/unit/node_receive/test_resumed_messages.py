@@ -10,7 +10,8 @@ from node.receive.association_ends import PeerSilent
 from node.receive.message_stream import QUICK_S, MessageStream
 from node.receive.upper_layer import UpperLayer
 from tests.peers.raw_dicom import A_RELEASE_RQ, LAST, p_data, pdu, pdv, store_command
-from tests.unit.node_receive.run_taking import command, following, messages_of
+from tests.unit.node_receive.like_kinds import command
+from tests.unit.node_receive.run_taking import following, messages_of
 from tests.unit.node_receive.scripted_stream import CONTEXT_ID, Script
 
 ENCODED = store_command("1.2.3", message_id=7)
@@ -27,25 +28,14 @@ def test_what_was_read_comes_first_and_then_the_rest_of_it(given: int, ahead: in
         # What was received ahead is handed over first.
         came = wire[:ahead] + read.layer.take_ahead()
         read.messages.resume(CONTEXT_ID, ENCODED, came, given)
-        assert (read.messages.is_resumed, read.messages.is_in_message) == (True, True)
+        assert read.messages.is_in_message
         heard, end = messages_of(read.messages, memory, 0)
-        assert not read.messages.is_resumed
 
     assert end[0] == "PeerReleased"
     assert [(each.message_id, each.sop_instance_uid, content) for each, content in heard] == [
         (7, b"1.2.3", b"x" * given + b"the rest"),
         (8, b"1.2.4", b"other"),
     ]
-
-
-def test_a_message_is_resumed_until_the_next_one_begins() -> None:
-    with following(Script([p_data(pdv(CONTEXT_ID, LAST, b"the rest")) + BEHIND])) as read:
-        read.messages.resume(CONTEXT_ID, ENCODED, read.layer.take_ahead(), 0)
-        assert read.messages.next_command()[1].message_id == 7
-        assert read.messages.is_resumed
-        assert b"".join(map(bytes, read.messages.data_set())) == b"the rest"
-        assert read.messages.next_command()[1].message_id == 8
-        assert not read.messages.is_resumed
 
 
 def test_a_peer_that_drips_a_resumed_message_is_silent_in_time() -> None:
@@ -63,8 +53,8 @@ def test_a_peer_that_drips_a_resumed_message_is_silent_in_time() -> None:
 def test_a_run_has_no_more_time_than_the_association_gives() -> None:
     with following(Script([BEHIND])) as read:
         layer: UpperLayer = read.layer
-        assert MessageStream(layer, {CONTEXT_ID}, timeout_s=0.2).whole_quick_s == 0.2
-        assert MessageStream(layer, {CONTEXT_ID}, timeout_s=60).whole_quick_s == QUICK_S
+        assert MessageStream(layer, {CONTEXT_ID}, timeout_s=0.2).quick_s == 0.2
+        assert MessageStream(layer, {CONTEXT_ID}, timeout_s=60).quick_s == QUICK_S
 
 
 def _read_all(messages: MessageStream, memory: memoryview) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from typing import Any
 
 import pytest
 from hypothesis import event, given, settings
@@ -10,29 +10,42 @@ from hypothesis import strategies as st
 
 from node.receive.pdu_stream import LAST
 from tests.peers.raw_dicom import A_ABORT, A_RELEASE_RQ, COMMAND, p_data, pdu, pdv
+from tests.unit.node_receive.like_kinds import command
 from tests.unit.node_receive.like_slices import BIG, SLICE, content_of, slice_with
+from tests.unit.node_receive.run_taking import (
+    Ran,
+    assert_as_by_the_long_way,
+    compiled,
+    following,
+    run,
+)
 from tests.unit.node_receive.scripted_stream import (
+    AFTERWARDS,
     CONTEXT_ID,
     MAX_PDU_BYTES,
-    STORE,
     Script,
     claimed,
     in_values,
-    reading,
 )
-from tests.unit.node_receive.short_taking import (
-    ANSWER,
-    EXPECTED,
-    HEAD,
-    LARGE,
-    LARGEST,
-    SMALL,
-    assert_as_by_the_long_way,
-    compiled,
-    plain,
-    take,
-    wire_of,
-)
+
+COMMAND_SET = command("1.2.3.4.1")
+LARGE = slice_with(pixels=bytes(range(250)) * 2000)
+SMALL = slice_with()
+LARGEST = MAX_PDU_BYTES - 6
+
+
+def wire_of(*pdus: bytes, after: bytes = AFTERWARDS) -> bytes:
+    return COMMAND_SET + b"".join(pdus) + after
+
+
+def plain(data_set: bytes, *sizes: int) -> bytes:
+    return wire_of(*map(p_data, in_values(data_set, list(sizes))))
+
+
+def taken_as_by_the_long_way(*pieces: bytes, **options: Any) -> Ran:
+    """Take one instance."""
+    return assert_as_by_the_long_way(Script(list(pieces)), places=1, **options)
+
 
 _ODD_PDUS = [
     p_data(pdv(CONTEXT_ID, 0)),
@@ -83,7 +96,7 @@ def _wires(draw: st.DrawFn) -> tuple[bytes, bool]:
     wire = wire_of(*pdus)
     if draw(st.integers(0, 4)) == 0:
         is_plain = False
-        wire = wire[: draw(st.integers(len(STORE), len(wire)))]
+        wire = wire[: draw(st.integers(len(COMMAND_SET), len(wire)))]
     return wire, is_plain
 
 
@@ -101,11 +114,11 @@ def test_whatever_comes_is_taken_as_it_is_or_left_to_the_long_way(
     pieces = [
         content[begin:end] for begin, end in zip([0, *ends], [*ends, len(content)], strict=True)
     ]
-    taken = assert_as_by_the_long_way(Script(pieces), room=room)
+    ran = taken_as_by_the_long_way(*pieces, room=room)
 
-    event(f"end: {taken.end}")
+    event(f"end: {ran.end}")
     if is_plain and room >= len(LARGE):
-        assert taken.end == compiled.STORED
+        assert ran.has_taken(1)
 
 
 @pytest.mark.parametrize("odd", _ODD_PDUS, ids=range(len(_ODD_PDUS)))
@@ -114,28 +127,28 @@ def test_an_odd_pdu_anywhere_in_a_data_set_is_met_by_the_long_way(odd: bytes, pl
     pdus = [p_data(value) for value in in_values(LARGE, [LARGEST])]
     pdus.insert(place, odd)
 
-    taken = assert_as_by_the_long_way(Script([wire_of(*pdus)]))
-    assert_as_by_the_long_way(Script([wire_of(*pdus[: place + 1], after=b"")]))
+    ran = taken_as_by_the_long_way(wire_of(*pdus))
+    taken_as_by_the_long_way(wire_of(*pdus[: place + 1], after=b""))
 
     if odd:
-        assert taken.end in (compiled.OTHERWISE, compiled.VANISHED)
-        assert not taken.page
+        assert ran.end in (compiled.OTHERWISE, compiled.VANISHED)
+        assert not ran.page
 
 
 @pytest.mark.parametrize("sizes", [(LARGEST,), (16378,), (4000, 11, 1), (32768, 32767)])
 def test_a_data_set_in_any_plain_fragments_is_stored(sizes: tuple[int, ...]) -> None:
     for data_set in (LARGE, SMALL):
-        taken = assert_as_by_the_long_way(Script([plain(data_set, *sizes)]))
-        assert taken.end == compiled.STORED
-        assert taken.number == 1
+        ran = taken_as_by_the_long_way(plain(data_set, *sizes))
+        assert ran.has_taken(1)
+        assert [one[3] for one in ran.done] in ([1], [])
 
 
 def test_a_data_set_that_comes_byte_by_byte_is_stored() -> None:
     wire = plain(SMALL, 97)
 
-    taken = assert_as_by_the_long_way(Script([wire[at : at + 1] for at in range(len(wire))]))
+    ran = taken_as_by_the_long_way(*(wire[at : at + 1] for at in range(len(wire))))
 
-    assert taken.end == compiled.STORED
+    assert ran.has_taken(1)
 
 
 @pytest.mark.parametrize(
@@ -149,81 +162,45 @@ def test_a_data_set_that_comes_byte_by_byte_is_stored() -> None:
         LARGE + b"\0\0",
     ],
 )
-def test_what_is_not_like_the_one_before_is_left_when_all_of_it_is_here(data_set: bytes) -> None:
-    taken = assert_as_by_the_long_way(Script([plain(data_set, 30_000)]))
+def test_what_is_not_like_any_is_left_when_all_of_it_is_here(data_set: bytes) -> None:
+    ran = taken_as_by_the_long_way(plain(data_set, 30_000), kinds=3)
 
-    assert (taken.end, taken.data_set) == (compiled.OTHERWISE, data_set)
-    assert not taken.page
+    assert ran.end == compiled.OTHERWISE
+    assert not ran.page
+    assert ran.begun is None or not ran.is_quick or ran.begun[1] == len(data_set)
 
 
 @pytest.mark.parametrize("at", [0, 5, 12, 13, 70_000])
 def test_a_peer_that_closes_has_vanished(at: int) -> None:
-    wire = plain(LARGE, LARGEST)[: len(STORE) + at]
+    ran = taken_as_by_the_long_way(plain(LARGE, LARGEST)[: len(COMMAND_SET) + at])
 
-    taken = assert_as_by_the_long_way(Script([wire]))
-
-    assert taken.end == compiled.VANISHED
-    assert not taken.page
+    assert ran.end == compiled.VANISHED or not ran.is_quick
+    assert not ran.page
 
 
 @pytest.mark.parametrize("missing", [0, 1, 12, 13])
 def test_a_data_set_may_fill_the_memory_but_not_more(missing: int) -> None:
-    script = Script([plain(LARGE, LARGEST)])
+    ran = taken_as_by_the_long_way(plain(LARGE, LARGEST), room=len(LARGE) - missing)
 
-    taken = assert_as_by_the_long_way(script, room=len(LARGE) - missing)
-
-    assert (taken.end == compiled.STORED) == (missing == 0)
+    assert ran.has_taken(int(missing == 0))
 
 
 def test_a_pdu_that_is_longer_than_allowed_is_not_taken() -> None:
-    script = Script([plain(LARGE, 1000)])
-
-    for longest, end in ((1006, compiled.STORED), (1005, compiled.OTHERWISE)):
-        with reading(script) as read:
-            assert take(read, longest=longest).end == end
+    for longest, count in ((1006, 1), (1005, 0)):
+        with following(Script([plain(LARGE, 1000)])) as read:
+            assert run(read, places=1, longest=longest).has_taken(count)
 
 
 @pytest.mark.parametrize("which", ["file", "page"])
 def test_what_cannot_be_written_is_left_to_the_long_way(which: str) -> None:
-    script = Script([plain(LARGE, LARGEST)])
+    with following(Script([plain(LARGE, LARGEST)])) as read:
+        ran = run(read, places=1, **{which: "/dev/full"})  # type: ignore[arg-type]
 
-    taken = assert_as_by_the_long_way(script, **{which: "/dev/full"})
-
-    assert taken.end == compiled.FAILED
-    assert (len(taken.file) == len(HEAD + LARGE)) == (which == "page")
-
-
-def test_a_receipt_that_is_longer_than_any_is_not_written() -> None:
-    for size, end in ((15_000, compiled.STORED), (16_300, compiled.FAILED), (99_999, 3)):
-        with reading(Script([plain(SMALL, LARGEST)])) as read:
-            taken = take(read, before=b"x" * size)
-        assert (taken.end, bool(taken.page)) == (end, end == compiled.STORED)
+    assert ran.end == compiled.FAILED
+    assert (ran.done, ran.page, bytes(read.answers)) == ([], b"", b"")
 
 
 def test_a_receipt_behind_half_a_line_is_read() -> None:
-    with reading(Script([plain(SMALL, LARGEST)])) as read:
-        taken = take(read, on_page=b'01234567 {"half of')
+    ran = taken_as_by_the_long_way(plain(SMALL, LARGEST), on_page=b'01234567 {"half of')
 
-    assert [one.sop_instance_uid for one in taken.receipts()] == [EXPECTED.sop_instance_uid]
-
-
-def test_of_an_answer_that_nobody_takes_is_told_how_much_is_sent() -> None:
-    # It listens only after a pause.
-    script = Script([plain(SMALL, LARGEST), b""], pause_s=0.5)
-    with reading(script) as read:
-        read.connection.setblocking(False)
-        with suppress(BlockingIOError):
-            while read.connection.send(b"x"):
-                pass
-        read.connection.setblocking(True)
-        taken = take(read)
-
-    assert taken.end == compiled.STORED
-    assert taken.sent_bytes < len(ANSWER)
-    assert len(taken.receipts()) == 1
-
-
-@pytest.mark.parametrize("most", [-1, 0, len(HEAD) - 1, len(HEAD) + 1, 2**31, 2**63 - 1, -(2**63)])
-def test_memory_that_is_too_short_is_refused(most: int) -> None:
-    with reading(Script([plain(SMALL, LARGEST)])) as read, pytest.raises(ValueError, match="short"):
-        take(read, room=0, most=most)
+    assert ran.has_taken(1)

@@ -19,18 +19,15 @@ from tests.peers.raw_dicom import (
     pdv,
     store_command,
 )
+from tests.unit.node_receive.like_kinds import command, like, texts, uid_of
 from tests.unit.node_receive.like_slices import LITTLE, slice_with
 from tests.unit.node_receive.run_taking import (
     assert_as_by_the_long_way,
-    command,
+    compiled,
     following,
-    like,
     run,
-    texts,
-    uid_of,
 )
 from tests.unit.node_receive.scripted_stream import CONTEXT_ID, Script, claimed, in_values
-from tests.unit.node_receive.short_taking import compiled
 from tests.unit.storage.samples import MR_IMAGE
 
 RELEASE = pdu(A_RELEASE_RQ)
@@ -164,7 +161,7 @@ def test_what_is_no_uid_never_becomes_the_name_of_a_file(uid: str) -> None:
     ran = assert_as_by_the_long_way(Script([like(2) + like(3, uid=uid) + RELEASE]))
 
     assert ran.has_taken(1)
-    assert [one[0] for one in ran.done] in ([], [b"1.2.3.4.2"])
+    assert ran.uids in ([], [b"1.2.3.4.2"])
 
 
 @pytest.mark.parametrize("other", [b"\0\0\x31\x10\2\0\0\0\4\0", b"\0\0\x31\x10\2\0\0\0\3\0"])
@@ -192,8 +189,8 @@ def test_an_instance_that_comes_twice_lies_in_two_files() -> None:
     ran = assert_as_by_the_long_way(Script([like(2) * 3 + RELEASE]))
 
     assert ran.has_taken(3)
-    assert {one[0] for one in ran.done} == {b"1.2.3.4.2"}
-    assert len({one[1] for one in ran.done}) == len(ran.done)
+    assert set(ran.uids) == {b"1.2.3.4.2"}
+    assert len({one[2] for one in ran.done}) == len(ran.done)
 
 
 @pytest.mark.parametrize("room", [0, 1, 100, len(slice_with()) - 1, len(slice_with())])
@@ -218,7 +215,7 @@ def test_what_cannot_be_written_is_left_to_the_long_way(which: str) -> None:
     assert (ran.end, ran.done) == (compiled.FAILED, [])
     assert ran.begun is not None
     assert ran.begun[1] == len(slice_with(sop_instance=b"1.2.3.4.2\0", number=b"2"))
-    assert (bytes(read.answers), ran.placed, ran.page) == (b"", {}, b"")
+    assert (bytes(read.answers), ran.placed, ran.page) == (b"", [{}], b"")
     assert ran.has_kept_descriptors
 
 
@@ -227,24 +224,21 @@ def test_where_no_next_file_can_be_made_one_instance_is_taken() -> None:
         ran = run(read, incoming="missing")
 
     # Nor can the one that was taken be moved to its place: its row's writer does that.
-    assert (ran.end, ran.file, ran.placed) == (compiled.STORED, -1, {})
-    assert [one[6] for one in ran.done] == [""]
+    assert (ran.end, ran.file, ran.placed) == (compiled.STORED, -1, [{}])
+    assert ran.digests == [""]
     assert ran.rest.endswith(THREE[2])
 
 
 def test_a_file_that_cannot_be_moved_is_left_where_it_came_in() -> None:
     with following(Script([b"".join(THREE) + RELEASE])) as read:
-        ran = run(read, folder="swept")
+        ran = run(read, lost=0)
 
     assert ran.has_taken(3)
-    assert not any(one[6] for one in ran.done)
+    assert not any(ran.digests)
     assert ran.incoming is not None
-    assert set(ran.incoming) == {f"{one[1].decode()}.part" for one in ran.done} | {
-        f"{ran.chance.decode()}.part"
-    }
-    assert [len(ran.incoming[f"{one[1].decode()}.part"]) for one in ran.done] == [
-        one[3] for one in ran.done
-    ]
+    names = [f"{one[2].decode()}.part" for one in ran.done]
+    assert set(ran.incoming) == {*names, f"{ran.chance.decode()}.part"}
+    assert [len(ran.incoming[name]) for name in names] == [one[4] for one in ran.done]
     assert ran.has_kept_descriptors
 
 

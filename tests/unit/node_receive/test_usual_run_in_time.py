@@ -7,9 +7,9 @@ from contextlib import suppress
 
 import pytest
 
-from tests.unit.node_receive.run_taking import following, like, run
+from tests.unit.node_receive.like_kinds import like
+from tests.unit.node_receive.run_taking import compiled, following, run
 from tests.unit.node_receive.scripted_stream import Script
-from tests.unit.node_receive.short_taking import compiled
 
 THREE = [like(2), like(3, 300), like(10, 64)]
 

@@ -23,7 +23,7 @@ from tests.unit.storage.samples import incoming
 
 
 def lent_by(owner: InstanceRecorder | Receipts, one: IncomingInstance) -> LentPage | None:
-    return owner.lend(1) if isinstance(owner, Receipts) else owner.lend(one, 1)
+    return owner.lend(1) if isinstance(owner, Receipts) else owner.lend([one], 1)
 
 
 def not_given(node: ReceivingNode, lent: LentPage) -> None:
@@ -285,12 +285,15 @@ def test_many_threads_borrow_and_each_outcome_is_told_once(
     assert not pages(files.data_dir)
 
 
-def test_the_text_around_number_and_size_is_that_of_the_line() -> None:
+def test_the_pieces_of_a_receipt_are_those_of_the_line() -> None:
     for number in (None, 0, 7, 123):
         one = incoming(3)._replace(instance_number=number, dataset_digest="")
-        before, between = ReceiptWriter().around(one, one.sop_instance_uid, one.path)
+        to_uid, to_number, to_path, to_size = (
+            piece.decode() for piece in ReceiptWriter().pieces(incoming(4))
+        )
+        text = f"{to_uid}{one.sop_instance_uid}{to_number}12{to_path}{one.path}{to_size}"
         rest = f'1003, "dataset_digest": "", "received_at": "{one.received_at.isoformat()}"}}\n'
-        line = before + b"12" + between + rest.encode()
+        line = (text + rest).encode()
         assert ReceiptWriter().line(one._replace(instance_number=12))[9:] == line
 
 

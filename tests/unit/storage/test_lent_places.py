@@ -27,7 +27,7 @@ def lending(node: ReceivingNode) -> ReceivingNode:
 
 
 def lent_of(node: ReceivingNode, most: int = MOST) -> LentPage | None:
-    return node.recorder.lend(incoming(2, association_id=node.association_id), most)
+    return node.recorder.lend([incoming(2, association_id=node.association_id)], most)
 
 
 def give(node: ReceivingNode, lent: LentPage, *numbers: int, is_spoilt: bool = False) -> None:
