@@ -166,12 +166,21 @@ def answers(peer: RawPeer, count: int) -> list[tuple[int, ...]]:
 def kept(node: Node) -> Kept:
     """What is kept when all is over."""
     node.await_end()
+    folders = (node.files.data_dir / "instances").glob("*/*")
     records = [
-        one for series in (SERIES, OTHER_SERIES) for one in instances_of_series(node.db, series)
+        one
+        for series in sorted({SERIES, OTHER_SERIES, *(folder.name for folder in folders)})
+        for one in instances_of_series(node.db, series)
     ]
     return Kept(
         [
-            (one.sop_instance_uid, one.instance_number, one.size_bytes, one.dataset_digest)
+            (
+                one.sop_instance_uid,
+                str(one.path.parent),
+                one.instance_number,
+                one.size_bytes,
+                one.dataset_digest,
+            )
             for one in records
         ],
         sorted(

@@ -42,6 +42,15 @@ def with_uid(number: int, uid: str) -> bytes:
     return stored(number, slice_of(number, SOPInstanceUID=uid), uid=uid)
 
 
+def mixed(count: int, each: int) -> list[bytes]:
+    """So many series, some instances of each, one series after another, again and again."""
+    return [
+        of_series(number, f"{ROOT}.1.{3 + series}")
+        for number in range(1, 1 + each)
+        for series in range(count)
+    ]
+
+
 def of_series(number: int, series: str) -> bytes:
     content = slice_of(number, SeriesInstanceUID=series, SOPInstanceUID=f"{series}.{number}")
     return stored(number, content, uid=f"{series}.{number}")
@@ -68,6 +77,8 @@ VARIATIONS = {
     "the same again and again": [LIKE[1], *NEXT[:1] * 3, LIKE[1]],
     "other versions": [NEXT[0], stored(5, slice_of(5, ImageComments="changed")), *NEXT[:2]],
     "two series": [of_series(n, s) for n in range(5, 12) for s in (SERIES, OTHER_SERIES)],
+    "eight series": mixed(8, 3),
+    "more series than are known at once": [*mixed(11, 3), *LIKE],
     "one series after another": [
         of_series(n, s) for s in (SERIES, OTHER_SERIES, SERIES) for n in range(5, 9)
     ],
@@ -127,6 +138,18 @@ def test_of_each_series_only_the_first_instance_goes_the_long_way(
 
     assert ends.count(compiled.STORED) == 2 * 9
     assert len(ends) <= 2 * 9 + 1  # the first of the second series is begun
+
+
+@pytest.mark.parametrize("count", [8, 9, 12])
+def test_as_many_series_as_are_known_at_once_may_be_mixed(
+    count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wire = mixed(count, 10)
+
+    told, _, ends = by_both_ways(monkeypatch, sent(*wire, *LIKE, waits_for=0, count=len(wire) + 4))
+
+    assert [status for _, status in told] == [0] * (len(wire) + 4)
+    assert (ends.count(compiled.STORED) > 6 * count) == (count <= 8)
 
 
 @pytest.mark.parametrize(
