@@ -84,12 +84,6 @@ class _Taken(NamedTuple):
     begun: tuple[bytes, int] | None
     unsent: bytes
 
-    @property
-    def may_go_on(self) -> bool:
-        """Whether what comes next may be like what came."""
-        is_other = self.end != usual_instance.STORED and bool(self.rest)
-        return bool(self.done) and self.file >= 0 and self.begun is None and not is_other
-
 
 class ShortRun:
     """Takes the next instances of one association; used by its thread alone."""
@@ -126,11 +120,11 @@ class ShortRun:
         run = self._run = self._known_or_new(context_id, request, likes)
         if run is None:
             return Went()
-        taken, goes_on, has_begun = 0, True, False
-        while goes_on:
-            several, goes_on, has_begun = self._several(run, request)
-            taken += several
-        return Went(taken, has_begun)
+        taken, went = 0, Went(1)
+        while went.taken and not went.has_begun:
+            went = self._several(run, request)
+            taken += went.taken
+        return Went(taken, went.has_begun)
 
     def _known_or_new(
         self, context_id: int, request: StoreRequest, likes: tuple[Like, ...]
@@ -182,11 +176,10 @@ class ShortRun:
             return None
         return _Run(run, likes, context_id, request, texts.head_bytes)
 
-    def _several(self, run: _Run, request: StoreRequest) -> tuple[int, bool, bool]:
-        """Take some instances; how many, whether more may follow, and whether one has begun."""
-        over = 0, False, False
+    def _several(self, run: _Run, request: StoreRequest) -> Went:
+        """Take some instances; more may follow, but where there are none, or one has begun."""
         if self._layer.is_stopped or self._files.is_low(self._disk_low_mib):
-            return over
+            return Went()
         try:
             folders = [
                 self._files.series_folder(
@@ -195,14 +188,14 @@ class ShortRun:
                 for one in run.likes
             ]
         except StorageError:
-            return over
+            return Went()
         file = request.spare.taken()
         if file is None:
-            return over
+            return Went()
         lent = self._recorder.lend([one.incoming for one in run.likes], MOST)
         if lent is None:
             request.spare.put_back(file)
-            return over
+            return Went()
         return self._filled(run, request, lent, file, folders)
 
     def _filled(
@@ -212,7 +205,7 @@ class ShortRun:
         lent: LentPage,
         file: IncomingFile,
         folders: list[OpenFolder],
-    ) -> tuple[int, bool, bool]:
+    ) -> Went:
         reserved = request.spare.to_reserve()
         taken = self._taken(run, request, lent, file, folders, reserved)
         given = [_given(run.likes, one) for one in taken.done]
@@ -226,7 +219,7 @@ class ShortRun:
         else:
             request.spare.put_back(file)
         self._read_on(run, taken)
-        return len(given), taken.may_go_on, taken.begun is not None
+        return Went(len(given), taken.begun is not None)
 
     def _taken(
         self,

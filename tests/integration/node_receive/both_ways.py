@@ -177,6 +177,8 @@ def kept(node: Node) -> Kept:
             (
                 one.sop_instance_uid,
                 str(one.path.parent),
+                one.sop_class_uid,
+                one.transfer_syntax_uid,
                 one.instance_number,
                 one.size_bytes,
                 one.dataset_digest,

@@ -60,13 +60,13 @@ def with_the_command(number: int) -> bytes:
     return p_data(values) + p_data(pdv(MR, LAST, content[400:]))
 
 
-def with_the_next_command(number: int) -> bytes:
-    """The data set ends in the PDU that has the next command set."""
-    first, second = slice_of(number), slice_of(number + 1)
-    request = store_command(f"{SERIES}.{number + 1}", message_id=number + 1)
-    values = pdv(MR, LAST, first[400:]) + pdv(MR, COMMAND | LAST, request)
-    begin = command(f"{SERIES}.{number}", number) + p_data(pdv(MR, 0, first[:400]))
-    return begin + p_data(values) + p_data(pdv(MR, LAST, second))
+def with_an_echo(number: int) -> bytes:
+    """The data set ends in the PDU that has the next command set; another one waits behind."""
+    content, after = slice_of(number), stored(number + 1, slice_of(number + 1))
+    echo = command_set(C_ECHO_RQ, sop_class=VERIFICATION)
+    values = pdv(MR, LAST, content[400:]) + pdv(1, COMMAND | LAST, echo)
+    begin = command(f"{SERIES}.{number}", number) + p_data(pdv(MR, 0, content[:400]))
+    return begin + p_data(values) + after
 
 
 def odd_values(number: int) -> bytes:
@@ -83,7 +83,7 @@ VARIATIONS = {
     "two values in a PDU": two_values(9),
     "empty values": odd_values(9),
     "begun with the command": with_the_command(9),
-    "ended with the next command": with_the_next_command(9),
+    "ended with an echo": with_an_echo(9),
     "large": stored(9, slice_of(9, PixelData=bytes(MIB - 5000)), size=16000),
     "larger than the memory": stored(9, slice_of(9, PixelData=bytes(2 * MIB)), size=16000),
     "the same again": stored(2, slice_of(2)),

@@ -156,3 +156,14 @@ def test_sizes_of_files_that_others_took_are_known(
     spare.came_back(None, [5000, 9000])
     assert spare.taken() is None
     assert spare.to_reserve() == 4096
+
+
+def test_a_page_for_several_series_is_lent_where_all_of_them_are_expected(
+    lending: ReceivingNode,
+) -> None:
+    known = incoming(2, association_id=lending.association_id)
+    unknown = incoming(3, association_id=lending.association_id, series="1.2.3.9")
+    for likes in ([unknown], [known, unknown], [unknown, known]):
+        assert lending.recorder.lend(likes, MOST) is None
+
+    assert lent_of(lending) is not None
