@@ -104,7 +104,7 @@ class Conversation:
         if after is not None:
             after()
         self._spare.prepare()
-        if self._short_way is not None and not self._messages.is_in_message:
+        if self._short_way is not None:
             self._short_way.go_on(context_id, request)
 
     def _by_long_way(

@@ -142,8 +142,6 @@ cdef class UsualRun:
             raise ValueError("memory that is too short")
         if any([len(each) != CHANCE for each in (chance, *chances)]):
             raise ValueError("a chance of another length")
-        if len(folders) != self._texts.kinds:
-            raise ValueError("not as many folders as kinds")
         for kind in range(self._texts.kinds):
             self._folders[kind] = folders[kind]
         result.kind = 0
