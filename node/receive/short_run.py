@@ -140,6 +140,8 @@ class ShortRun:
         known = self._run
         if pieces is None or not begins_with_group_length(encoded):
             return None
+        if not request.command.has_data_set:
+            return None  # neither have those that are like it
         expected = tuple(
             one
             for one in likes

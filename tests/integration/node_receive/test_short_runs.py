@@ -167,11 +167,21 @@ def test_where_a_run_cannot_write_the_long_way_does(
     assert set(ends) == {compiled.FAILED}
 
 
+def without_data_set(number: int) -> bytes:
+    uid = f"{SERIES}.{number}"
+    request = command_set(C_STORE_RQ, message_id=number, sop_instance=uid, data_set=NO_DATA_SET)
+    return p_data(pdv(MR, COMMAND | LAST, request))
+
+
 def test_a_request_that_has_no_data_set_gets_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    request = command_set(
-        C_STORE_RQ, message_id=5, sop_instance=f"{SERIES}.5", data_set=NO_DATA_SET
-    )
-    without = p_data(pdv(MR, COMMAND | LAST, request))
-    for wire in ([without, *NEXT[1:]], [without, p_data(pdv(MR, LAST, slice_of(5))), *NEXT[1:]]):
+    without, another = without_data_set(5), without_data_set(6)
+    data_set = p_data(pdv(MR, LAST, slice_of(5)))
+    for wire in (
+        [without, *NEXT[1:]],
+        [without, data_set, *NEXT[1:]],
+        [without, another, NEXT[2]],
+        [without, without, data_set, NEXT[2]],
+        [without, without, data_set[:300]],
+    ):
         told, _, _ = by_both_ways(monkeypatch, sent(*wire, count=4))
         assert told[4][1] != 0
