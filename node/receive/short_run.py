@@ -44,7 +44,6 @@ else:
 """So many instances come one after another at the most, before their rows are to be written."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_NO_FILE = -1
 _MOST_OF_ANSWER = 64
 
 
@@ -67,10 +66,10 @@ class _Run(NamedTuple):
 
 
 class Went(NamedTuple):
-    """How many instances were taken, and whether one has begun that is to be taken otherwise."""
+    """How many instances were taken, and whether to try for the next one was in vain."""
 
     taken: int = 0
-    has_begun: bool = False
+    is_in_vain: bool = False
 
 
 class _Taken(NamedTuple):
@@ -89,6 +88,11 @@ class _Taken(NamedTuple):
         """Whether what comes next may be like what came."""
         is_other = self.end != usual_instance.STORED and bool(self.rest)
         return bool(self.done) and self.file >= 0 and self.begun is None and not is_other
+
+    @property
+    def is_in_vain(self) -> bool:
+        """Whether what came is to be taken otherwise, all of it or what has begun."""
+        return self.begun is not None or (bool(self.rest) and not self.done)
 
 
 class ShortRun:
@@ -126,11 +130,11 @@ class ShortRun:
         run = self._run = self._known_or_new(context_id, request, likes)
         if run is None:
             return Went()
-        taken, goes_on, has_begun = 0, True, False
+        taken, goes_on, is_in_vain = 0, True, False
         while goes_on:
-            several, goes_on, has_begun = self._several(run, request)
+            several, goes_on, is_in_vain = self._several(run, request)
             taken += several
-        return Went(taken, has_begun)
+        return Went(taken, is_in_vain)
 
     def _known_or_new(
         self, context_id: int, request: StoreRequest, likes: tuple[Like, ...]
@@ -140,8 +144,6 @@ class ShortRun:
         known = self._run
         if pieces is None or not begins_with_group_length(encoded):
             return None
-        if not request.command.has_data_set:
-            return None  # neither have those that are like it
         expected = tuple(
             one
             for one in likes
@@ -185,7 +187,7 @@ class ShortRun:
         return _Run(run, likes, context_id, request, texts.head_bytes)
 
     def _several(self, run: _Run, request: StoreRequest) -> tuple[int, bool, bool]:
-        """Take some instances; how many, whether more may follow, and whether one has begun."""
+        """Take some instances; how many, whether more may follow, and whether it was in vain."""
         over = 0, False, False
         if self._layer.is_stopped or self._files.is_low(self._disk_low_mib):
             return over
@@ -228,7 +230,7 @@ class ShortRun:
         else:
             request.spare.put_back(file)
         self._read_on(run, taken)
-        return len(given), taken.may_go_on, taken.begun is not None
+        return len(given), taken.may_go_on, taken.is_in_vain
 
     def _taken(
         self,
