@@ -110,6 +110,7 @@ class HeaderMemory:
         self._known: list[KnownHeader] = []
         self._patience = _Patience()
         self._beyond: Layout | None = None
+        self._order_beyond: ByteOrder | None = None
         self._patience_beyond = _Patience()
         self._varying = _Varying()
 
@@ -183,7 +184,8 @@ class HeaderMemory:
 
     def _through_beyond(self, order: ByteOrder, window: bytes, at: int) -> int:
         """Pass over the elements after the identity, if they are those that were there before."""
-        found = self._beyond.found(window, at) if self._beyond is not None else None
+        beyond = self._beyond if order is self._order_beyond else None
+        found = beyond.found(window, at) if beyond is not None else None
         if found is not None:
             self._patience_beyond.renew()
             return found[1]
@@ -191,6 +193,7 @@ class HeaderMemory:
             elements = list(whole_elements(order, window, at))
             self._varying.see(elements)
             self._beyond = layout_of(elements, order, window, varying=self._varying.tags)
+            self._order_beyond = order
         return at
 
 

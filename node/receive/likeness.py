@@ -56,4 +56,5 @@ def is_like(last: IncomingInstance, request: StoreRequest) -> bool:
         context.transfer_syntax == last.transfer_syntax_uid
         and context.abstract_syntax == sop_class_uid
         and request.command.sop_class_uid == sop_class_uid.encode("ascii")
+        and request.command.has_data_set
     )

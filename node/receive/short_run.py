@@ -44,7 +44,6 @@ else:
 """So many instances come one after another at the most, before their rows are to be written."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_NO_FILE = -1
 _MOST_OF_ANSWER = 64
 
 
@@ -67,10 +66,10 @@ class _Run(NamedTuple):
 
 
 class Went(NamedTuple):
-    """How many instances were taken, and whether one has begun that is to be taken otherwise."""
+    """How many instances were taken, and whether to try for the next one was in vain."""
 
     taken: int = 0
-    has_begun: bool = False
+    is_in_vain: bool = False
 
 
 class _Taken(NamedTuple):
@@ -83,6 +82,11 @@ class _Taken(NamedTuple):
     done: list[tuple[int, bytes, bytes, int, int, int, int, str]]
     begun: tuple[bytes, int] | None
     unsent: bytes
+
+    @property
+    def is_in_vain(self) -> bool:
+        """Whether what came is to be taken otherwise, all of it or what has begun."""
+        return self.begun is not None or (bool(self.rest) and not self.done)
 
 
 class ShortRun:
@@ -121,10 +125,10 @@ class ShortRun:
         if run is None:
             return Went()
         taken, went = 0, Went(1)
-        while went.taken and not went.has_begun:
+        while went.taken and not went.is_in_vain:
             went = self._several(run, request)
             taken += went.taken
-        return Went(taken, went.has_begun)
+        return Went(taken, went.is_in_vain)
 
     def _known_or_new(
         self, context_id: int, request: StoreRequest, likes: tuple[Like, ...]
@@ -177,7 +181,7 @@ class ShortRun:
         return _Run(run, likes, context_id, request, texts.head_bytes)
 
     def _several(self, run: _Run, request: StoreRequest) -> Went:
-        """Take some instances; more may follow, but where there are none, or one has begun."""
+        """Take some instances; more may follow, but where there are none, or it was in vain."""
         if self._layer.is_stopped or self._files.is_low(self._disk_low_mib):
             return Went()
         try:
@@ -219,7 +223,7 @@ class ShortRun:
         else:
             request.spare.put_back(file)
         self._read_on(run, taken)
-        return Went(len(given), taken.begun is not None)
+        return Went(len(given), taken.is_in_vain)
 
     def _taken(
         self,

@@ -56,8 +56,8 @@ class ShortWay:
         went = self._run.go_on(context_id, request, self._likes)
         if went.taken:
             self._passed = 0
-        if went.has_begun:
-            # It is written twice: where that would go on, this way is tried the more seldom.
+        if went.is_in_vain:
+            # Perhaps it is written twice: where that would go on, this way is tried less often.
             self._to_pass, self._passed = self._passed, min(2 * self._passed + 1, _MOST_PASSED)
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
+from node.receive import short_run
 from tests.integration.node_receive.both_ways import (
     END,
     MR,
@@ -18,7 +20,8 @@ from tests.integration.node_receive.both_ways import (
     slice_of,
     stored,
 )
-from tests.integration.node_receive.mr_study import ROOT, SERIES
+from tests.integration.node_receive.mr_study import ROOT, SERIES, mr_instance
+from tests.integration.node_receive.sender import encoded
 from tests.peers.raw_dicom import (
     A_ABORT,
     A_RELEASE_RQ,
@@ -26,6 +29,7 @@ from tests.peers.raw_dicom import (
     COMMAND,
     LAST,
     NO_DATA_SET,
+    WITH_DATA_SET,
     RawPeer,
     command_set,
     p_data,
@@ -33,6 +37,7 @@ from tests.peers.raw_dicom import (
     pdv,
 )
 
+IN_IMPLICIT = 5
 LIKE = [stored(number, slice_of(number)) for number in (1, 2, 3, 4)]
 NEXT = [stored(number, slice_of(number)) for number in (5, 6, 7)]
 ENDS = [len(b"".join(NEXT[:count])) for count in (1, 2, 3)]
@@ -190,11 +195,50 @@ def test_where_a_run_cannot_write_the_long_way_does(
     assert set(ends) == {compiled.FAILED}
 
 
+def test_where_the_next_instance_comes_on_another_context_a_run_is_seldom_tried(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tried, go_on = list[int](), short_run.ShortRun.go_on
+
+    def noted(run: short_run.ShortRun, context_id: int, *more: Any) -> short_run.Went:
+        tried.append(context_id)
+        return go_on(run, context_id, *more)
+
+    def on_either(number: int) -> bytes:
+        if number % 2:
+            return stored(number, slice_of(number))
+        request = command_set(
+            C_STORE_RQ, message_id=number, sop_instance=f"{SERIES}.{number}", data_set=WITH_DATA_SET
+        )
+        content = encoded(mr_instance(number), implicit=True)
+        return p_data(pdv(IN_IMPLICIT, COMMAND | LAST, request)) + p_data(
+            pdv(IN_IMPLICIT, LAST, content)
+        )
+
+    monkeypatch.setattr(short_run.ShortRun, "go_on", noted)
+    mixed, like = map(on_either, range(5, 105)), [stored(n, slice_of(n)) for n in range(105, 185)]
+
+    _, _, ends = by_both_ways(monkeypatch, sent(*mixed, *like, count=180))
+
+    assert len(tried) < 30
+    assert ends.count(compiled.STORED) > 10
+
+
+def without_data_set(number: int) -> bytes:
+    uid = f"{SERIES}.{number}"
+    request = command_set(C_STORE_RQ, message_id=number, sop_instance=uid, data_set=NO_DATA_SET)
+    return p_data(pdv(MR, COMMAND | LAST, request))
+
+
 def test_a_request_that_has_no_data_set_gets_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    request = command_set(
-        C_STORE_RQ, message_id=5, sop_instance=f"{SERIES}.5", data_set=NO_DATA_SET
-    )
-    without = p_data(pdv(MR, COMMAND | LAST, request))
-    for wire in ([without, *NEXT[1:]], [without, p_data(pdv(MR, LAST, slice_of(5))), *NEXT[1:]]):
+    without, another = without_data_set(5), without_data_set(6)
+    data_set = p_data(pdv(MR, LAST, slice_of(5)))
+    for wire in (
+        [without, *NEXT[1:]],
+        [without, data_set, *NEXT[1:]],
+        [without, another, NEXT[2]],
+        [without, without, data_set, NEXT[2]],
+        [without, without, data_set[:300]],
+    ):
         told, _, _ = by_both_ways(monkeypatch, sent(*wire, count=4))
         assert told[4][1] != 0

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from node.receive.dimse_status import StoreFailure
 from node.receive.header_memory import HeaderMemory
 from tests.unit.node_receive.like_slices import (
     BIG,
     LITTLE,
+    POSITION,
+    SERIES,
     SLICE,
     assert_taken_as_without,
     content_of,
@@ -83,3 +88,21 @@ def test_what_is_known_in_one_transfer_syntax_is_not_in_another(syntax: str, oth
     assert is_recalled(memory, content, syntax)
     assert not is_recalled(memory, content, other)
     assert_taken_as_without(memory, [content_of(list(SLICE), other)] * 3, other)
+
+
+@pytest.mark.parametrize(("syntax", "other"), [(LITTLE, BIG), (BIG, LITTLE)])
+def test_what_lies_behind_the_header_is_not_known_by_another_byte_order(
+    syntax: str, other: str
+) -> None:
+    at = [field.tag for field in SLICE].index(POSITION)
+    of_another = [
+        replace(each, value=b"1.2.3.5\0") if each.tag == SERIES else each for each in SLICE
+    ]
+    first, second = content_of(list(SLICE), syntax), content_of(of_another, other)
+    mixed = content_of(list(SLICE[:at]), syntax) + content_of(list(SLICE[at:]), other)
+    memory = HeaderMemory()
+    for content, each in ((first, syntax), (second, other), (second, other)):
+        outcome(content, each, memory)
+
+    assert outcome(mixed, syntax, None) == StoreFailure.TRUNCATED
+    assert_taken_as_without(memory, [mixed, first, mixed], syntax)
