@@ -84,7 +84,7 @@ def one_by_one(series: str, *numbers: int) -> list[bytes]:
 def test_what_is_known_of_one_context_is_not_taken_over_another(
     kind: int, over: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wire = [sent_over(each, number, each) for number in (1, 2, 3) for each in CLASSES]
+    wire = [sent_over(each, number, each) for each in CLASSES for number in (1, 2, 3)]
     wire += [sent_over(over, 4, over), sent_over(over, 5, kind), sent_over(over, 6, over)]
 
     told, _, ends = by_both_ways(monkeypatch, lambda node: all_told(node, wire))
