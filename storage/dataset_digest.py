@@ -38,6 +38,11 @@ def digest_of(data_set: memoryview) -> str:
     return f"{PREFIX}{xxh3_128(data_set).hexdigest()}"
 
 
+def text_of(number: int) -> str:
+    """Return the digest that is this number of 128 bits."""
+    return f"{PREFIX}{number:032x}"
+
+
 def are_different(digest: str, other: str) -> bool:
     """Whether the data sets differ, as far as their digests alone can say: both are of one kind."""
     return digest != other and digest.startswith(PREFIX) and other.startswith(PREFIX)

@@ -24,25 +24,10 @@ from storage.known_series import KnownSeries
 from storage.late_rows import LateRow, LateRows, Told
 from storage.quarantine import quarantine
 from storage.receipts import LentPage, Receipts, await_settled
+from storage.record_queue import Call, Queued, next_batch
 from storage.unsettled_files import UnsettledFiles
 
-LARGEST_BATCH = 128
 _PATIENCE_S = 1.0
-
-
-class _Call:
-    """One call of `record`, and the lock on which its thread waits for its end or for the lead."""
-
-    __slots__ = ("incoming", "result", "waiting")
-
-    def __init__(self, incoming: IncomingInstance | None) -> None:
-        self.incoming = incoming
-        self.result: StoreOutcome | Exception | None = None
-        self.waiting = threading.Lock()
-        self.waiting.acquire()
-
-
-_Queued = _Call | LateRow
 
 
 def _untold(_outcome: str) -> None:
@@ -63,7 +48,7 @@ class InstanceRecorder:
         self._known = KnownSeries()
         self._unsettled = UnsettledFiles(db, files)
         self._lock = threading.Lock()
-        self._queue: deque[_Queued] = deque()
+        self._queue: deque[Queued] = deque()
         self._is_led = False
         self._late = None if receipts is None else LateRows(db, files, receipts, self._write_owed)
 
@@ -82,7 +67,7 @@ class InstanceRecorder:
         """
         if not self._are_synced and self.acknowledged(incoming, told) is not None:
             return StoreOutcome.STORED
-        result = self._result(_Call(incoming))
+        result = self._result(Call(incoming))
         if result is StoreOutcome.DUPLICATE:
             self._files.discard(incoming.path)
         if isinstance(result, StoreOutcome):
@@ -166,7 +151,7 @@ class InstanceRecorder:
 
     def _write_owed(self) -> None:
         if self._late is not None and self._late.are_owed:
-            self._result(_Call(None))
+            self._result(Call(None))
 
     def await_rows(self) -> None:
         """Wait, for a moment at most, for the rows of all that any receiver has acknowledged."""
@@ -191,7 +176,7 @@ class InstanceRecorder:
                 self._late.close()
         self._files.close()
 
-    def _result(self, call: _Call) -> StoreOutcome | Exception:
+    def _result(self, call: Call) -> StoreOutcome | Exception:
         """Queue a call and wait for its turn, or take the lead.
 
         What could not be written comes first: it may be an older version of what comes now.
@@ -230,7 +215,8 @@ class InstanceRecorder:
         with self._lock:
             if self._late is not None:
                 self._late.turn()
-            batch = self._next_batch()
+            may_wait = self._late is not None and self._late.may_wait
+            batch = next_batch(self._queue, may_rows_wait=may_wait)
         results: Sequence[StoreOutcome | Exception]
         try:
             results = self._recorded(batch)
@@ -242,47 +228,34 @@ class InstanceRecorder:
             self._hand_on(batch, results)
 
     def _write_down(
-        self, batch: Sequence[_Queued], results: Sequence[StoreOutcome | Exception]
+        self, batch: Sequence[Queued], results: Sequence[StoreOutcome | Exception]
     ) -> None:
         # Before the calls end: whoever waits for late rows may count on them.
         for row, result in zip(batch, results, strict=True):
             if isinstance(row, LateRow) and self._late is not None:
                 self._late.written(row, result)
 
-    def _next_batch(self) -> list[_Queued]:
-        """Take calls off the queue; what came later under the same UID waits for the next batch."""
-        batch: list[_Queued] = []
-        uids: set[str] = set()
-        while self._queue and len(batch) < LARGEST_BATCH:
-            incoming = self._queue[0].incoming
-            if incoming is not None:
-                if incoming.sop_instance_uid in uids:
-                    break
-                uids.add(incoming.sop_instance_uid)
-            batch.append(self._queue.popleft())
-        return batch
-
     def _hand_on(
-        self, batch: Sequence[_Queued], results: Sequence[StoreOutcome | Exception]
+        self, batch: Sequence[Queued], results: Sequence[StoreOutcome | Exception]
     ) -> None:
         with self._lock:
-            following = next((one for one in self._queue if isinstance(one, _Call)), None)
+            following = next((one for one in self._queue if isinstance(one, Call)), None)
             self._is_led = following is not None
         if following is not None:
             following.waiting.release()
         for call, result in zip(batch, results, strict=True):
-            if isinstance(call, _Call):
+            if isinstance(call, Call):
                 call.result = result
                 call.waiting.release()
 
-    def _recorded(self, batch: Sequence[_Queued]) -> Sequence[StoreOutcome | Exception]:
+    def _recorded(self, batch: Sequence[Queued]) -> Sequence[StoreOutcome | Exception]:
         given = [self._given(one) for one in batch]
         found = iter(self._of([one for one in given if isinstance(one, IncomingInstance)]))
         return [next(found) if isinstance(one, IncomingInstance) else one for one in given]
 
-    def _given(self, one: _Queued) -> IncomingInstance | StoreOutcome | StorageError:
+    def _given(self, one: Queued) -> IncomingInstance | StoreOutcome | StorageError:
         """Return what is to be recorded, or what it has come to without."""
-        if isinstance(one, _Call):
+        if isinstance(one, Call):
             return one.incoming or StoreOutcome.STORED
         try:
             return one.completed(self._files)

@@ -1,7 +1,7 @@
 """Rows that are written after the answer: what was acknowledged by a receipt.
 
-They are written a moment after the first of them waits, or with whatever is recorded earlier. One
-that cannot be written is tried again, and until it has its row nothing more is acknowledged so:
+They are written a moment after the first of them waits, or sooner where somebody waits for them.
+One that cannot be written is tried again, and until it has its row nothing more is acknowledged so:
 senders then hear that the database is away.
 """
 
@@ -45,6 +45,7 @@ class LateRow:
     dataset_digest: str = ""
     is_moved: bool = False
     is_unreadable: bool = False
+    has_failed: bool = False
 
     @property
     def is_complete(self) -> bool:
@@ -238,7 +239,7 @@ class LateRows:
         with self._lock:
             self._queued -= 1
             self._not_written.append(row)
-            row.is_unreadable = isinstance(error, UnreadableFile)
+            row.has_failed, row.is_unreadable = True, isinstance(error, UnreadableFile)
             self._is_behind = row.may_hold_back or (self._is_behind and self._holds_back)
             # Only texts of ours are known to hold no patient data.
             reason = str(error) if isinstance(error, StorageError) else type(error).__name__

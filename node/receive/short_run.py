@@ -25,7 +25,8 @@ from node.receive.likeness import Like, is_like
 from node.receive.message_stream import MessageStream
 from node.receive.store_request import StoreRequest
 from node.receive.upper_layer import UpperLayer
-from storage.dataset_digest import digest_of
+from storage.compiled_digest import XXH3_ADDRESS
+from storage.dataset_digest import text_of
 from storage.dicom_records import IncomingInstance
 from storage.errors import StorageError
 from storage.incoming_file import IncomingFile, MadeFile, new_chance
@@ -40,7 +41,7 @@ try:
 except ImportError:  # they are built where there is a compiler
     MOST, MOST_KINDS = 0, 1
 else:
-    MOST, MOST_KINDS = 16, usual_texts.MOST_KINDS_TOGETHER
+    MOST, MOST_KINDS = usual_run.MOST_INSTANCES, usual_texts.MOST_KINDS_TOGETHER
 """So many instances come one after another at the most, before their rows are to be written."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -79,7 +80,7 @@ class _Taken(NamedTuple):
     rest: bytes
     file: int
     chance: bytes
-    done: list[tuple[int, bytes, bytes, int, int, int, int, str]]
+    done: list[tuple[int, bytes, bytes, int, int, int, int, int | None]]
     begun: tuple[bytes, int] | None
     unsent: bytes
 
@@ -175,6 +176,7 @@ class ShortRun:
                 [one.header for one in likes],
                 texts,
                 self._incoming,
+                XXH3_ADDRESS,
             )
         except ValueError:  # longer than there is room for
             return None
@@ -250,7 +252,6 @@ class ShortRun:
                 [folder.descriptor for folder in folders],
                 lent.page.descriptor,
                 self._messages.quick_s,
-                digest_of,
             )
         )
 
@@ -273,7 +274,7 @@ def _receipt_pieces(incoming: IncomingInstance) -> tuple[bytes, bytes, bytes, by
 
 
 def _given(
-    likes: tuple[Like, ...], one: tuple[int, bytes, bytes, int, int, int, int, str]
+    likes: tuple[Like, ...], one: tuple[int, bytes, bytes, int, int, int, int, int | None]
 ) -> tuple[IncomingInstance, str]:
     """Return an instance that was taken, and its digest."""
     kind, uid, chance, number, size_bytes, seconds, microseconds, digest = one
@@ -286,7 +287,7 @@ def _given(
         size_bytes=size_bytes,
         received_at=_EPOCH + timedelta(seconds=seconds, microseconds=microseconds),
     )
-    return incoming, digest
+    return incoming, "" if digest is None else text_of(digest)
 
 
 def _folder_of(incoming: IncomingInstance) -> str:

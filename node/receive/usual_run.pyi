@@ -1,7 +1,7 @@
-from collections.abc import Callable
-
 from node.receive.usual_header import UsualHeader
 from node.receive.usual_texts import UsualTexts
+
+MOST_INSTANCES: int
 
 class UsualRun:
     def __init__(
@@ -12,6 +12,7 @@ class UsualRun:
         headers: list[UsualHeader],
         texts: UsualTexts,
         incoming: bytes,
+        xxh3: int,
     ) -> None: ...
     def take(
         self,
@@ -26,13 +27,12 @@ class UsualRun:
         folders: list[int],
         page: int,
         within_s: float,
-        digest: Callable[[memoryview], str],
     ) -> tuple[
         int,
         bytes,
         int,
         bytes,
-        list[tuple[int, bytes, bytes, int, int, int, int, str]],
+        list[tuple[int, bytes, bytes, int, int, int, int, int | None]],
         tuple[bytes, int] | None,
         bytes,
     ]: ...

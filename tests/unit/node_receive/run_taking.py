@@ -18,7 +18,8 @@ from node.receive.command_set import Command, read_command, response
 from node.receive.dimse_status import SUCCESS
 from node.receive.file_meta import file_head
 from node.receive.message_stream import MessageStream
-from storage.dataset_digest import digest_of
+from storage.compiled_digest import XXH3_ADDRESS
+from storage.dataset_digest import digest_of, text_of
 from storage.dicom_records import IncomingInstance
 from storage.incoming_file import new_chance
 from storage.receipt_text import ReceiptWriter, read_receipts
@@ -58,7 +59,7 @@ class Ran:
     rest: bytes
     file: int
     chance: bytes
-    done: list[tuple[int, bytes, bytes, int, int, int, int, str]]
+    done: list[tuple[int, bytes, bytes, int, int, int, int, int | None]]
     begun: tuple[bytes, int] | None
     unsent: bytes
     memory: memoryview = field(default_factory=lambda: memoryview(b""))
@@ -74,7 +75,7 @@ class Ran:
 
     @property
     def digests(self) -> list[str]:
-        return [one[7] for one in self.done]
+        return ["" if one[7] is None else text_of(one[7]) for one in self.done]
 
     def has_taken(self, count: int) -> bool:
         """Whether so many were taken; on a busy machine a run may end before."""
@@ -106,7 +107,7 @@ def run(
     lost: int | None = None,
     incoming: str = "incoming",
     reserved: int = 0,
-    digest: Any = digest_of,
+    xxh3: int = XXH3_ADDRESS,
 ) -> Ran:
     """Take instances, `places` at the most; files and folders may be something else.
 
@@ -138,6 +139,7 @@ def run(
             [like_before(kind) for kind in range(kinds)],
             made,
             os.fsencode(here / incoming),
+            xxh3,
         ).take(
             read.layer.take_ahead(),
             memory,
@@ -150,7 +152,6 @@ def run(
             opened_folders,
             receipts,
             within_s,
-            digest,
         )
         ran, took_s = Ran(*taken), time.monotonic() - began
         opened = {str(ran.file)} - {"-1"}
@@ -229,15 +230,16 @@ def assert_left_behind(
 ) -> None:
     """Files, receipts and what is told of them are those of these messages, and no more."""
     written, files, lines = list[IncomingInstance](), [dict[str, bytes]() for _ in range(kinds)], []
+    digests = list[str]()
     assert ran.has_kept_descriptors
     for done, (request, data_set) in zip(ran.done, expected, strict=True):
-        kind, uid, chance, number, size_bytes, _, _, digest = done
+        kind, uid, chance, number, size_bytes, _, _, _ = done
         assert kind == kind_of(data_set)
         name = f"{uid.decode()}.{chance.decode()}.dcm"
         file = file_head(MR_IMAGE.encode(), request.sop_instance_uid, LITTLE) + data_set
         files[kind][name] = file
         assert (uid, size_bytes) == (request.sop_instance_uid, len(file))
-        assert digest == digest_of(memoryview(data_set))
+        digests.append(digest_of(memoryview(data_set)))
         written.append(
             EXPECTED[kind]._replace(
                 sop_instance_uid=uid.decode(),
@@ -247,6 +249,7 @@ def assert_left_behind(
                 dataset_digest="",
             )
         )
+    assert ran.digests == digests
     assert ran.placed == files
     found = list(read_receipts(ran.page))
     for one, given in zip(found, written, strict=True):

@@ -26,6 +26,7 @@ from tests.unit.node_receive.run_taking import (
     compiled,
     following,
     run,
+    usual_run,
 )
 from tests.unit.node_receive.scripted_stream import CONTEXT_ID, Script, claimed, in_values
 from tests.unit.storage.samples import MR_IMAGE
@@ -205,6 +206,30 @@ def test_a_data_set_for_which_there_is_no_room_is_left_to_the_long_way(room: int
 def test_memory_that_is_too_short_is_refused(most: int) -> None:
     with following(Script([THREE[0]])) as read, pytest.raises(ValueError, match="short"):
         run(read, room=1000, most=most)
+
+
+def test_more_instances_than_there_is_room_for_are_refused() -> None:
+    with following(Script([b"".join(THREE)])) as read:
+        with pytest.raises(ValueError, match="more instances"):
+            run(read, places=usual_run.MOST_INSTANCES + 1)
+        assert bytes(read.answers) == b""
+
+
+def test_a_run_goes_on_as_long_as_there_is_room() -> None:
+    most = usual_run.MOST_INSTANCES
+    wire = b"".join(like(number) for number in range(2, most + 3))
+    ran = assert_as_by_the_long_way(Script([wire]), places=most)
+    assert ran.has_taken(most)
+
+
+def test_where_nothing_takes_digests_they_are_left_to_others() -> None:
+    with following(Script([b"".join(THREE) + RELEASE])) as read:
+        ran = run(read, xxh3=0)
+
+    assert ran.has_taken(3)
+    assert not any(ran.digests)
+    assert ran.placed is not None
+    assert len(ran.placed[0]) == len(ran.done)
 
 
 @pytest.mark.parametrize("which", ["file", "page"])

@@ -112,8 +112,8 @@ def texts_of(count: int) -> tuple[Any, ...]:
 @pytest.mark.parametrize("headers", [0, 1, 3])
 def test_each_kind_has_a_header_of_its_own(headers: int) -> None:
     with pytest.raises(ValueError, match="as many headers"):
-        usual_run.UsualRun(0, 1, 9, [like_before()] * headers, texts(kinds=2), b"/tmp")
+        usual_run.UsualRun(0, 1, 9, [like_before()] * headers, texts(kinds=2), b"/tmp", 0)
     with pytest.raises(TypeError):
-        usual_run.UsualRun(0, 1, 9, [like_before(), b"no header"], texts(kinds=2), b"/tmp")
+        usual_run.UsualRun(0, 1, 9, [like_before(), b"no header"], texts(kinds=2), b"/tmp", 0)
     with pytest.raises(ValueError, match="no header"):
-        usual_run.UsualRun(0, 1, 9, [like_before(), None], texts(kinds=2), b"/tmp")
+        usual_run.UsualRun(0, 1, 9, [like_before(), None], texts(kinds=2), b"/tmp", 0)

@@ -55,11 +55,26 @@ def test_rows_are_written_soon_when_nobody_asks(
     assert node.numbers() == [1, 2, 3]
 
 
-def test_what_is_recorded_at_once_takes_the_waiting_ones_along(node: ReceivingNode) -> None:
+def test_what_is_recorded_at_once_does_not_wait_for_rows_that_nobody_waits_for(
+    node: ReceivingNode,
+) -> None:
     node.record(1)
     node.record(2)
     other = replace(incoming().series, series_instance_uid="1.2.3.1.9")
     node.record(1, series=other, sop_instance_uid="1.2.3.1.9.1")
+    assert node.numbers() == [1]
+    node.recorder.write_late()
+    assert node.numbers() == [1, 2]
+    assert node.told == {"stored": 3}
+
+
+def test_a_newer_version_that_is_recorded_at_once_comes_after_the_older_one(
+    node: ReceivingNode,
+) -> None:
+    node.record(1)
+    node.record(2)
+    newer = kept(node.files, incoming(2, content="newer"))  # over no association of the study
+    assert node.recorder.record(newer) is StoreOutcome.REPLACED
     assert node.numbers() == [1, 2]
 
 
