@@ -41,7 +41,7 @@ def next_batch(queue: deque[Queued], *, may_rows_wait: bool) -> list[Queued]:
     """
     calls = [one for one in queue if isinstance(one, Call)]
     is_batch = 0 < len(calls) <= LARGEST_BATCH
-    if not (may_rows_wait and is_batch and _may_go_first(calls, queue)):
+    if not (may_rows_wait and is_batch and _may_calls_go_first(queue)):
         return _in_order(queue)
     rows = [one for one in queue if not isinstance(one, Call)]
     queue.clear()
@@ -49,16 +49,15 @@ def next_batch(queue: deque[Queued], *, may_rows_wait: bool) -> list[Queued]:
     return list(calls)
 
 
-def _may_go_first(calls: list[Call], queue: deque[Queued]) -> bool:
+def _may_calls_go_first(queue: deque[Queued]) -> bool:
     """Whether none of the calls has to wait for a row, be it of an older version.
 
     Rows that were tried in vain have nobody else who tries them soon.
     """
-    if any(call.incoming is None for call in calls):
-        return False
     if any(isinstance(one, LateRow) and one.has_failed for one in queue):
         return False
     uids = {one.incoming.sop_instance_uid for one in queue if one.incoming is not None}
+    # It is less, too, where a call without an instance waits for all of them.
     return len(uids) == len(queue)
 
 

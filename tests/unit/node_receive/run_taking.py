@@ -67,6 +67,7 @@ class Ran:
     placed: list[dict[str, bytes]] | None = None
     incoming: dict[str, bytes] | None = None
     has_kept_descriptors: bool = False
+    most_bytes_on_disk: int = 0
     is_quick: bool = False
 
     @property
@@ -165,6 +166,7 @@ def run(
             placed=[_content(each) for each in folders],
             incoming=_content(here / "incoming"),
             has_kept_descriptors=kept,
+            most_bytes_on_disk=max(map(_bytes_on_disk, here.glob("place*/*")), default=0),
             is_quick=took_s < _QUICK_S,
         )
 
@@ -172,6 +174,10 @@ def run(
 def _descriptors() -> set[str]:
     # The one that was open for the list is closed when all of it is here.
     return {each.name for each in list(_OPEN_FILES.iterdir()) if each.is_symlink()}
+
+
+def _bytes_on_disk(path: Path) -> int:
+    return path.stat().st_blocks * 512
 
 
 def _content(folder: Path) -> dict[str, bytes]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import select
@@ -47,6 +48,20 @@ def test_one_whose_file_is_not_whole_holds_no_other_and_is_owed(node: ReceivingN
     node.recorder.write_late()
     assert node.numbers() == [1, 2, 3, 4]
     assert not pages(node.files.data_dir)
+
+
+def test_one_whose_file_could_not_be_read_is_tried_again_with_what_is_recorded_next(
+    node: ReceivingNode,
+) -> None:
+    node.record(1)
+    cut = node.acknowledge(2)
+    os.truncate(node.files.absolute(cut.incoming.path), 5)
+    with pytest.raises(StorageError, match="has 5 bytes instead of"):
+        node.recorder.write_late()
+    cut.dataset_digest = digest_of(b"data set")
+    other = replace(incoming().series, series_instance_uid=f"{SERIES}.9")
+    node.record(1, series=other, sop_instance_uid=f"{SERIES}.9.1")
+    assert node.numbers() == [1, 2]
 
 
 def test_after_an_outage_a_file_that_is_not_whole_keeps_no_other_from_its_receipt(
