@@ -38,10 +38,10 @@ from storage.receipts import LentPage
 
 try:
     from node.receive import usual_instance, usual_run, usual_texts
-except ImportError:  # they are built where there is a compiler
-    MOST, MOST_KINDS = 0, 1
-else:
+
     MOST, MOST_KINDS = usual_run.MOST_INSTANCES, usual_texts.MOST_KINDS_TOGETHER
+except (ImportError, AttributeError):  # there is no compiler, or they are of an older version
+    MOST, MOST_KINDS = 0, 1
 """So many instances come one after another at the most, before their rows are to be written."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
