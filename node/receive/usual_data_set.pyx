@@ -32,6 +32,7 @@ cdef enum:
     _COMMAND = 1
     _LAST = 2
     _BLOCK = 3 << 16
+    _WORTH_WRITING = 1 << 16
     _STEP = 1 << 14
 
 
@@ -43,6 +44,20 @@ cdef int64_t milliseconds() noexcept nogil:
     cdef timespec now
     clock_gettime(CLOCK_MONOTONIC, &now)
     return <int64_t>now.tv_sec * 1000 + now.tv_nsec // 1000000
+
+
+cdef bint _written_ahead(Arrival *one) noexcept nogil:
+    """Write what has come, as long as nothing more has: else its sender would wait for that later.
+
+    An error shows itself once more when the rest is written.
+    """
+    cdef Py_ssize_t size = one.at - one.unwritten
+    cdef ssize_t written
+    if size < _WORTH_WRITING:
+        return False
+    written = write(one.file, one.memory + one.unwritten, size - size % _STEP)
+    one.unwritten += max(written, 0)
+    return written > 0
 
 
 cdef Py_ssize_t receive(Arrival *one, void *place, Py_ssize_t size) noexcept nogil:
@@ -64,6 +79,8 @@ cdef Py_ssize_t receive(Arrival *one, void *place, Py_ssize_t size) noexcept nog
             continue
         if errno != EAGAIN:
             return 0
+        if _written_ahead(one):
+            continue
         wait_ms = one.until_ms - milliseconds()
         if wait_ms <= 0:
             return -1

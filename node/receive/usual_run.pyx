@@ -154,7 +154,7 @@ cdef class UsualRun:
             memcpy(self._chances[at], <char *>chance, CHANCE)
         self._places = len(chances)
         one.came, one.left = <const uint8_t *><char *>came, len(came)
-        one.file, one.memory = file, &view[0]
+        one.file, one.memory, one.at, one.unwritten = file, &view[0], 0, 0
         with nogil:
             end = self._instances(most, <int64_t>(within_s * 1000), page, file_reserved, reserved)
         done = [told(&self._done[at]) for at in range(self._count)]
